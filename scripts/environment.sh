@@ -1,0 +1,42 @@
+# Sourced by scripts/run and scripts/test: sets $root and brings $root/.venv up to date. When nothing has changed
+# this starts no process but two file comparisons; otherwise scripts/environment.py does the work under a lock.
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+
+find_python() {
+  local candidate
+  for candidate in python3 python3.13 python3.12 python3.11 python; do
+    if "$candidate" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null; then
+      echo "$candidate"
+      return
+    fi
+  done
+  echo "cnn_jax: no Python 3.11, 3.12 or 3.13 on PATH; install one and call this script again" >&2
+  return 2
+}
+
+accelerator() { # asked for, else what the environment was made for, else what the machine has
+  local installed=
+  [ -f "$root/.venv/accelerator" ] && installed=$(<"$root/.venv/accelerator")
+  if [ -n "${CNN_JAX_ACCELERATOR:-}" ]; then echo "$CNN_JAX_ACCELERATOR"
+  elif [ -n "$installed" ]; then echo "$installed"
+  elif nvidia-smi -L >/dev/null 2>&1; then echo cuda
+  else echo cpu
+  fi
+}
+
+ensure_environment() { # ensure_environment [test]
+  local want python
+  want=$(accelerator)
+  if [ ! -f "$root/requirements/$want.txt" ] || [ "$want" = test ]; then
+    echo "cnn_jax: CNN_JAX_ACCELERATOR=$want is unknown; use cpu, cuda or tpu" >&2
+    return 2
+  fi
+  for name in "$want" "$@"; do
+    if ! cmp -s "$root/requirements/$name.txt" "$root/.venv/installed/$name.txt" ||
+      [ "$root" != "$(cat "$root/.venv/root" 2>/dev/null)" ]; then
+      python=$(find_python) || return
+      "$python" "$root/scripts/environment.py" "$want" "$@" || return
+      return 0
+    fi
+  done
+}
