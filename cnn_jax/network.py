@@ -1,0 +1,219 @@
+"""A network is a value: an input shape and a tuple of layers. Its functions are pure in (variables, images)."""
+
+import functools
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.typing import DTypeLike
+
+from cnn_jax.errors import RequestError
+from cnn_jax.layers import KernelInit, Layer, Residual, Shape, he
+
+Variables = Mapping[str, Any]  # {"params": {layer: …}, "batch_stats": {layer: …}}
+
+
+@dataclass(frozen=True)
+class Node:
+    """A layer in its place: its name, the shapes it lies between and, for a residual block, the nodes inside."""
+
+    name: str
+    layer: Layer
+    input: Shape
+    output: Shape
+    body: tuple["Node", ...] = ()
+    projection: tuple["Node", ...] = ()
+
+    @property
+    def parts(self) -> tuple["Node", ...]:
+        """The nodes that hold this node's own parameters: itself, or the projection of a residual block."""
+        return self.projection if isinstance(self.layer, Residual) else (self,)
+
+    @property
+    def parameters(self) -> int:
+        return sum(part.layer.parameters(part.input) for part in self.parts)
+
+    @property
+    def multiply_adds(self) -> int:
+        return sum(part.layer.multiply_adds(part.input) for part in self.parts)
+
+
+@dataclass(frozen=True)
+class Network:
+    """`layers` applied one after the other to images of `input_shape` (height, width, channels), ending in logits.
+
+    Layers are named by kind in order of execution: conv1, relu1, max1, dense1 …; the layers inside a residual block
+    come before the block itself (res1). What is left of height and width at the end is flattened into the logits.
+    Raises RequestError with the layer's name and the arithmetic for a network that cannot be.
+    """
+
+    input_shape: Shape
+    layers: tuple[Layer, ...]
+
+    def __post_init__(self):
+        if len(self.input_shape) != 3 or min(self.input_shape) < 1:
+            raise RequestError(f"an input of {self.input_shape} is no image: give height, width and channels")
+        if not self.layers:
+            raise RequestError("a network needs at least one layer")
+        self.nodes  # noqa: B018 - computed now, so that an impossible network is refused where it is described
+
+    @functools.cached_property
+    def nodes(self) -> tuple[Node, ...]:
+        """The layers in their places; those inside residual blocks are reached through `walk`."""
+        return _place(self.layers, self.input_shape, Counter())
+
+    def walk(self) -> Iterator[Node]:
+        """All nodes in order of execution, the inside of a residual block before the block."""
+        return _walk(self.nodes)
+
+    @property
+    def outputs(self) -> int:
+        """Number of logits."""
+        return math.prod(self.nodes[-1].output)
+
+    @property
+    def parameters(self) -> int:
+        """Number of trained parameters, by arithmetic."""
+        return sum(node.parameters for node in self.walk())
+
+    @property
+    def multiply_adds(self) -> int:
+        """Multiply-adds of the convolutions and dense layers for one image, by arithmetic."""
+        return sum(node.multiply_adds for node in self.walk())
+
+    def init(self, key: Array, kernel_init: KernelInit = he) -> dict[str, Any]:
+        """Random float32 variables: {"params": {layer: {…}}, "batch_stats": {layer: {…}}}, empty entries left out."""
+        variables: dict[str, Any] = {"params": {}, "batch_stats": {}}
+        parts = [part for node in self.walk() for part in node.parts]
+        for i, part in enumerate(parts):
+            context: dict[str, Any] = {"kernel_init": kernel_init} if "kernel_init" in part.layer.context else {}
+            made = part.layer.init(jax.random.fold_in(key, i), jnp.zeros((1, *part.input)), **context)
+            for collection, values in made.items():
+                variables[collection][part.name] = values
+        return variables
+
+    def apply(self, variables: Variables, images: Array, *, dtype: DTypeLike | None = None) -> Array:
+        """Logits (n, outputs) of `images` (n, *input_shape), computed in `dtype` (the images' own unless given) and
+        returned at least in float32. Dropout is off, batch norm uses its running statistics."""
+        return self._run(variables, images, dtype, {})[0]
+
+    def apply_train(
+        self,
+        variables: Variables,
+        images: Array,
+        *,
+        key: Array,
+        mask: Array | None = None,
+        axis_name: str | None = None,
+        dtype: DTypeLike | None = None,
+    ) -> tuple[Array, dict[str, Any]]:
+        """Logits in training mode and the new batch statistics. `key` is for dropout; examples with mask 0 have no part
+        in the statistics, which `axis_name` extends over a mesh axis."""
+        context = {"train": True, "mask": mask, "axis_name": axis_name, "dropout_key": key}
+        return self._run(variables, images, dtype, context)[:2]
+
+    def activations(self, variables: Variables, images: Array, *, dtype: DTypeLike | None = None) -> dict[str, Array]:
+        """The output of every layer by name, in order of execution, as `apply` computes it."""
+        return self._run(variables, images, dtype, {}, record=True)[2]
+
+    def _run(
+        self,
+        variables: Variables,
+        images: Array,
+        dtype: DTypeLike | None,
+        context: Mapping[str, Any],
+        record: bool = False,
+    ) -> tuple[Array, dict[str, Any], dict[str, Array]]:
+        if images.shape[1:] != self.input_shape:
+            raise RequestError(f"images of {images.shape[1:]} do not fit a network for {self.input_shape}")
+        run = _Run(variables, context, {} if record else None)
+        x = run.nodes(self.nodes, images if dtype is None else images.astype(dtype))
+        logits = x.reshape(x.shape[0], -1)
+        logits = logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
+        return logits, run.batch_stats, run.outputs or {}
+
+
+class _Run:
+    """One pass through the nodes: gathers the batch statistics and, where asked for, the outputs."""
+
+    def __init__(self, variables: Variables, context: Mapping[str, Any], outputs: dict[str, Array] | None):
+        self.params = variables["params"]
+        self.batch_stats = dict(variables.get("batch_stats", {}))
+        self.context = context
+        self.outputs = outputs
+        self.dropouts = 0
+
+    def nodes(self, nodes: tuple[Node, ...], x: Array) -> Array:
+        for node in nodes:
+            x = self.residual(node, x) if isinstance(node.layer, Residual) else self.leaf(node, x)
+            if self.outputs is not None:
+                self.outputs[node.name] = x
+        return x
+
+    def residual(self, node: Node, x: Array) -> Array:
+        assert isinstance(node.layer, Residual)
+        body = self.nodes(node.body, x)
+        if node.layer.shortcut == "padA":
+            return body + node.layer.pad_shortcut(x, body.shape[-1])
+        for part in node.projection:
+            x = self.leaf(part, x)
+        return body + x
+
+    def leaf(self, node: Node, x: Array) -> Array:
+        context = {word: self.context[word] for word in node.layer.context if word in self.context}
+        if "dropout_key" in context:
+            context["dropout_key"] = jax.random.fold_in(context["dropout_key"], self.dropouts)
+            self.dropouts += 1
+        variables = {"params": self.params.get(node.name, {})}
+        if node.name in self.batch_stats:
+            variables["batch_stats"] = self.batch_stats[node.name]
+        x, changed = node.layer.apply(variables, x, mutable=["batch_stats"], **context)
+        if "batch_stats" in changed:
+            self.batch_stats[node.name] = changed["batch_stats"]
+        return x
+
+
+def _place(layers: tuple[Layer, ...], shape: Shape, counts: Counter[str]) -> tuple[Node, ...]:
+    nodes = []
+    for layer in layers:
+        if isinstance(layer, Residual):
+            node = _place_residual(layer, shape, counts)
+        else:
+            counts[layer.kind] += 1
+            name = f"{layer.kind}{counts[layer.kind]}"
+            try:
+                node = Node(name, layer, shape, layer.output_shape(shape))
+            except RequestError as error:
+                raise RequestError(f"{name}: {error}") from None
+        nodes.append(node)
+        shape = node.output
+    return tuple(nodes)
+
+
+def _place_residual(layer: Residual, shape: Shape, counts: Counter[str]) -> Node:
+    body = _place(layer.body, shape, counts)
+    counts["res"] += 1
+    name = f"res{counts['res']}"
+    if not body:
+        raise RequestError(f"{name}: a residual block needs at least one layer")
+    output = body[-1].output
+    try:
+        layer.check_shapes(shape, output)
+        projection, inside = [], shape
+        for part in layer.projection(output[-1]):
+            projection.append(Node(f"{name}_{part.kind}", part, inside, part.output_shape(inside)))
+            inside = projection[-1].output
+    except RequestError as error:
+        raise RequestError(f"{name}: {error}") from None
+    return Node(name, layer, shape, output, body, tuple(projection))
+
+
+def _walk(nodes: tuple[Node, ...]) -> Iterator[Node]:
+    for node in nodes:
+        yield from _walk(node.body)
+        yield node

@@ -1,0 +1,168 @@
+"""The table of networks with names: what each is, where it was published, how many parameters it has there."""
+
+import dataclasses
+import difflib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from cnn_jax.errors import RequestError
+from cnn_jax.layers import Conv, Dense, Layer, Pad, Shape
+from cnn_jax.network import Network
+from cnn_jax.notation import parse
+from cnn_jax.zoo import families, historic
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A network of the zoo: its layers, the input and the count of parameters it was published with, its source.
+
+    `pad_28` says that 28x28 images get a border of 2, for networks drawn for digits centred in 32x32.
+    `count_source` is "calc" where the count follows from the layers and no publication prints it to the unit.
+    """
+
+    layers: Callable[[], tuple[Layer, ...]]
+    input_shape: Shape
+    parameters: int
+    source: str
+    count_source: str = "calc"
+    pad_28: bool = False
+
+    def network(self) -> Network:
+        """The network as published."""
+        return Network(self.input_shape, self.layers())
+
+    def for_data(self, input_shape: Shape, classes: int) -> Network:
+        """The network for images of `input_shape`: its last layer with parameters gets `classes` units."""
+        layers = self.layers()
+        if self.pad_28 and input_shape[:2] == (28, 28):
+            layers = (Pad(2), *layers)
+        return Network(input_shape, with_classes(layers, classes))
+
+
+def with_classes(layers: tuple[Layer, ...], classes: int) -> tuple[Layer, ...]:
+    """`layers` with `classes` units in the layer that makes the logits, a dense layer or a convolution before `gap`."""
+    for i in reversed(range(len(layers))):
+        if isinstance(layers[i], Dense | Conv):
+            last = dataclasses.replace(layers[i], features=classes)  # type: ignore[type-var]
+            return (*layers[:i], last, *layers[i + 1 :])
+    return layers
+
+
+def _text(text: str) -> Callable[[], tuple[Layer, ...]]:
+    return partial(parse, text)
+
+
+def _alexnet(filters: tuple[int, ...], size: int, *, groups: bool, pad: bool, norm: bool) -> str:
+    """The text of AlexNet in one of its forms; `filters` of the five convolutions, dense layers of `size` units."""
+    a, b, c, d, e = filters
+    two, lrn = (":g2" if groups else ""), (" lrn5" if norm else "")
+    return (
+        f"conv11-{a}/4{':pad2' if pad else ''} relu{lrn} max3/2 conv5-{b}:pad2{two} relu{lrn} max3/2 "
+        f"conv3-{c}:pad1 relu conv3-{d}:pad1{two} relu conv3-{e}:pad1{two} relu max3/2 "
+        f"drop0.5 dense-{size} relu drop0.5 dense-{size} relu dense-1000"
+    )
+
+
+_KRIZHEVSKY = "Krizhevsky, Sutskever & Hinton 2012"
+_HE = "He et al. 2016"
+_LECUN_98 = "LeCun et al. 1998"
+
+ZOO: dict[str, Entry] = {
+    "guide": Entry(
+        _text(
+            "conv5-16:same relu conv5-16:same relu max2 relu conv3-32:same relu max2 dense-10"
+        ),
+        (32, 32, 3), 32_762, "the classic stack of the beginner's guide (Deshpande 2016); its filter counts are ours",
+    ),
+    "lenet1989": Entry(historic.lenet1989, (16, 16, 1), 9_760, "LeCun et al. 1989", count_source="LeCun et al. 1989"),
+    "lenet5": Entry(
+        _text("conv5-6 tanh avg2 conv5-16 tanh avg2 conv5-120 tanh dense-84 tanh dense-10"),
+        (32, 32, 1), 61_706, f"{_LECUN_98} in its modern form", pad_28=True,
+    ),
+    "lenet5_1998": Entry(
+        historic.lenet5_1998, (32, 32, 1), 60_000, _LECUN_98, count_source=_LECUN_98, pad_28=True,
+    ),
+    "caffe_lenet": Entry(
+        _text("conv5-20 max2 conv5-50 max2 dense-500 relu dense-10"), (28, 28, 1), 431_080, "Caffe, examples/mnist",
+    ),
+    "keras_mnist": Entry(
+        _text("conv3-32 relu conv3-64 relu max2 drop0.25 dense-128 relu drop0.5 dense-10"),
+        (28, 28, 1), 1_199_882, "Keras, mnist_cnn; PyTorch, examples/mnist",
+    ),
+    "cuda_convnet_18": Entry(
+        _text(
+            "conv5-32:pad2 max3/2:ceil relu lrn3 conv5-32:pad2 relu avg3/2:ceil lrn3 conv5-64:pad2 relu avg3/2:ceil "
+            "dense-10"
+        ),
+        (32, 32, 3), 89_578, "cuda-convnet, layers-18pct (Krizhevsky 2012)",
+    ),
+    "alexnet": Entry(
+        _text(_alexnet((96, 256, 384, 384, 256), 4096, groups=True, pad=False, norm=True)),
+        (227, 227, 3), 60_965_224, f"{_KRIZHEVSKY}, two towers as groups",
+    ),
+    "alexnet_ungrouped": Entry(
+        _text(_alexnet((96, 256, 384, 384, 256), 4096, groups=False, pad=False, norm=True)),
+        (227, 227, 3), 62_378_344, f"{_KRIZHEVSKY}, one tower",
+    ),
+    "alexnet_owt": Entry(
+        _text(_alexnet((64, 192, 384, 256, 256), 4096, groups=False, pad=True, norm=False)),
+        (224, 224, 3), 61_100_840, 'Krizhevsky 2014, "one weird trick"; torchvision alexnet', count_source="torchvision",
+    ),
+    "zfnet": Entry(
+        _text(
+            "conv7-96/2:pad1 relu max3/2:ceil lrn5 conv5-256/2 relu max3/2:ceil lrn5 conv3-384:pad1 relu "
+            "conv3-384:pad1 relu conv3-256:pad1 relu max3/2:ceil dense-4096 relu drop0.5 dense-4096 relu drop0.5 "
+            "dense-1000"
+        ),
+        (224, 224, 3), 62_357_608, "Zeiler & Fergus 2014, figure 3",
+    ),
+    "nin": Entry(
+        _text(
+            "conv5-192:pad2 relu conv1-160 relu conv1-96 relu max3/2:ceil drop0.5 conv5-192:pad2 relu conv1-192 relu "
+            "conv1-192 relu avg3/2:ceil drop0.5 conv3-192:pad1 relu conv1-192 relu conv1-10 relu gap"
+        ),
+        (32, 32, 3), 966_986, "Lin, Chen & Yan 2014, CIFAR-10",
+    ),
+    "allcnn": Entry(
+        _text(
+            "drop0.2 conv3-96:pad1 relu conv3-96:pad1 relu conv3-96/2:pad1 relu drop0.5 conv3-192:pad1 relu "
+            "conv3-192:pad1 relu conv3-192/2:pad1 relu drop0.5 conv3-192 relu conv1-192 relu conv1-10 relu gap"
+        ),
+        (32, 32, 3), 1_369_738, "Springenberg et al. 2015, All-CNN-C",
+    ),
+    "cifar_resnet18": Entry(families.cifar_resnet18, (32, 32, 3), 11_173_962, f"{_HE} with a 3x3 stem"),
+    **{
+        f"vgg{depth}": Entry(
+            partial(families.vgg, depth), (224, 224, 3), count, "Simonyan & Zisserman 2015", count_source="torchvision",
+        )
+        for depth, count in {11: 132_863_336, 13: 133_047_848, 16: 138_357_544, 19: 143_667_240}.items()
+    },
+    **{
+        f"resnet{depth}": Entry(
+            partial(families.resnet, depth), (224, 224, 3), count, f"{_HE}, table 1; stride on the 3x3 as torchvision",
+            count_source="torchvision",
+        )
+        for depth, count in {18: 11_689_512, 34: 21_797_672, 50: 25_557_032, 101: 44_549_160, 152: 60_192_808}.items()
+    },
+    **{
+        f"resnet{depth}": Entry(partial(families.cifar_resnet, depth), (32, 32, 3), count, f"{_HE}, 4.2, option A")
+        for depth, count in {20: 269_722, 32: 464_154, 44: 658_586, 56: 853_018, 110: 1_727_962}.items()
+    },
+    **{
+        f"wrn{depth}_{widen}": Entry(
+            partial(families.wide_resnet, depth, widen), (32, 32, 3), count, "Zagoruyko & Komodakis 2016",
+        )
+        for (depth, widen), count in {
+            (16, 4): 2_748_890, (40, 4): 8_949_210, (16, 8): 10_961_370, (28, 10): 36_479_194,
+        }.items()
+    },
+}  # fmt: skip
+
+
+def get(name: str) -> Entry:
+    """The entry called `name`; RequestError with the nearest names if there is none."""
+    if name not in ZOO:
+        near = difflib.get_close_matches(name, ZOO, n=3) or list(ZOO)
+        raise RequestError(f"network {name!r} is not in the zoo; try {', '.join(near)}")
+    return ZOO[name]

@@ -1,0 +1,97 @@
+"""Families of networks as functions of depth and width: VGG, ResNet for ImageNet and for CIFAR, wide ResNet."""
+
+from typing import Literal
+
+from cnn_jax.errors import RequestError
+from cnn_jax.layers import Activation, BatchNorm, Conv, Dense, Dropout, GlobalPool, Layer, Pool, Residual
+
+Layers = tuple[Layer, ...]
+RELU = Activation("relu")
+
+VGG_BLOCKS = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
+RESNET_BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
+
+
+def vgg(depth: int = 16, width: int = 64, classes: int = 1000) -> Layers:
+    """Simonyan & Zisserman 2015, table 1, configurations A, B, D and E, with dropout 0.5 between the dense layers."""
+    if depth not in VGG_BLOCKS:
+        raise RequestError(f"VGG of depth {depth} is unknown; depths are {', '.join(map(str, VGG_BLOCKS))}")
+    layers: list[Layer] = []
+    for i, convolutions in enumerate(VGG_BLOCKS[depth]):
+        filters = width * 2 ** min(i, 3)
+        layers += [Conv(filters, 3, padding=1), RELU] * convolutions + [Pool("max", 2)]
+    for _ in range(2):
+        layers += [Dense(64 * width), RELU, Dropout(0.5)]
+    return (*layers, Dense(classes))
+
+
+def conv_bn(features: int, size: int, stride: int = 1) -> Layers:
+    """A convolution that keeps the size (but for the stride) and its batch norm, which makes a bias superfluous."""
+    return Conv(features, size, stride, padding=size // 2, bias=False), BatchNorm()
+
+
+def resnet(
+    depth: int = 50, width: int = 64, classes: int = 1000, stride_on: Literal["3x3", "first 1x1"] = "3x3"
+) -> Layers:
+    """ResNet for ImageNet (He et al. 2016, table 1). In bottlenecks the published network strides on the first 1x1
+    convolution, torchvision on the 3x3."""
+    if depth not in RESNET_BLOCKS:
+        raise RequestError(f"ResNet of depth {depth} is unknown; depths are {', '.join(map(str, RESNET_BLOCKS))}")
+    layers: list[Layer] = [*conv_bn(width, 7, 2), RELU, Pool("max", 3, 2, padding=1)]
+    for stage, blocks in enumerate(RESNET_BLOCKS[depth]):
+        features = width * 2**stage
+        for block in range(blocks):
+            stride = 2 if stage and not block else 1
+            if depth < 50:
+                body: Layers = (*conv_bn(features, 3, stride), RELU, *conv_bn(features, 3))
+                changes = stride > 1
+            else:
+                first, second = (1, stride) if stride_on == "3x3" else (stride, 1)
+                body = (
+                    *conv_bn(features, 1, first), RELU, *conv_bn(features, 3, second), RELU, *conv_bn(4 * features, 1),
+                )  # fmt: skip
+                changes = not block
+            layers += [Residual(body, "proj" if changes else "identity"), RELU]
+    return (*layers, GlobalPool(), Dense(classes))
+
+
+def cifar_resnet(depth: int = 20, width: int = 16, classes: int = 10) -> Layers:
+    """ResNet for CIFAR (He et al. 2016, 4.2): 6n + 2 layers, shortcuts of option A."""
+    if depth < 8 or depth % 6 != 2:
+        raise RequestError(f"a CIFAR ResNet has 6n + 2 layers (8, 14, 20, 32 …), not {depth}")
+    layers: list[Layer] = [*conv_bn(width, 3), RELU]
+    for stage in range(3):
+        features = width * 2**stage
+        for block in range(depth // 6):
+            stride = 2 if stage and not block else 1
+            body = (*conv_bn(features, 3, stride), RELU, *conv_bn(features, 3))
+            layers += [Residual(body, "padA" if stride > 1 else "identity"), RELU]
+    return (*layers, GlobalPool(), Dense(classes))
+
+
+def cifar_resnet18(width: int = 64, classes: int = 10) -> Layers:
+    """The ImageNet ResNet-18 with a 3x3 stem and no pool after it, as it is commonly used on 32x32 images."""
+    return (*conv_bn(width, 3), RELU, *resnet(18, width, classes)[4:])
+
+
+def wide_resnet(depth: int = 28, widen: int = 10, classes: int = 10, dropout: float = 0.0) -> Layers:
+    """WRN-depth-widen (Zagoruyko & Komodakis 2016, table 1): pre-activation blocks; where the shape changes, the first
+    normalisation and ReLU feed the shortcut too."""
+    if depth < 10 or depth % 6 != 4:
+        raise RequestError(f"a wide ResNet has 6n + 4 layers (10, 16, 22, 28 …), not {depth}")
+
+    def conv(features: int, stride: int = 1) -> Conv:
+        return Conv(features, 3, stride, padding=1, bias=False)
+
+    layers: list[Layer] = [conv(16)]
+    for stage in range(3):
+        features = 16 * widen * 2**stage
+        for block in range(depth // 6):
+            stride = 2 if stage and not block else 1
+            drop = (Dropout(dropout),) if dropout else ()
+            inner = (conv(features, stride), BatchNorm(), RELU, *drop, conv(features))
+            if block or (stage == 0 and widen == 1):
+                layers.append(Residual((BatchNorm(), RELU, *inner)))
+            else:
+                layers += [BatchNorm(), RELU, Residual(inner, "proj")]
+    return (*layers, BatchNorm(), RELU, GlobalPool(), Dense(classes))
