@@ -1,0 +1,55 @@
+"""Finding the archives of a catalogue entry in a folder that is only read, and knowing them by their sha256."""
+
+import hashlib
+from pathlib import Path
+
+from cnn_jax.data.catalogue import CATALOGUE, Archive, Entry
+from cnn_jax.errors import DataError
+
+
+def sha256(path: Path) -> str:
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def find(entry: Entry, data_dir: Path | None) -> dict[str, Path]:
+    """Upstream file name -> where it is: DATA_DIR/<dataset>/FILE, else DATA_DIR/FILE. Nothing is checked or written.
+
+    DataError, at once and without asking any network, where a file is missing: it says what to put where.
+    """
+    if data_dir is not None and not data_dir.is_dir():
+        raise DataError(f"{data_dir}: the data folder (--data-dir) is not there or is not a folder")
+    found, missing = {}, []
+    for archive in entry.archives:
+        places = [data_dir / entry.name / archive.file, data_dir / archive.file] if data_dir else []
+        if place := next((place for place in places if place.is_file()), None):
+            found[archive.file] = place
+        else:
+            missing.append(archive)
+    if missing:
+        where = data_dir or "DIR"
+        files = ", ".join(f"{archive.file} (sha256 {archive.sha256[:12]}…)" for archive in missing)
+        given = "" if data_dir else ", give --data-dir DIR"
+        raise DataError(
+            f"{entry.name} is not in the cache (CNN_JAX_CACHE) and nothing is downloaded: "
+            f"put {files} into {where}/{entry.name}/ or {where}/{given}"
+        )
+    return found
+
+
+def check(entry: Entry, archive: Archive, path: Path) -> None:
+    """DataError unless the file has the published sha256; says so where it belongs to another data set."""
+    digest = sha256(path)
+    if digest == archive.sha256:
+        return
+    for other in CATALOGUE.values():
+        for theirs in other.archives:
+            if theirs.sha256 == digest:
+                raise DataError(f"{path}: this is {theirs.file} of {other.name}, not {archive.file} of {entry.name}")
+    raise DataError(
+        f"{path}: wrong sha256 {digest[:12]}…, {archive.sha256[:12]}… is right for {archive.file} of {entry.name}: "
+        f"damaged, incomplete or another file ({path.stat().st_size} bytes)"
+    )

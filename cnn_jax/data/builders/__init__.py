@@ -1,0 +1,1 @@
+"""TFDS builders that prepare the stock data sets without TensorFlow."""

@@ -1,0 +1,73 @@
+"""TFDS's own MNIST and Fashion-MNIST, prepared without TensorFlow.
+
+The stock builders extract archives and encode images with TensorFlow. These subclasses read the gzipped idx files
+themselves and hand over PNG bytes; names, versions, features, keys and so the shuffled order are the stock ones, and
+the stock `tfds.data_source` reads the result. They ask the download manager for nothing: no network.
+"""
+
+import contextlib
+import io
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import tensorflow_datasets as tfds
+from PIL import Image
+from tensorflow_datasets.image_classification.mnist import MNIST, FashionMNIST
+
+from cnn_jax.data import archives, cache
+from cnn_jax.data.catalogue import IDX_FILES, Entry
+from cnn_jax.data.idx import read_pair
+from cnn_jax.errors import DataError
+
+
+class _FromIdx:
+    """Replaces what needs TensorFlow in a stock builder. `entry` and `files` (upstream name -> path) are set by build."""
+
+    entry: Entry
+    files: Mapping[str, Path]
+
+    def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
+        return {
+            "train": self._generate_examples(*IDX_FILES[:2], self.entry.train),
+            "test": self._generate_examples(*IDX_FILES[2:], self.entry.test),
+        }
+
+    def _generate_examples(self, images: str, labels: str, count: int) -> Iterator[tuple[int, dict[str, Any]]]:
+        """Examples under the stock keys, from archives that are hashed now, before they are read."""
+        for archive in self.entry.archives:
+            if archive.file in (images, labels):
+                archives.check(self.entry, archive, self.files[archive.file])
+        pixels, targets = read_pair(self.files[images], self.files[labels], len(self.entry.class_names))
+        if pixels.shape != (count, *self.entry.shape):
+            shape = list(pixels.shape)
+            raise DataError(f"{self.files[images]}: images {shape}, {[count, *self.entry.shape]} is right")
+        for index, (image, label) in enumerate(zip(pixels, targets, strict=True)):
+            png = io.BytesIO()
+            Image.fromarray(image[..., 0]).save(png, "png")
+            yield index, {"image": png.getvalue(), "label": int(label)}
+
+
+class IdxMNIST(_FromIdx, MNIST, skip_registration=True):
+    name = "mnist"
+
+
+class IdxFashionMNIST(_FromIdx, FashionMNIST, skip_registration=True):
+    name = "fashion_mnist"
+
+
+def prepare(entry: Entry, data_dir: Path | None) -> Path:
+    """Prepares the entry below the cache, once, one process at a time; returns the folder with TFDS's files."""
+    home = cache.root() / "tfds"
+    with cache.locked(home / entry.name):
+        with cache.writable():
+            builder = {c.name: c for c in (IdxMNIST, IdxFashionMNIST)}[entry.name](data_dir=home)
+        folder = Path(builder.data_path)
+        if not folder.is_dir():
+            builder.entry, builder.files = entry, archives.find(entry, data_dir)
+            tfds.disable_progress_bar()
+            with contextlib.redirect_stdout(io.StringIO()):  # it says "Downloading", which it does not
+                builder.download_and_prepare(
+                    file_format="array_record", download_config=tfds.download.DownloadConfig(try_download_gcs=False)
+                )
+    return folder

@@ -1,0 +1,161 @@
+"""The data sets known by name: shape, classes, sizes, how validation is cut, licence, citation, archives.
+
+Everything here is stated by the sources themselves and pinned by tests. `train` counts the examples before validation
+is cut from them; `test` is the source's own, which nothing but the last scoring sees. Where `test` is 0 the source has
+no splits, and 15 % of each class become the test split, 15 % the validation split, by the seed of the split.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Archive:
+    """A file as its publisher serves it. The sha256 is the one that TFDS records for it."""
+
+    file: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Entry:
+    """`shape` is (height, width, channels); `validation` the number of train examples cut off unless told otherwise."""
+
+    name: str
+    title: str
+    shape: tuple[int, int, int]
+    class_names: tuple[str, ...]
+    train: int
+    test: int
+    validation: int | None
+    licence: str
+    citation: str
+    bibtex: str
+    archives: tuple[Archive, ...]
+
+
+IDX_FILES = (
+    "train-images-idx3-ubyte.gz",
+    "train-labels-idx1-ubyte.gz",
+    "t10k-images-idx3-ubyte.gz",
+    "t10k-labels-idx1-ubyte.gz",
+)
+DIGIT_NAMES = tuple("0123456789")
+
+DIGITS = Entry(
+    name="digits",
+    title="Optical recognition of handwritten digits, 8x8, as in scikit-learn",
+    shape=(8, 8, 1),
+    class_names=DIGIT_NAMES,
+    train=1797,
+    test=0,
+    validation=None,
+    licence="CC BY 4.0 (UCI Machine Learning Repository); as packaged by scikit-learn, BSD-3-Clause",
+    citation="alpaydin1998optical",
+    bibtex="""@misc{alpaydin1998optical,
+  title = {Optical Recognition of Handwritten Digits},
+  author = {Alpaydin, Ethem and Kaynak, Cenk},
+  year = {1998},
+  howpublished = {UCI Machine Learning Repository},
+  doi = {10.24432/C50P49},
+  note = {The 1,797 images of the test part, as in sklearn.datasets.load_digits; grey levels 0..16 times 255/16}
+}""",
+    archives=(),
+)
+
+MNIST = Entry(
+    name="mnist",
+    title="The MNIST database of handwritten digits",
+    shape=(28, 28, 1),
+    class_names=DIGIT_NAMES,
+    train=60000,
+    test=10000,
+    validation=5000,
+    licence="CC BY-SA 3.0",
+    citation="lecun1998gradient",
+    bibtex="""@article{lecun1998gradient,
+  title = {Gradient-based learning applied to document recognition},
+  author = {LeCun, Yann and Bottou, L{\\'e}on and Bengio, Yoshua and Haffner, Patrick},
+  journal = {Proceedings of the IEEE},
+  volume = {86},
+  number = {11},
+  pages = {2278--2324},
+  year = {1998},
+  doi = {10.1109/5.726791}
+}""",
+    archives=tuple(
+        map(
+            Archive,
+            IDX_FILES,
+            (
+                "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
+                "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
+                "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
+                "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
+            ),
+        )
+    ),
+)
+
+FASHION_MNIST = Entry(
+    name="fashion_mnist",
+    title="Fashion-MNIST, Zalando's article images",
+    shape=(28, 28, 1),
+    class_names=(
+        "T-shirt/top",
+        "Trouser",
+        "Pullover",
+        "Dress",
+        "Coat",
+        "Sandal",
+        "Shirt",
+        "Sneaker",
+        "Bag",
+        "Ankle boot",
+    ),
+    train=60000,
+    test=10000,
+    validation=5000,
+    licence="MIT",
+    citation="xiao2017fashion",
+    bibtex="""@misc{xiao2017fashion,
+  title = {Fashion-{MNIST}: a Novel Image Dataset for Benchmarking Machine Learning Algorithms},
+  author = {Xiao, Han and Rasul, Kashif and Vollgraf, Roland},
+  year = {2017},
+  eprint = {1708.07747},
+  archivePrefix = {arXiv},
+  primaryClass = {cs.LG}
+}""",
+    archives=tuple(
+        map(
+            Archive,
+            IDX_FILES,
+            (
+                "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
+                "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
+                "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
+                "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
+            ),
+        )
+    ),
+)
+
+CIFAR10 = Entry(
+    name="cifar10",
+    title="CIFAR-10",
+    shape=(32, 32, 3),
+    class_names=("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
+    train=50000,
+    test=10000,
+    validation=5000,
+    licence="none stated by the authors, who ask that the technical report be cited",
+    citation="krizhevsky2009learning",
+    bibtex="""@techreport{krizhevsky2009learning,
+  title = {Learning Multiple Layers of Features from Tiny Images},
+  author = {Krizhevsky, Alex},
+  institution = {University of Toronto},
+  year = {2009}
+}""",
+    archives=(Archive("cifar-10-binary.tar.gz", "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd"),),
+)
+
+CATALOGUE: dict[str, Entry] = {entry.name: entry for entry in (DIGITS, MNIST, FASHION_MNIST, CIFAR10)}

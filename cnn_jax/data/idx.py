@@ -1,0 +1,54 @@
+"""The idx format of MNIST: big-endian magic 00 00 08 d, then d sizes, then uint8 values; gzip around it.
+
+Source: LeCun, Cortes and Burges, the MNIST database, "File formats".
+"""
+
+import gzip
+import math
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from cnn_jax.errors import DataError
+
+
+def read_idx(path: Path, dimensions: int, limit: int = 1 << 30) -> np.ndarray:
+    """The uint8 array of a gzipped idx file with that many dimensions; at most `limit` bytes of values.
+
+    DataError: not gzip or corrupt, another magic number, fewer or more bytes than the header says.
+    """
+    try:
+        with gzip.open(path) as file:
+            return _parse(path, file.read(4 + 4 * dimensions + limit + 1), dimensions, limit)
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"{path}: not a whole gzip file ({error})") from error
+
+
+def _parse(path: Path, data: bytes, dimensions: int, limit: int) -> np.ndarray:
+    magic, start = bytes([0, 0, 8, dimensions]), 4 + 4 * dimensions
+    if data[:4] != magic:
+        raise DataError(
+            f"{path}: wrong magic number {data[:4].hex()}: idx of {dimensions} dimensions has {magic.hex()}"
+        )
+    if len(data) < start:
+        raise DataError(f"{path}: truncated: the header has {start} bytes, the file {len(data)}")
+    shape = struct.unpack(f">{dimensions}I", data[4:start])
+    size = math.prod(shape)
+    if size > limit:
+        raise DataError(f"{path}: the header announces {size} values: more than the limit of {limit}")
+    if len(data) - start != size:
+        what = "truncated" if len(data) - start < size else "too long"
+        raise DataError(f"{path}: {what}: the header announces {size} values, the file has {len(data) - start}")
+    return np.frombuffer(data, np.uint8, offset=start).reshape(shape)
+
+
+def read_pair(images: Path, labels: Path, classes: int) -> tuple[np.ndarray, np.ndarray]:
+    """uint8 images [N,H,W,1] and int32 labels [N] of an idx pair. DataError: unequal counts, a label not below classes."""
+    pixels, targets = read_idx(images, 3), read_idx(labels, 1)
+    if len(pixels) != len(targets):
+        raise DataError(f"{labels}: {len(targets)} labels for the {len(pixels)} images of {images.name}")
+    if (bad := np.flatnonzero(targets >= classes)).size:
+        raise DataError(f"{labels}: label {targets[bad[0]]} at {bad[0]}: labels go from 0 to {classes - 1}")
+    return pixels[..., None], targets.astype(np.int32)

@@ -1,0 +1,115 @@
+"""`load`: from a name, a folder or a zip to a `Dataset`, through the cache."""
+
+from pathlib import Path
+
+import numpy as np
+
+from cnn_jax.data import archives, cache, cifar, folder, tfds_source
+from cnn_jax.data.catalogue import CATALOGUE, Entry
+from cnn_jax.data.dataset import Dataset, Split, count_duplicates
+from cnn_jax.data.images import check_size, resize
+from cnn_jax.data.splits import Parts, divide
+from cnn_jax.errors import DataError, RequestError
+
+DIGITS_FILE = Path(__file__).with_name("digits.npz")
+
+
+def load(
+    name_or_path: str,
+    *,
+    data_dir: str | Path | None = None,
+    image_size: int | None = None,
+    validation: int | None = None,
+    split_seed: int = 0,
+) -> Dataset:
+    """A data set as uint8 arrays in three splits, from the cache where it has been loaded before.
+
+    Args:
+      name_or_path: a name of the catalogue, a folder of images or a zip of one, or the name (`name` or `name/config`)
+        of an image classification set that TFDS has prepared as array_record below `data_dir`; looked up in this order.
+      data_dir: where archives and prepared sets are; only read. Not needed for the catalogue once its arrays are cached.
+      image_size: makes every image a square of this many pixels a side, by antialiased bilinear interpolation.
+      validation: how many examples are cut from train for validation, instead of the default for this data set.
+      split_seed: decides which examples; the test split of a source that has one never depends on it.
+
+    DataError: data missing, damaged, hostile or unknown. RequestError: impossible image_size, validation, split_seed.
+    """
+    check_size(image_size)
+    if split_seed < 0:
+        raise RequestError(f"split seed {split_seed} is impossible: it must be 0 or more")
+    directory = None if data_dir is None else Path(data_dir).expanduser().absolute()
+    name, parts = _parts(name_or_path, directory, image_size)
+    default = CATALOGUE[name].validation if name in CATALOGUE else None
+    splits, rule = divide(name, parts, validation, split_seed, default)
+    source = parts.source | {
+        "image_size": image_size,
+        "split": {"rule": rule, "seed": split_seed, "sizes": {name: len(split) for name, split in splits.items()}},
+        "duplicates": count_duplicates(**splits),
+    }
+    return Dataset(name, parts.class_names, source=source, **splits)
+
+
+def _parts(name: str, data_dir: Path | None, image_size: int | None) -> tuple[str, Parts]:
+    """The data set's name and its arrays before the cut, at the size asked for."""
+    suffix = f"-{image_size}" if image_size else ""
+    if entry := CATALOGUE.get(name):
+        return name, _catalogued(entry, data_dir, image_size)
+    path = Path(name).expanduser()
+    if path.exists():
+        source = folder.open_source(path)
+        return path.resolve().stem, cache.cached(source.key + suffix, lambda: source.read(image_size))
+    if prepared := tfds_source.find(name, data_dir):
+        key = f"tfds-{name.replace('/', '-')}-{folder.listing_key(prepared)}{suffix}"
+        return name, cache.cached(key, lambda: tfds_source.read(prepared, image_size))
+    raise DataError(
+        f"{name}: no such data set, folder or zip: the names are {', '.join(CATALOGUE)}; a path to a folder of images "
+        f"or to a zip of one works too, or the name of a set that TFDS has prepared under --data-dir"
+    )
+
+
+def _catalogued(entry: Entry, data_dir: Path | None, image_size: int | None) -> Parts:
+    if image_size and (image_size, image_size) != entry.shape[:2]:
+        key = f"{entry.name}-{image_size}"
+        return cache.cached(key, lambda: _resized(_catalogued(entry, data_dir, None), image_size))
+    if entry.name == "digits":
+        return _digits(entry)
+    return cache.cached(entry.name, lambda: _prepared(entry, data_dir))
+
+
+def _prepared(entry: Entry, data_dir: Path | None) -> Parts:
+    """From the archives, each hashed before it is read."""
+    if entry.name == "cifar10":
+        files = archives.find(entry, data_dir)
+        for archive in entry.archives:
+            archives.check(entry, archive, files[archive.file])
+        splits = cifar.read_cifar(files[entry.archives[0].file])
+    else:
+        from cnn_jax.data.builders import idx_builder
+
+        splits = tfds_source.read(idx_builder.prepare(entry, data_dir)).splits
+    return Parts(splits, entry.class_names, _about(entry))
+
+
+def _digits(entry: Entry) -> Parts:
+    with np.load(DIGITS_FILE, allow_pickle=False) as file:
+        whole = Split(file["images"], file["labels"].astype(np.int32))
+    return Parts({"all": whole}, entry.class_names, _about(entry))
+
+
+def _about(entry: Entry) -> dict:
+    return {
+        "title": entry.title,
+        "licence": entry.licence,
+        "citation": entry.citation,
+        "bibtex": entry.bibtex,
+        "archives": {archive.file: archive.sha256 for archive in entry.archives},
+        "skipped": {},
+    }
+
+
+def _resized(parts: Parts, size: int) -> Parts:
+    splits = {
+        name: Split(np.stack([resize(image, size) for image in split.images]), split.labels)
+        for name, split in parts.splits.items()
+    }
+    return Parts(splits, parts.class_names, parts.source)
