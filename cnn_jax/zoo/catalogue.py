@@ -1,15 +1,15 @@
 """The table of networks with names: what each is, where it was published, how many parameters it has there."""
 
-import dataclasses
 import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
 from cnn_jax.errors import RequestError
-from cnn_jax.layers import Conv, Dense, Layer, Pad, Shape
+from cnn_jax.layers import Layer, Pad, Shape
 from cnn_jax.network import Network
 from cnn_jax.notation import parse
+from cnn_jax.variants import with_classes
 from cnn_jax.zoo import families, historic
 
 
@@ -38,15 +38,6 @@ class Entry:
         if self.pad_28 and input_shape[:2] == (28, 28):
             layers = (Pad(2), *layers)
         return Network(input_shape, with_classes(layers, classes))
-
-
-def with_classes(layers: tuple[Layer, ...], classes: int) -> tuple[Layer, ...]:
-    """`layers` with `classes` units in the layer that makes the logits, a dense layer or a convolution before `gap`."""
-    for i in reversed(range(len(layers))):
-        if isinstance(layers[i], Dense | Conv):
-            last = dataclasses.replace(layers[i], features=classes)  # type: ignore[type-var]
-            return (*layers[:i], last, *layers[i + 1 :])
-    return layers
 
 
 def _text(text: str) -> Callable[[], tuple[Layer, ...]]:
@@ -107,7 +98,7 @@ ZOO: dict[str, Entry] = {
     ),
     "alexnet_owt": Entry(
         _text(_alexnet((64, 192, 384, 256, 256), 4096, groups=False, pad=True, norm=False)),
-        (224, 224, 3), 61_100_840, 'Krizhevsky 2014, "one weird trick"; torchvision alexnet', count_source="torchvision",
+        (224, 224, 3), 61_100_840, 'Krizhevsky 2014, "one weird trick"; torchvision', count_source="torchvision",
     ),
     "zfnet": Entry(
         _text(

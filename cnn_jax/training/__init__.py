@@ -1,0 +1,1 @@
+"""Training: pure functions inside jit, a loop that yields events, checkpoints. It knows no folders of runs, no pages."""

@@ -1,0 +1,187 @@
+"""The config of a run: every field is read, checked where it is made, and written into the run's folder."""
+
+import dataclasses
+import difflib
+import hashlib
+import json
+import math
+import types
+import typing
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from cnn_jax.errors import RequestError
+from cnn_jax.layers import INITIALISERS
+
+DEFAULT_NETWORK = "conv3-16:same relu max2 conv3-32:same relu max2 dense-64 relu dense-10"
+
+
+@dataclass(frozen=True)
+class Config:
+    """One training run. Raises RequestError for a value that cannot be."""
+
+    network: str | list[dict[str, Any]] = DEFAULT_NETWORK
+    """A network in the notation, the name of one in the zoo, or (from a file) its JSON form."""
+    filters: int | None = None
+    """Filters of the first convolution; the others keep their proportion to it."""
+    dataset: str = "digits"
+    """digits, mnist, fashion_mnist, cifar10, a prepared TFDS set, a folder of images or a zip of one."""
+    data_dir: str | None = None
+    """Where archives are looked up (only read)."""
+    image_size: int | None = None
+    """Resize images to this height and width, in pixels."""
+    validation: int | None = None
+    """Number of validation examples cut from the training split (default: the data set's own)."""
+
+    epochs: int = 10
+    """Passes over the training split."""
+    batch_size: int = 128
+    """Examples per step; the last batch of an epoch may be smaller."""
+    learning_rate: float = 0.05
+    optimizer: Literal["sgd", "adam", "adamw"] = "sgd"
+    momentum: float = 0.9
+    """Momentum of SGD, or the first-moment decay of Adam."""
+    nesterov: bool = False
+    weight_decay: float = 0.0
+    """L2 on kernels: part of the gradient for sgd and adam, decoupled from it for adamw."""
+    clip_norm: float | None = None
+    """Scale the gradient down to this global norm."""
+    accumulate: int = 1
+    """Split every batch in this many parts whose gradients are summed before the update."""
+    ema: float = 0.0
+    """Decay per step of an average of the weights, which is then what is evaluated (0: off)."""
+
+    schedule: Literal["constant", "step", "cosine", "onecycle"] = "constant"
+    """How the learning rate changes over the run; onecycle peaks at it."""
+    warmup_epochs: float = 0.0
+    """Linear rise of the learning rate from 0 at the start."""
+    decay_epochs: tuple[float, ...] = ()
+    """Epochs after which schedule `step` multiplies the learning rate by decay_factor."""
+    decay_factor: float = 0.1
+
+    loss: Literal["cross_entropy", "squared_error"] = "cross_entropy"
+    label_smoothing: float = 0.0
+    initialiser: Literal["he", "glorot", "lecun", "normal"] = "he"
+    init_scale: float = 1.0
+    """Factor on the initial kernels."""
+    augment: str = ""
+    """Augmentations separated by blanks: flip, crop<pad>, cutout<size>, mixup<alpha>."""
+
+    seed: int = 0
+    """Seed of the initial weights, the order of the examples, dropout and augmentation."""
+    split_seed: int = 0
+    """Seed of the cut into training and validation."""
+    select: Literal["final", "best"] = "final"
+    """Which weights the test split is scored with: the final ones or those of the best validation accuracy."""
+    precision: Literal["highest", "high", "default"] = "highest"
+    """Of float32 matrix products and convolutions on accelerators; highest means no TF32 and no bfloat16."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """What activations are computed in; parameters stay float32."""
+    devices: int | None = None
+    """Local devices to split each batch over (default: all)."""
+
+    def __post_init__(self):
+        for name, (ok, what) in _RANGES.items():
+            value = getattr(self, name)
+            if value is not None and not ok(value):
+                raise RequestError(f"{name} = {value!r} must be {what}")
+        if self.batch_size % self.accumulate:
+            raise RequestError(f"batch_size {self.batch_size} does not split in accumulate = {self.accumulate} parts")
+        if self.schedule == "step" and not self.decay_epochs:
+            raise RequestError("schedule 'step' needs decay_epochs, e.g. --decay-epochs 10 15")
+        if self.schedule != "step" and self.decay_epochs:
+            raise RequestError(f"decay_epochs belong to schedule 'step', not to {self.schedule!r}")
+
+    def to_json(self) -> dict[str, Any]:
+        """Every field, as JSON has it."""
+        return json.loads(json.dumps(dataclasses.asdict(self)))
+
+    @classmethod
+    def from_json(cls, values: Any) -> "Config":
+        """The inverse of `to_json`; fields that are missing keep their default. Raises RequestError for an unknown name
+        or a wrong type, with what is valid."""
+        if not isinstance(values, dict):
+            raise RequestError(f"a config is a JSON object of fields, not {values!r}")
+        hints = typing.get_type_hints(cls)
+        for name in values:
+            if name not in hints:
+                near = difflib.get_close_matches(name, hints, n=1)
+                guess = f" (did you mean {near[0]!r}?)" if near else ""
+                raise RequestError(f"config field {name!r} is unknown{guess}; fields are {', '.join(hints)}")
+        return cls(**{name: _convert(name, value, hints[name]) for name, value in values.items()})
+
+    def hash(self) -> str:
+        """The first 12 hex digits of the sha256 of the config as sorted JSON."""
+        return hashlib.sha256(json.dumps(self.to_json(), sort_keys=True).encode()).hexdigest()[:12]
+
+
+def differences(old: Config, new: Config) -> list[str]:
+    """The fields in which two configs differ, as 'name: old -> new'."""
+    a, b = old.to_json(), new.to_json()
+    return [f"{name}: {a[name]!r} -> {b[name]!r}" for name in a if a[name] != b[name]]
+
+
+def _positive(value: Any) -> bool:
+    return value > 0 and math.isfinite(value)
+
+
+_RANGES = {
+    "filters": (_positive, "at least 1"),
+    "image_size": (_positive, "at least 1"),
+    "validation": (_positive, "at least 1"),
+    "epochs": (_positive, "at least 1"),
+    "batch_size": (_positive, "at least 1"),
+    "learning_rate": (_positive, "a positive number"),
+    "momentum": (lambda x: 0 <= x < 1, "in [0, 1)"),
+    "weight_decay": (lambda x: x >= 0 and math.isfinite(x), "at least 0"),
+    "clip_norm": (_positive, "a positive number"),
+    "accumulate": (_positive, "at least 1"),
+    "ema": (lambda x: 0 <= x < 1, "in [0, 1)"),
+    "warmup_epochs": (lambda x: x >= 0 and math.isfinite(x), "at least 0"),
+    "decay_epochs": (lambda x: all(a > 0 for a in x) and list(x) == sorted(x), "positive and increasing"),
+    "decay_factor": (_positive, "a positive number"),
+    "label_smoothing": (lambda x: 0 <= x < 1, "in [0, 1)"),
+    "init_scale": (_positive, "a positive number"),
+    "seed": (lambda x: 0 <= x < 2**32, "in [0, 2^32)"),
+    "split_seed": (lambda x: 0 <= x < 2**32, "in [0, 2^32)"),
+    "devices": (_positive, "at least 1"),
+    "initialiser": (lambda x: x in INITIALISERS, f"one of {', '.join(INITIALISERS)}"),
+}
+
+
+def _convert(name: str, value: Any, hint: Any) -> Any:
+    """`value` if it has the type of `hint`; a whole number may stand for a float and a list for a tuple."""
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        for option in typing.get_args(hint):
+            try:
+                return _convert(name, value, option)
+            except RequestError:
+                continue
+    elif typing.get_origin(hint) is Literal:
+        if value in typing.get_args(hint):
+            return value
+        raise RequestError(f"{name} = {value!r} must be one of {', '.join(typing.get_args(hint))}")
+    elif typing.get_origin(hint) is tuple:
+        if isinstance(value, list | tuple):
+            return tuple(_convert(name, item, typing.get_args(hint)[0]) for item in value)
+    elif typing.get_origin(hint) is list:
+        if isinstance(value, list):
+            return value
+    elif hint is float:
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return float(value)
+    elif hint is types.NoneType:
+        if value is None:
+            return None
+    elif type(value) is hint:
+        return value
+    raise RequestError(f"{name} = {value!r} has the wrong type; expected {_type_name(hint)}")
+
+
+def _type_name(hint: Any) -> str:
+    words = {int: "a whole number", float: "a number", str: "text", bool: "true or false", types.NoneType: "null"}
+    if hint in words:
+        return words[hint]
+    if typing.get_origin(hint) in (tuple, list):
+        return "a list"
+    return " or ".join(map(_type_name, typing.get_args(hint)))

@@ -1,0 +1,108 @@
+"""The loop: an iterator of events. It draws no bars, writes no files and stops when its user stops asking."""
+
+import collections
+import math
+import time
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+
+from cnn_jax import losses
+from cnn_jax.metrics import Sums
+from cnn_jax.training.config import Config
+from cnn_jax.training.optimizer import learning_rates
+from cnn_jax.training.state import Examples, Program, State, hyper_of, run_key, zero_sums
+from cnn_jax.training.step import batches, compiled_evaluate_step, compiled_train_step, epoch_order, replicate
+
+POLL_SECONDS = 0.2  # how often the loop waits for the device, so that a caller can show progress, save or stop
+IN_FLIGHT = 16  # steps that may be queued on the device
+
+
+@dataclass(frozen=True)
+class Event:
+    """The run as it stands between two steps. `state` is good until the next event is asked for.
+
+    `evaluation` is set at the end of an epoch: mean training loss and accuracy over the epoch, validation loss and
+    accuracy, the learning rate of its last step, validation examples. `diverged` is None, 'nonfinite' or 'chance'.
+    """
+
+    step: int
+    epoch: int
+    state: State
+    evaluation: dict[str, Any] | None = None
+    diverged: str | None = None
+    diverged_step: int | None = None
+
+
+def evaluate(program: Program, state: State, examples: Examples, batch_size: int) -> Sums:
+    """Scores every example of a split once: the average weights if the program keeps them, else the current ones."""
+    step = compiled_evaluate_step(program)
+    params = state.ema if program.ema else state.params
+    total = zero_sums()
+    n = examples.labels.shape[0]
+    for batch in batches(np.arange(n), batch_size, program.devices):
+        total = total + step(params, state.batch_stats, examples, batch)
+    total = jax.device_get(total)
+    assert int(total.examples) == n, f"{total.examples} of {n} examples were scored"
+    return total
+
+
+def fit(
+    config: Config,
+    program: Program,
+    train: Examples,
+    validation: Examples,
+    state: State,
+    pause_at: Collection[int] = (),
+) -> Iterator[Event]:
+    """Trains from `state` (the initial one, or one that was saved) to the last epoch, yielding an event at every epoch's
+    end, at the steps in `pause_at`, and about every POLL_SECONDS between. Ends early where the run diverges."""
+    examples = train.labels.shape[0]
+    steps_per_epoch = math.ceil(examples / config.batch_size)
+    rates = learning_rates(config, steps_per_epoch)
+    train_step = compiled_train_step(program)
+    hyper, key = (replicate(program, tree) for tree in (hyper_of(config), run_key(config)))
+    frequencies = np.bincount(np.asarray(train.labels)) / examples
+    chance = losses.best_constant(config.loss, frequencies)
+    step = int(state.step)
+
+    for epoch in range(step // steps_per_epoch, config.epochs):
+        queue: collections.deque = collections.deque()
+        last_poll = time.perf_counter()
+        epoch_batches = batches(
+            epoch_order(config.seed, epoch, examples), config.batch_size, program.devices * program.accumulate
+        )
+        for batch in epoch_batches[step - epoch * steps_per_epoch :]:
+            state, done = train_step(state, train, batch, rates[step], hyper, key)
+            step += 1
+            queue.append(done)
+            if len(queue) > IN_FLIGHT:
+                queue.popleft().block_until_ready()
+            if step in pause_at or time.perf_counter() - last_poll > POLL_SECONDS:
+                if (diverged_step := int(state.diverged_step)) >= 0:
+                    yield Event(diverged_step, epoch, state, None, "nonfinite", diverged_step)
+                    return
+                yield Event(step, epoch, state)
+                last_poll = time.perf_counter()
+
+        sums = jax.device_get(state.sums)
+        if (diverged_step := int(state.diverged_step)) >= 0:
+            yield Event(diverged_step, epoch, state, None, "nonfinite", diverged_step)
+            return
+        scored = evaluate(program, state, validation, config.batch_size)
+        evaluation = {
+            "epoch": epoch + 1,
+            "step": step,
+            "train_loss": float(sums.mean_loss),
+            "train_accuracy": float(sums.accuracy),
+            "validation_loss": float(scored.mean_loss),
+            "validation_accuracy": float(scored.accuracy),
+            "learning_rate": float(rates[step - 1]),
+            "examples": int(scored.examples),
+        }
+        state = state._replace(sums=replicate(program, zero_sums()))
+        at_chance = epoch + 1 == config.epochs and not evaluation["train_loss"] < chance
+        yield Event(step, epoch + 1, state, evaluation, *(("chance", step) if at_chance else ()))

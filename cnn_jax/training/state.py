@@ -1,0 +1,137 @@
+"""What a training step reads and writes, as pytrees."""
+
+import functools
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from cnn_jax.errors import RequestError
+from cnn_jax.layers import INITIALISERS
+from cnn_jax.metrics import Sums
+from cnn_jax.network import Network
+from cnn_jax.training import augment
+from cnn_jax.training.config import Config
+from cnn_jax.training.optimizer import make_direction
+
+PRNG = "threefry2x32"  # named, since JAX may change its default
+
+
+class Examples(NamedTuple):
+    """One split on the device, and how its pixels are normalised."""
+
+    images: Array  # uint8 (n, height, width, channels)
+    labels: Array  # int32 (n,)
+    mean: Array  # float32 (channels,), of the training split, in units of 0 … 1
+    std: Array
+
+
+class Hyper(NamedTuple):
+    """The numbers of a config that are traced: another value is the same program."""
+
+    momentum: Array
+    weight_decay: Array
+    clip_norm: Array
+    ema: Array
+    label_smoothing: Array
+
+
+class State(NamedTuple):
+    """All that changes from step to step."""
+
+    step: Array  # int32, steps done
+    params: Any
+    batch_stats: Any
+    direction: Any  # the optimizer's state
+    ema: Any  # averaged parameters, {} when off
+    sums: Sums  # training metrics of the epoch so far
+    diverged_step: Array  # int32, the first step with a non-finite loss or parameter, -1 before
+
+
+@dataclass(frozen=True)
+class Program:
+    """What shapes the compiled step: two configs with the same program share it."""
+
+    network: Network
+    loss: str
+    optimizer: str
+    nesterov: bool
+    clip: bool
+    ema: bool
+    accumulate: int
+    augmentations: tuple[augment.Augmentation, ...]
+    dtype: str
+    precision: str
+    devices: int
+
+    @classmethod
+    def of(cls, config: Config, network: Network) -> "Program":
+        available = jax.local_device_count()
+        if config.devices is not None and config.devices > available:
+            raise RequestError(f"devices = {config.devices}, but JAX sees {available}")
+        return cls(
+            network=network,
+            loss=config.loss,
+            optimizer=config.optimizer,
+            nesterov=config.nesterov,
+            clip=config.clip_norm is not None,
+            ema=config.ema > 0,
+            accumulate=config.accumulate,
+            augmentations=augment.parse(config.augment),
+            dtype=config.dtype,
+            precision=config.precision,
+            devices=available if config.devices is None else config.devices,
+        )
+
+    @property
+    def axis_name(self) -> str | None:
+        """The mesh axis of the batch, where there is more than one device."""
+        return "batch" if self.devices > 1 else None
+
+    def direction(self, hyper: Hyper):
+        """The optimizer's gradient transformation with traced numbers."""
+        return make_direction(
+            self.optimizer, self.nesterov, self.clip, hyper.momentum, hyper.weight_decay, hyper.clip_norm
+        )
+
+
+def hyper_of(config: Config) -> Hyper:
+    """The traced numbers of a config as float32 scalars."""
+    clip_norm = config.clip_norm if config.clip_norm is not None else float("inf")
+    values = (config.momentum, config.weight_decay, clip_norm, config.ema, config.label_smoothing)
+    return Hyper(*(jnp.asarray(value, jnp.float32) for value in values))
+
+
+def run_key(config: Config) -> Array:
+    """The key from which all randomness of a run is folded."""
+    return jax.random.key(config.seed, impl=PRNG)
+
+
+def zero_sums() -> Sums:
+    return Sums(jnp.zeros((), jnp.float32), jnp.zeros((), jnp.int32), jnp.zeros((), jnp.int32))
+
+
+def initial_state(config: Config, program: Program) -> State:
+    """The state before the first step, from the config's seed alone."""
+    init = _compiled_init(program, config.initialiser)
+    return init(jax.random.fold_in(run_key(config), 0), jnp.float32(config.init_scale), hyper_of(config))
+
+
+@functools.lru_cache(maxsize=64)
+def _compiled_init(program: Program, initialiser: str):
+    def init(key: Array, scale: Array, hyper: Hyper) -> State:
+        variables = program.network.init(key, INITIALISERS[initialiser](scale))
+        params = variables["params"]
+        return State(
+            step=jnp.zeros((), jnp.int32),
+            params=params,
+            batch_stats=variables["batch_stats"],
+            direction=program.direction(hyper).init(params),
+            ema=jax.tree.map(jnp.copy, params) if program.ema else {},
+            sums=zero_sums(),
+            diverged_step=jnp.full((), -1, jnp.int32),
+        )
+
+    return jax.jit(init)

@@ -1,0 +1,195 @@
+"""The training step: forward pass, loss, backward pass, update. Pure functions, one jit, one program for everything."""
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.sharding import NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from cnn_jax import metrics
+from cnn_jax.losses import LOSSES
+from cnn_jax.metrics import Sums
+from cnn_jax.training.augment import Mixup, augment
+from cnn_jax.training.state import Examples, Hyper, Program, State, zero_sums
+
+
+class Batch(NamedTuple):
+    """Which examples a step sees: positions in the split, and 1 for an example, 0 for padding."""
+
+    index: Array  # int32 (b,)
+    mask: Array  # float32 (b,)
+
+
+class _Slots(NamedTuple):
+    """A batch with what belongs to each of its slots; split over devices and accumulated parts alike."""
+
+    index: Array
+    mask: Array
+    slot: Array  # number of the slot in the whole batch, for its random key
+    partner: Array  # the example that mixup mixes in
+
+
+def normalise(program: Program, examples: Examples, images: Array) -> Array:
+    """Images of 0 … 1 to zero mean and unit variance over the training split, in the compute dtype."""
+    return ((images - examples.mean[None, None, None]) / examples.std[None, None, None]).astype(program.dtype)
+
+
+def pixels(examples: Examples, index: Array) -> Array:
+    """The images at `index` as float32, 0 … 1."""
+    return examples.images[index].astype(jnp.float32) / 255.0
+
+
+def _gradient(
+    program: Program, params: Any, batch_stats: Any, examples: Examples, slots: _Slots, hyper: Hyper, key: Array
+) -> tuple[Any, tuple[Sums, Any]]:
+    """The gradient of the mean loss over the batch, the sums of its metrics and the new batch statistics. With several
+    devices this runs on each with its part of the slots, and the results are summed."""
+    axis_name = program.axis_name
+
+    def total(tree: Any) -> Any:
+        return tree if axis_name is None else jax.lax.psum(tree, axis_name)
+
+    count = jnp.maximum(total(slots.mask.sum()), 1.0)
+    grads, sums = jax.tree.map(jnp.zeros_like, params), zero_sums()
+    parts = jax.tree.map(lambda x: jnp.split(x, program.accumulate), slots)
+    for i in range(program.accumulate):
+        part = _Slots(*(field[i] for field in parts))
+        objective = functools.partial(_objective, program, examples, part, hyper, key, count)
+        part_grads, (part_sums, batch_stats) = jax.grad(objective, has_aux=True)(params, batch_stats)
+        grads, sums = (jax.tree.map(jnp.add, grads, part_grads), sums + part_sums) if i else (part_grads, part_sums)
+    return total(grads), (total(sums), batch_stats)
+
+
+def _objective(
+    program: Program, examples: Examples, slots: _Slots, hyper: Hyper, key: Array, count: Array, params, batch_stats
+) -> tuple[Array, tuple[Sums, Any]]:
+    """This part's share of the batch's mean loss, and (metric sums, batch statistics)."""
+    loss = LOSSES[program.loss]
+    dropout_key, augment_key = jax.random.split(key)
+    images, labels = pixels(examples, slots.index), examples.labels[slots.index]
+    slot_keys = jax.vmap(jax.random.fold_in, (None, 0))(augment_key, slots.slot) if program.augmentations else None
+    images = augment(program.augmentations, slot_keys, images) if slot_keys is not None else images
+    mixup = next((one for one in program.augmentations if isinstance(one, Mixup)), None)
+    if mixup is not None:
+        mix_keys = jax.vmap(jax.random.fold_in, (0, None))(slot_keys, len(program.augmentations))
+        kept = jax.vmap(lambda k: jax.random.beta(k, mixup.alpha, mixup.alpha))(mix_keys)
+        other = kept[:, None, None, None]
+        images = other * images + (1.0 - other) * pixels(examples, slots.partner)
+    if program.axis_name is not None:
+        dropout_key = jax.random.fold_in(dropout_key, jax.lax.axis_index(program.axis_name))
+    logits, batch_stats = program.network.apply_train(
+        {"params": params, "batch_stats": batch_stats},
+        normalise(program, examples, images),
+        key=dropout_key,
+        mask=slots.mask,
+        axis_name=program.axis_name,
+    )
+    losses = loss(logits, labels, hyper.label_smoothing)
+    if mixup is not None:
+        others = loss(logits, examples.labels[slots.partner], hyper.label_smoothing)
+        losses = kept * losses + (1.0 - kept) * others
+    share = jnp.where(slots.mask > 0, losses, 0.0).sum() / count
+    return share, (metrics.sums(loss(logits, labels), logits, labels, slots.mask), batch_stats)
+
+
+def train_step(
+    program: Program, state: State, examples: Examples, batch: Batch, learning_rate: Array, hyper: Hyper, key: Array
+) -> tuple[State, Array]:
+    """One step: params -= learning_rate · direction(gradient). Returns the new state and a scalar to wait for.
+
+    `key` is the run's; the step folds in its own number, so that a resumed run draws what it would have drawn.
+    """
+    slots = _Slots(batch.index, batch.mask, jnp.arange(batch.index.size), jnp.roll(batch.index, 1))
+    gradient = _on_devices(program, _gradient, (P(), P(), P(), P("batch"), P(), P()), (P(), (P(), P())))
+    with jax.default_matmul_precision(program.precision):
+        grads, (sums, batch_stats) = gradient(
+            state.params, state.batch_stats, examples, slots, hyper, jax.random.fold_in(key, state.step + 1)
+        )
+    update, direction = program.direction(hyper).update(grads, state.direction, state.params)
+    params = jax.tree.map(lambda p, d: p - (learning_rate * d).astype(p.dtype), state.params, update)
+    finite = functools.reduce(jnp.logical_and, (jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(params)))
+    bad = ~(finite & jnp.isfinite(sums.loss))
+    ema = state.ema
+    if program.ema:  # the decay rises from 0.1, else the average would start at random weights for long
+        decay = jnp.minimum(hyper.ema, (1.0 + state.step) / (10.0 + state.step))
+        ema = jax.tree.map(lambda e, p: decay * e + (1.0 - decay) * p, ema, params)
+    new = State(
+        step=state.step + 1,
+        params=params,
+        batch_stats=batch_stats,
+        direction=direction,
+        ema=ema,
+        sums=state.sums + sums,
+        diverged_step=jnp.where((state.diverged_step < 0) & bad, state.step + 1, state.diverged_step),
+    )
+    return new, sums.loss
+
+
+def evaluate_step(program: Program, params: Any, batch_stats: Any, examples: Examples, batch: Batch) -> Sums:
+    """The metric sums of one batch under the inference form of the network."""
+
+    def score(program: Program, params: Any, batch_stats: Any, examples: Examples, batch: Batch) -> Sums:
+        labels = examples.labels[batch.index]
+        images = normalise(program, examples, pixels(examples, batch.index))
+        logits = program.network.apply({"params": params, "batch_stats": batch_stats}, images)
+        sums = metrics.sums(LOSSES[program.loss](logits, labels), logits, labels, batch.mask)
+        return sums if program.axis_name is None else jax.lax.psum(sums, program.axis_name)
+
+    with jax.default_matmul_precision(program.precision):
+        return _on_devices(program, score, (P(), P(), P(), P("batch")), P())(params, batch_stats, examples, batch)
+
+
+@functools.lru_cache(maxsize=64)
+def compiled_train_step(program: Program) -> Callable[..., tuple[State, Array]]:
+    """`train_step` of a program, jitted once per process, its state donated."""
+    return jax.jit(functools.partial(train_step, program), donate_argnums=0)
+
+
+@functools.lru_cache(maxsize=64)
+def compiled_evaluate_step(program: Program) -> Callable[..., Sums]:
+    """`evaluate_step` of a program, jitted once per process."""
+    return jax.jit(functools.partial(evaluate_step, program))
+
+
+@functools.lru_cache(maxsize=8)
+def mesh(devices: int) -> jax.sharding.Mesh:
+    """The first local devices along one axis, the batch."""
+    return jax.make_mesh((devices,), ("batch",), (jax.sharding.AxisType.Auto,), devices=jax.local_devices()[:devices])
+
+
+def _on_devices(program: Program, function: Callable, in_specs: Any, out_specs: Any) -> Callable:
+    """`function(program, …)` on every device of the program with its part of what is split."""
+    whole = functools.partial(function, program)
+    if program.devices == 1:
+        return whole
+    return jax.shard_map(whole, mesh=mesh(program.devices), in_specs=in_specs, out_specs=out_specs, check_vma=False)
+
+
+def replicate(program: Program, tree: Any) -> Any:
+    """`tree` on every device of the program."""
+    if program.devices == 1:
+        return jax.device_put(tree, jax.local_devices()[0])
+    return jax.device_put(tree, NamedSharding(mesh(program.devices), P()))
+
+
+def batches(index: np.ndarray, batch_size: int, multiple: int) -> list[Batch]:
+    """`index` cut into batches of `batch_size` slots, rounded up to a multiple of `multiple`; the last is padded with
+    masked slots. Every position of `index` stands in exactly one unmasked slot."""
+    slots = -(-batch_size // multiple) * multiple
+    made = []
+    for start in range(0, len(index), batch_size):
+        part = index[start : start + batch_size]
+        mask = np.zeros(slots, np.float32)
+        mask[: len(part)] = 1.0
+        made.append(Batch(np.resize(part, slots).astype(np.int32), mask))  # type: ignore[arg-type]
+    return made
+
+
+def epoch_order(seed: int, epoch: int, examples: int) -> np.ndarray:
+    """The order of the examples in an epoch, a function of the seed and the epoch alone."""
+    return np.random.Generator(np.random.PCG64([seed, epoch])).permutation(examples)

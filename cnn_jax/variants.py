@@ -1,0 +1,58 @@
+"""A network made from another: more or fewer filters, another number of classes."""
+
+import dataclasses
+
+from cnn_jax.errors import RequestError
+from cnn_jax.layers import Conv, Dense, Layer, Residual
+
+Layers = tuple[Layer, ...]
+
+
+def with_classes(layers: Layers, classes: int) -> Layers:
+    """`layers` with `classes` units in the layer that makes the logits: the last dense layer or convolution, unless a
+    residual block comes after it."""
+    i = _logit_layer(layers)
+    if i is None:
+        return layers
+    return (*layers[:i], dataclasses.replace(layers[i], features=classes), *layers[i + 1 :])  # type: ignore[type-var]
+
+
+def with_filters(layers: Layers, filters: int) -> Layers:
+    """`layers` with `filters` in the first convolution and every other convolution's count times filters / the first's,
+    rounded, at least 1, a multiple of its groups. Dense layers and a convolution that makes the logits keep theirs."""
+    convolutions = list(_convolutions(layers))
+    if not convolutions:
+        raise RequestError("this network has no convolution whose filters could be set")
+    if filters < 1:
+        raise RequestError(f"{filters} filters: at least 1 is needed")
+    first = convolutions[0].features
+    last = _logit_layer(layers)
+
+    def scale(layer: Layer) -> Layer:
+        if isinstance(layer, Residual):
+            return dataclasses.replace(layer, body=tuple(map(scale, layer.body)))
+        if not isinstance(layer, Conv):
+            return layer
+        if layer.connections is not None:
+            raise RequestError("a convolution with a connection table has the number of filters of its table")
+        features = int(layer.features * filters / first / layer.groups + 0.5) * layer.groups
+        return dataclasses.replace(layer, features=max(features, layer.groups))
+
+    return tuple(layer if i == last else scale(layer) for i, layer in enumerate(layers))
+
+
+def _convolutions(layers: Layers):
+    for layer in layers:
+        if isinstance(layer, Residual):
+            yield from _convolutions(layer.body)
+        elif isinstance(layer, Conv):
+            yield layer
+
+
+def _logit_layer(layers: Layers) -> int | None:
+    for i in reversed(range(len(layers))):
+        if isinstance(layers[i], Residual):
+            return None
+        if isinstance(layers[i], Dense | Conv):
+            return i
+    return None
