@@ -45,7 +45,7 @@ def _parse(path: Path, data: bytes, dimensions: int, limit: int) -> np.ndarray:
 
 
 def read_pair(images: Path, labels: Path, classes: int) -> tuple[np.ndarray, np.ndarray]:
-    """uint8 images [N,H,W,1] and int32 labels [N] of an idx pair. DataError: unequal counts, a label not below classes."""
+    """uint8 images [N,H,W,1] and int32 labels [N] of an idx pair. DataError: unequal counts, labels out of range."""
     pixels, targets = read_idx(images, 3), read_idx(labels, 1)
     if len(pixels) != len(targets):
         raise DataError(f"{labels}: {len(targets)} labels for the {len(pixels)} images of {images.name}")

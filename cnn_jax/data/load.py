@@ -9,6 +9,7 @@ from cnn_jax.data.catalogue import CATALOGUE, Entry
 from cnn_jax.data.dataset import Dataset, Split, count_duplicates
 from cnn_jax.data.images import check_size, resize
 from cnn_jax.data.splits import Parts, divide
+from cnn_jax.data.storage import listing_key
 from cnn_jax.errors import DataError, RequestError
 
 DIGITS_FILE = Path(__file__).with_name("digits.npz")
@@ -27,7 +28,8 @@ def load(
     Args:
       name_or_path: a name of the catalogue, a folder of images or a zip of one, or the name (`name` or `name/config`)
         of an image classification set that TFDS has prepared as array_record below `data_dir`; looked up in this order.
-      data_dir: where archives and prepared sets are; only read. Not needed for the catalogue once its arrays are cached.
+      data_dir: where archives and prepared sets are; only read. The catalogue needs it once, until its arrays are
+        cached.
       image_size: makes every image a square of this many pixels a side, by antialiased bilinear interpolation.
       validation: how many examples are cut from train for validation, instead of the default for this data set.
       split_seed: decides which examples; the test split of a source that has one never depends on it.
@@ -57,9 +59,10 @@ def _parts(name: str, data_dir: Path | None, image_size: int | None) -> tuple[st
     path = Path(name).expanduser()
     if path.exists():
         source = folder.open_source(path)
-        return path.resolve().stem, cache.cached(source.key + suffix, lambda: source.read(image_size))
+        parts = cache.cached(source.key + suffix, lambda: folder.read_parts(source, image_size))
+        return source.path.name.removesuffix(".zip"), parts
     if prepared := tfds_source.find(name, data_dir):
-        key = f"tfds-{name.replace('/', '-')}-{folder.listing_key(prepared)}{suffix}"
+        key = f"tfds-{listing_key(prepared, sorted(prepared.iterdir()))}{suffix}"
         return name, cache.cached(key, lambda: tfds_source.read(prepared, image_size))
     raise DataError(
         f"{name}: no such data set, folder or zip: the names are {', '.join(CATALOGUE)}; a path to a folder of images "

@@ -22,7 +22,7 @@ from cnn_jax.errors import DataError
 
 
 class _FromIdx:
-    """Replaces what needs TensorFlow in a stock builder. `entry` and `files` (upstream name -> path) are set by build."""
+    """Replaces what needs TensorFlow in a stock builder. `prepare` sets `entry` and `files` (upstream name -> path)."""
 
     entry: Entry
     files: Mapping[str, Path]
