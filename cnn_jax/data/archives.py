@@ -20,8 +20,7 @@ def find(entry: Entry, data_dir: Path | None) -> dict[str, Path]:
 
     DataError, at once and without asking any network, where a file is missing: it says what to put where.
     """
-    if data_dir is not None and not data_dir.is_dir():
-        raise DataError(f"{data_dir}: the data folder (--data-dir) is not there or is not a folder")
+    check_folder(data_dir)
     found, missing = {}, []
     for archive in entry.archives:
         places = [data_dir / entry.name / archive.file, data_dir / archive.file] if data_dir else []
@@ -38,6 +37,11 @@ def find(entry: Entry, data_dir: Path | None) -> dict[str, Path]:
             f"put {files} into {where}/{entry.name}/ or {where}/{given}"
         )
     return found
+
+
+def check_folder(data_dir: Path | None) -> None:
+    if data_dir is not None and not data_dir.is_dir():
+        raise DataError(f"{data_dir}: the data folder (--data-dir) is not there or is not a folder")
 
 
 def check(entry: Entry, archive: Archive, path: Path) -> None:

@@ -92,7 +92,7 @@ def _read(folder: Path) -> Parts:
             for kind in ("images", "labels")
         }
         wrong = [name for name, digest in found.items() if digest != about["sha256"][name]]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{folder}: cached arrays are damaged ({error}); delete this folder and load again") from error
     if wrong:
         path = folder / wrong[0]

@@ -34,6 +34,8 @@ def read_cifar(path: Path, classes: int = 10, records: int = 10000) -> dict[str,
                     file = archive.extractfile(member)
                     assert file is not None  # a regular file, asked above
                     data[name] = np.frombuffer(file.read(), np.uint8).reshape(records, RECORD)
+    except DataError:
+        raise
     except (tarfile.TarError, OSError, EOFError, zlib.error, ValueError) as error:
         raise DataError(f"{path}: not a whole gzipped tar archive ({error})") from error
     if missing := [name for name in TRAIN_FILES + TEST_FILES if name not in data]:

@@ -12,11 +12,13 @@ import numpy as np
 from cnn_jax.data.dataset import Split
 from cnn_jax.data.images import Images, decode
 from cnn_jax.data.splits import Parts
-from cnn_jax.data.storage import Folder, Zip
+from cnn_jax.data.storage import Folder, Listing, Zip
 from cnn_jax.errors import DataError
 
 SPLITS = {"train": "train", "val": "validation", "valid": "validation", "validation": "validation", "test": "test"}
 LAYOUTS = "<class>/* or <split>/<class>/* (train, val, test)"
+
+Tree = dict[str, dict[str, list[str]]]  # split -> class -> names of its files
 
 
 def open_source(path: Path) -> Folder | Zip:
@@ -28,7 +30,7 @@ def read_parts(source: Folder | Zip, image_size: int | None) -> Parts:
     """Decodes every image. DataError: a layout that is none, an empty class, one class only, a file that is no image,
     images of different sizes where no image_size makes them one."""
     listing = source.listing
-    tree, outside = _arrange(source.path, listing.files, listing.folders)
+    tree, outside = _arrange(source.path, listing)
     classes = _classes(source.path, tree)
     names = [name for split in tree.values() for label in classes for name in split[label]]
     images = Images(len(names))
@@ -51,50 +53,50 @@ def read_parts(source: Folder | Zip, image_size: int | None) -> Parts:
     return Parts(splits, classes, about)
 
 
-def _arrange(root: Path, files: list[str], folders: set[str]) -> tuple[dict[str, dict[str, list[str]]], int]:
-    """split -> class -> files, the only split being `all` where the source has none; and how many files lie outside."""
-    start = _start(files, folders)
-    tops = {folder.removeprefix(start) for folder in folders if folder.startswith(start)}
-    tops = {folder for folder in tops if folder and "/" not in folder}
-    inner = [name.removeprefix(start) for name in files]
-    split_layout = bool(tops) and tops <= set(SPLITS) and any(name.count("/") == 2 for name in inner)
-    depth = 2 if split_layout else 1
-    tree: dict[str, dict[str, list[str]]] = {}
-    for top in sorted(tops) if split_layout else ["all"]:
-        if SPLITS.get(top, top) in tree:
-            raise DataError(f"{root}: two folders for the validation split: val, valid and validation mean the same")
-        tree[SPLITS.get(top, top)] = {}
-    for folder in folders:
-        parts = folder.removeprefix(start).split("/")
-        if folder.startswith(start) and len(parts) == depth:
-            tree[SPLITS[parts[0]] if split_layout else "all"][parts[-1]] = []
+def _arrange(root: Path, listing: Listing) -> tuple[Tree, int]:
+    """The tree, whose only split is `all` where the source has none; and how many files lie outside class folders."""
+    start = _wrapper(listing)
+    files = {name.removeprefix(start): name for name in listing.files}
+    folders = sorted(name.removeprefix(start) for name in listing.folders if name.startswith(start))
+    tops = [name for name in folders if "/" not in name]
+    has_splits = set(tops) <= set(SPLITS) and any(name.count("/") == 2 for name in files)
+    depth = 2 if has_splits else 1
+    classes: dict[str, list[str]] = {name: [] for name in folders if name.count("/") == depth - 1}
     outside = 0
-    for original, name in zip(files, inner, strict=True):
-        parts = name.split("/")
-        if len(parts) > depth + 1:
-            raise DataError(f"{root}/{original}: lies too deep: the layout is {LAYOUTS}")
-        if len(parts) <= depth:
+    for inner, name in files.items():
+        if inner.count("/") > depth:
+            raise DataError(f"{root}/{name}: lies too deep: the layout is {LAYOUTS}")
+        if inner.count("/") < depth:
             outside += 1
         else:
-            tree[SPLITS[parts[0]] if split_layout else "all"][parts[-2]].append(original)
+            classes[inner.rpartition("/")[0]].append(name)
+    if not has_splits:
+        return {"all": classes}, outside
+    tree = {
+        SPLITS[top]: {
+            name.removeprefix(f"{top}/"): held for name, held in classes.items() if name.startswith(f"{top}/")
+        }
+        for top in tops
+    }
+    if len(tree) < len(tops):
+        raise DataError(f"{root}: two folders for the validation split: val, valid and validation mean the same")
     return tree, outside
 
 
-def _start(files: list[str], folders: set[str]) -> str:
+def _wrapper(listing: Listing) -> str:
     """`name/` of the only folder around all the others, if there is one, else nothing."""
-    tops = {path.split("/")[0] for path in [*files, *folders]}
-    top = tops.pop() if len(tops) == 1 else ""
-    wraps = top not in SPLITS and any(folder.startswith(f"{top}/") for folder in folders)
-    return f"{top}/" if top and wraps else ""
+    tops = {path.split("/")[0] for path in [*listing.files, *listing.folders]}
+    top = f"{tops.pop()}/" if len(tops) == 1 else ""
+    wraps = top and top[:-1] not in SPLITS and any(name.startswith(top) for name in listing.folders)
+    return top if wraps else ""
 
 
-def _classes(root: Path, tree: dict[str, dict[str, list[str]]]) -> tuple[str, ...]:
+def _classes(root: Path, tree: Tree) -> tuple[str, ...]:
     """The class names, sorted, the same in every split."""
-    if "all" not in tree:
-        for needed in ("train", "test"):
-            if needed not in tree:
-                raise DataError(f"{root}: no {needed} folder beside {', '.join(tree)}")
-    first = next(iter(tree.values())) if "all" in tree else tree["train"]
+    for needed in ("train", "test"):
+        if needed not in tree and "all" not in tree:
+            raise DataError(f"{root}: no {needed} folder beside {', '.join(tree)}: the layout is {LAYOUTS}")
+    first = tree.get("all") or tree.get("train")
     if not first:
         raise DataError(f"{root}: no class folders with images: the layout is {LAYOUTS}")
     for split, classes in tree.items():

@@ -30,6 +30,8 @@ def decode(name: str, data: bytes, image_size: int | None = None) -> np.ndarray:
         ) from error
     except Image.UnidentifiedImageError as error:
         raise DataError(f"{name}: neither a JPEG nor a PNG image") from error
+    except DataError:
+        raise
     except (OSError, SyntaxError, ValueError, EOFError) as error:  # what Pillow raises for broken files
         raise DataError(f"{name}: broken image: {error}") from error
 
@@ -68,8 +70,10 @@ def resize(array: np.ndarray, size: int | None) -> np.ndarray:
 
 
 def check_size(image_size: int | None) -> None:
-    if image_size is not None and image_size < 1:
-        raise RequestError(f"--image-size {image_size} is impossible: it is the side of a square in pixels, at least 1")
+    """RequestError unless it is None or the side of a square of 1 to MAX_PIXELS pixels."""
+    if image_size is not None and not 1 <= image_size <= MAX_PIXELS**0.5:
+        limit = int(MAX_PIXELS**0.5)
+        raise RequestError(f"--image-size {image_size} is impossible: it is the side of a square, 1 to {limit} pixels")
 
 
 class Images:

@@ -1,5 +1,7 @@
 """`load`: from a name, a folder or a zip to a `Dataset`, through the cache."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +9,7 @@ import numpy as np
 from cnn_jax.data import archives, cache, cifar, folder, tfds_source
 from cnn_jax.data.catalogue import CATALOGUE, Entry
 from cnn_jax.data.dataset import Dataset, Split, count_duplicates
-from cnn_jax.data.images import check_size, resize
+from cnn_jax.data.images import Images, check_size, resize
 from cnn_jax.data.splits import Parts, divide
 from cnn_jax.data.storage import listing_key
 from cnn_jax.errors import DataError, RequestError
@@ -41,7 +43,7 @@ def load(
         raise RequestError(f"split seed {split_seed} is impossible: it must be 0 or more")
     directory = None if data_dir is None else Path(data_dir).expanduser().absolute()
     name, parts = _parts(name_or_path, directory, image_size)
-    default = CATALOGUE[name].validation if name in CATALOGUE else None
+    default = CATALOGUE[name_or_path].validation if name_or_path in CATALOGUE else None
     splits, rule = divide(name, parts, validation, split_seed, default)
     source = parts.source | {
         "image_size": image_size,
@@ -61,13 +63,26 @@ def _parts(name: str, data_dir: Path | None, image_size: int | None) -> tuple[st
         source = folder.open_source(path)
         parts = cache.cached(source.key + suffix, lambda: folder.read_parts(source, image_size))
         return source.path.name.removesuffix(".zip"), parts
+    archives.check_folder(data_dir)
     if prepared := tfds_source.find(name, data_dir):
         key = f"tfds-{listing_key(prepared, sorted(prepared.iterdir()))}{suffix}"
-        return name, cache.cached(key, lambda: tfds_source.read(prepared, image_size))
+        with _needs_tfds(name):
+            return name, cache.cached(key, lambda: tfds_source.read(prepared, image_size))
     raise DataError(
         f"{name}: no such data set, folder or zip: the names are {', '.join(CATALOGUE)}; a path to a folder of images "
         f"or to a zip of one works too, or the name of a set that TFDS has prepared under --data-dir"
     )
+
+
+@contextmanager
+def _needs_tfds(name: str) -> Iterator[None]:
+    try:
+        yield
+    except ImportError as error:
+        raise DataError(
+            f"{name} is not in the cache ({cache.root()}) and reading it needs TFDS, which cannot be imported "
+            f"({error}): install cnn_jax[data], or copy a cache that has it and set CNN_JAX_CACHE"
+        ) from error
 
 
 def _catalogued(entry: Entry, data_dir: Path | None, image_size: int | None) -> Parts:
@@ -81,15 +96,16 @@ def _catalogued(entry: Entry, data_dir: Path | None, image_size: int | None) -> 
 
 def _prepared(entry: Entry, data_dir: Path | None) -> Parts:
     """From the archives, each hashed before it is read."""
+    files = archives.find(entry, data_dir)
     if entry.name == "cifar10":
-        files = archives.find(entry, data_dir)
         for archive in entry.archives:
             archives.check(entry, archive, files[archive.file])
         splits = cifar.read_cifar(files[entry.archives[0].file])
     else:
-        from cnn_jax.data.builders import idx_builder
+        with _needs_tfds(entry.name):
+            from cnn_jax.data.builders import idx_builder
 
-        splits = tfds_source.read(idx_builder.prepare(entry, data_dir)).splits
+            splits = tfds_source.read(idx_builder.prepare(entry, files)).splits
     return Parts(splits, entry.class_names, _about(entry))
 
 
@@ -111,8 +127,11 @@ def _about(entry: Entry) -> dict:
 
 
 def _resized(parts: Parts, size: int) -> Parts:
-    splits = {
-        name: Split(np.stack([resize(image, size) for image in split.images]), split.labels)
-        for name, split in parts.splits.items()
-    }
+    splits = {}
+    for name, split in parts.splits.items():
+        images = Images(len(split))
+        for index, image in enumerate(split.images):
+            images.add(f"{parts.source['title']} {name} {index}", resize(image, size))
+        (resized,) = images.split([len(split)])
+        splits[name] = Split(resized, split.labels)
     return Parts(splits, parts.class_names, parts.source)

@@ -8,6 +8,7 @@ import zlib
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 from cnn_jax.data.archives import sha256
@@ -89,13 +90,16 @@ class Zip:
         self.archives = {self.path.name: digest}
         self.key = f"zip-{digest[:32]}"
 
-    @property
-    def listing(self) -> Listing:
-        """Opens and checks the zip; asked for only where its arrays are not cached."""
+    @cached_property
+    def _zip(self) -> zipfile.ZipFile:
         try:
-            self._zip = zipfile.ZipFile(self.path)
+            return zipfile.ZipFile(self.path)
         except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
             raise DataError(f"{self.path}: not a whole zip archive ({error})") from error
+
+    @cached_property
+    def listing(self) -> Listing:
+        """Every member is checked here; asked for only where the arrays are not cached."""
         members = self._zip.infolist()
         for member in members:
             self._check(member)

@@ -53,6 +53,8 @@ def read(folder: Path, image_size: int | None = None) -> Parts:
         }
     except NotImplementedError as error:
         raise DataError(f"{folder}: not stored as array_record: prepare it with file_format='array_record'") from error
+    except DataError:
+        raise
     except (OSError, ValueError, KeyError) as error:
         raise DataError(f"{folder}: TFDS cannot read this: {str(error).splitlines()[0]}") from error
     images = Images(sum(map(len, sources.values())))

@@ -7,6 +7,7 @@ the stock `tfds.data_source` reads the result. They ask the download manager for
 
 import contextlib
 import io
+import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -48,26 +49,32 @@ class _FromIdx:
             yield index, {"image": png.getvalue(), "label": int(label)}
 
 
-class IdxMNIST(_FromIdx, MNIST, skip_registration=True):
+class IdxMNIST(_FromIdx, MNIST, skip_registration=True):  # type: ignore[call-arg]
     name = "mnist"
 
 
-class IdxFashionMNIST(_FromIdx, FashionMNIST, skip_registration=True):
+class IdxFashionMNIST(_FromIdx, FashionMNIST, skip_registration=True):  # type: ignore[call-arg]
     name = "fashion_mnist"
 
 
-def prepare(entry: Entry, data_dir: Path | None) -> Path:
-    """Prepares the entry below the cache, once, one process at a time; returns the folder with TFDS's files."""
+BUILDERS = {builder.name: builder for builder in (IdxMNIST, IdxFashionMNIST)}
+
+
+def prepare(entry: Entry, files: Mapping[str, Path]) -> Path:
+    """Prepares the entry below the cache from its archives (upstream name -> path); returns the folder TFDS wrote.
+
+    Done once, in one process at a time.
+    """
     home = cache.root() / "tfds"
-    with cache.locked(home / entry.name):
-        with cache.writable():
-            builder = {c.name: c for c in (IdxMNIST, IdxFashionMNIST)}[entry.name](data_dir=home)
+    with cache.locked(home / entry.name), cache.writable():
+        for leftover in (home / entry.name).glob("incomplete.*"):  # of a process that was killed
+            shutil.rmtree(leftover)
+        builder = BUILDERS[entry.name](data_dir=home)
         folder = Path(builder.data_path)
         if not folder.is_dir():
-            builder.entry, builder.files = entry, archives.find(entry, data_dir)
+            builder.entry, builder.files = entry, files
+            config = tfds.download.DownloadConfig(try_download_gcs=False)
             tfds.disable_progress_bar()
             with contextlib.redirect_stdout(io.StringIO()):  # it says "Downloading", which it does not
-                builder.download_and_prepare(
-                    file_format="array_record", download_config=tfds.download.DownloadConfig(try_download_gcs=False)
-                )
+                builder.download_and_prepare(file_format="array_record", download_config=config)
     return folder
