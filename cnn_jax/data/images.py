@@ -2,6 +2,7 @@
 
 import io
 import os
+import warnings
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,9 @@ def decode(name: str, data: bytes, image_size: int | None = None) -> np.ndarray:
     from PIL import Image
 
     try:
-        with Image.open(io.BytesIO(data), formats=("JPEG", "PNG")) as image:
+        with warnings.catch_warnings(action="error", category=Image.DecompressionBombWarning):
+            image = Image.open(io.BytesIO(data), formats=("JPEG", "PNG"))
+        with image:
             if image.width * image.height > MAX_PIXELS:
                 raise DataError(f"{name}: {image.width}x{image.height} pixels: the limit is {MAX_PIXELS}")
             return resize(np.asarray(_flatten(image)), image_size)

@@ -1,0 +1,87 @@
+"""How examples are dealt: seeded, disjoint, complete, stratified."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cnn_jax.data import Split, load
+from cnn_jax.data.splits import Parts, cut, divide, stratify
+from cnn_jax.errors import RequestError
+
+
+@given(st.integers(2, 300), st.integers(0, 2**32), st.data())
+def test_a_cut_is_disjoint_complete_and_ascending(examples, seed, data):
+    count = data.draw(st.integers(1, examples - 1))
+    keep, off = cut(examples, count, seed)
+    assert len(off) == count
+    assert np.array_equal(np.sort(np.concatenate([keep, off])), np.arange(examples))
+    assert (np.diff(keep) > 0).all()
+    assert (np.diff(off) > 0).all()
+
+
+def test_the_cut_of_the_catalogue_is_pinned():
+    keep, off = cut(60000, 5000, 0)
+    assert off[:8].tolist() == [9, 24, 49, 60, 65, 66, 72, 73]
+    assert keep[:8].tolist() == [0, 1, 2, 3, 4, 5, 6, 7]
+    assert not np.array_equal(off, cut(60000, 5000, 1)[1])
+
+
+@given(st.lists(st.integers(3, 60), min_size=1, max_size=5), st.integers(0, 1000))
+def test_stratified_splits_share_every_class_alike(counts, seed):
+    labels = np.random.default_rng(seed).permutation(np.repeat(np.arange(len(counts)), counts))
+    train, validation, test = stratify(labels, seed)
+    assert np.array_equal(np.sort(np.concatenate([train, validation, test])), np.arange(len(labels)))
+    for label, count in enumerate(counts):
+        for part in (validation, test):
+            held = (labels[part] == label).sum()
+            assert held >= 1
+            assert abs(held - 0.15 * count) <= max(0.5, 1 - 0.15 * count)
+        assert (labels[train] == label).sum() >= 1
+
+
+@pytest.mark.parametrize("count", [0, -1, 1528, 5000])
+def test_a_validation_split_that_leaves_nothing_is_refused(count, refuses):
+    with refuses("digits", f"{count} images", "between 1 and 1527"):
+        load("digits", validation=count)
+
+
+def test_the_number_asked_for_is_cut_and_the_test_split_stays():
+    plain, asked = load("digits"), load("digits", validation=100)
+    assert len(asked.validation) == 100
+    assert len(asked.train) + 100 == len(plain.train) + len(plain.validation)
+    assert np.array_equal(plain.test.images, asked.test.images)
+
+
+def test_another_split_seed_gives_another_split_and_is_recorded(refuses):
+    first, second = load("digits"), load("digits", split_seed=1)
+    assert first.fingerprint != second.fingerprint
+    assert (first.source["split"]["seed"], second.source["split"]["seed"]) == (0, 1)
+    with refuses("split seed -1"):
+        load("digits", split_seed=-1)
+
+
+def parts_of(**sizes: int) -> Parts:
+    splits = {
+        name: Split(np.zeros((size, 2, 2, 1), np.uint8), np.arange(size, dtype=np.int32) % 2)
+        for name, size in sizes.items()
+    }
+    return Parts(splits, ("a", "b"), {})
+
+
+def test_a_source_with_its_own_validation_split_keeps_it():
+    splits, _ = divide("x", parts_of(train=10, validation=4, test=6), None, 0, 3)
+    assert {name: len(split) for name, split in splits.items()} == {"train": 10, "validation": 4, "test": 6}
+    with pytest.raises(RequestError, match="its own validation split of 4 images: leave out --validation"):
+        divide("x", parts_of(train=10, validation=4, test=6), 3, 0, None)
+
+
+def test_without_a_default_a_tenth_of_train_is_cut():
+    splits, rule = divide("x", parts_of(train=50, test=6), None, 0, None)
+    assert (len(splits["train"]), len(splits["validation"])) == (45, 5)
+    assert "5 of the remaining 50" in rule
+
+
+def test_a_class_too_small_for_three_splits_is_refused(refuses):
+    with refuses("x", "fewer than 3 images of b"):
+        divide("x", parts_of(all=5), None, 0, None)
