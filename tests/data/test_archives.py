@@ -1,0 +1,155 @@
+"""Archives that are missing, damaged or another data set's: one line, at once, nothing written but in the cache."""
+
+import io
+import os
+import shutil
+import tarfile
+import time
+
+import numpy as np
+import pytest
+from samples import archive_of, install, snapshot, tiny_arrays, write_idx
+
+from cnn_jax.data import load
+from cnn_jax.data.catalogue import CATALOGUE, IDX_FILES
+from cnn_jax.data.cifar import TEST_FILES, TRAIN_FILES, read_cifar
+
+
+@pytest.mark.parametrize("name", ["mnist", "fashion_mnist", "cifar10"])
+def test_without_an_archive_the_error_comes_at_once_and_says_what_goes_where(name, tmp_path, refuses):
+    archive = CATALOGUE[name].archives[0]
+    start = time.perf_counter()
+    with refuses(name, archive.file, archive.sha256[:12], "CNN_JAX_CACHE", f"DIR/{name}/", "--data-dir DIR"):
+        load(name)
+    with refuses(archive.file, f"{tmp_path}/{name}/"):
+        load(name, data_dir=tmp_path)
+    assert time.perf_counter() - start < 2
+
+
+def test_a_missing_data_folder_is_named(tmp_path, refuses):
+    for name in ("mnist", "emnist/letters"):
+        with refuses(tmp_path / "nowhere", "data folder"):
+            load(name, data_dir=tmp_path / "nowhere")
+
+
+def test_an_unknown_name_lists_the_known_ones(refuses):
+    with refuses("minst", "digits, mnist, fashion_mnist, cifar10", "folder", "zip"):
+        load("minst")
+
+
+def test_fashion_files_given_as_mnist_are_recognised(real_data, tmp_path, refuses):
+    shutil.copytree(real_data / "fashion_mnist", tmp_path / "mnist")
+    with refuses(tmp_path / "mnist" / IDX_FILES[0], f"this is {IDX_FILES[0]} of fashion_mnist"):
+        load("mnist", data_dir=tmp_path)
+
+
+def test_images_given_as_labels_are_recognised(tiny_mnist, refuses):
+    shutil.copy(tiny_mnist / "mnist" / IDX_FILES[0], tiny_mnist / "mnist" / IDX_FILES[1])
+    with refuses(IDX_FILES[1], f"this is {IDX_FILES[0]} of mnist"):
+        load("mnist", data_dir=tiny_mnist)
+
+
+def test_a_flipped_byte_in_an_archive_is_refused_and_a_good_one_then_accepted(tiny_mnist, cache, refuses):
+    path = tiny_mnist / "mnist" / IDX_FILES[2]
+    good = path.read_bytes()
+    path.write_bytes(good[:500] + bytes([good[500] ^ 1]) + good[501:])
+    with refuses(path, "wrong sha256"):
+        load("mnist", data_dir=tiny_mnist)
+    path.write_bytes(good[:-20])
+    with refuses(path, "wrong sha256", f"{len(good) - 20} bytes"):
+        load("mnist", data_dir=tiny_mnist)
+    assert not list(cache.rglob("*.npy"))
+    path.write_bytes(good)
+    assert len(load("mnist", data_dir=tiny_mnist).test) == 90
+
+
+def test_archives_of_another_size_than_the_catalogue_says_are_refused(tiny_mnist, refuses):
+    install("mnist", train=601)
+    with refuses(IDX_FILES[0], "[600, 28, 28, 1]", "[601, 28, 28, 1] is right"):
+        load("mnist", data_dir=tiny_mnist)
+
+
+def test_a_bad_label_behind_a_good_checksum_is_refused(tiny_mnist, refuses):
+    path = write_idx(tiny_mnist / "mnist" / IDX_FILES[1], np.full(600, 11, np.uint8))
+    old = CATALOGUE["mnist"].archives
+    install("mnist", archives=(old[0], archive_of(path), *old[2:]))
+    with refuses(path, "label 11 at 0"):
+        load("mnist", data_dir=tiny_mnist)
+
+
+def test_archives_are_found_in_either_place_and_the_folder_is_only_read(tiny_mnist, tmp_path):
+    for file in IDX_FILES[:2]:
+        shutil.move(tiny_mnist / "mnist" / file, tiny_mnist / file)
+    for path in (tiny_mnist / "mnist", tiny_mnist):
+        os.chmod(path, 0o555)
+    before = snapshot(tiny_mnist)
+    dataset = load("mnist", data_dir=tiny_mnist)
+    assert snapshot(tiny_mnist) == before
+    arrays = tiny_arrays()
+    assert sorted(dataset.test.images.reshape(90, -1).tolist()) == sorted(arrays["test"][0].reshape(90, -1).tolist())
+    assert (len(dataset.train), len(dataset.validation)) == (500, 100)
+
+
+def cifar_archive(path, records=4, label=9, files=TRAIN_FILES + TEST_FILES, extra=b""):
+    random = np.random.default_rng(0)
+    rows = {}
+    with tarfile.open(path, "w:gz") as archive:
+        for name in files:
+            rows[name] = random.integers(0, 256, (records, 3073), dtype=np.uint8)
+            rows[name][:, 0] = np.arange(records) % label
+            rows[name][-1, 0] = label
+            info = tarfile.TarInfo(f"cifar-10-batches-bin/{name}")
+            info.size = records * 3073 + len(extra)
+            archive.addfile(info, io.BytesIO(rows[name].tobytes() + extra))
+    return rows
+
+
+def test_cifar_binary_records_are_read_in_order(tmp_path):
+    path = tmp_path / "cifar.tar.gz"
+    rows = cifar_archive(path)
+    splits = read_cifar(path, records=4)
+    assert {name: split.images.shape for name, split in splits.items()} == {
+        "train": (20, 32, 32, 3),
+        "test": (4, 32, 32, 3),
+    }
+    for index, (y, x, channel) in ((0, (0, 0, 0)), (7, (31, 5, 1)), (19, (16, 30, 2))):
+        row = rows[TRAIN_FILES[index // 4]][index % 4]
+        assert splits["train"].images[index, y, x, channel] == row[1 + channel * 1024 + y * 32 + x]
+        assert splits["train"].labels[index] == row[0]
+    assert splits["test"].labels.tolist() == [0, 1, 2, 9]
+
+
+@pytest.mark.parametrize(
+    ("options", "what"),
+    [
+        ({"label": 10}, "label 10 at train 3"),
+        ({"files": TRAIN_FILES}, "test_batch.bin is not in"),
+        ({"extra": b"x"}, "has 12293 bytes, 12292 would be right"),
+    ],
+)
+def test_bad_cifar_archives_are_refused(options, what, tmp_path, refuses):
+    path = tmp_path / "cifar.tar.gz"
+    cifar_archive(path, **options)
+    with refuses(path, what):
+        read_cifar(path, records=4)
+
+
+@pytest.mark.parametrize("damage", [lambda data: data[: len(data) // 2], lambda data: b"no archive", lambda data: b""])
+def test_damaged_cifar_archives_are_refused(damage, tmp_path, refuses):
+    path = tmp_path / "cifar.tar.gz"
+    cifar_archive(path)
+    path.write_bytes(damage(path.read_bytes()))
+    with refuses(path, "not a whole gzipped tar"):
+        read_cifar(path, records=4)
+
+
+def test_cifar10_by_name_reads_only_the_official_archive(tmp_path, entries, refuses, monkeypatch):
+    path = tmp_path / "cifar-10-binary.tar.gz"
+    cifar_archive(path)
+    with refuses(path, "wrong sha256", "c4a38c50a1bc"):
+        load("cifar10", data_dir=tmp_path)
+    install("cifar10", archives=(archive_of(path),), validation=5)
+    monkeypatch.setattr("cnn_jax.data.cifar.read_cifar.__defaults__", (10, 4))
+    dataset = load("cifar10", data_dir=tmp_path)
+    assert (len(dataset.train), len(dataset.validation), len(dataset.test)) == (15, 5, 4)
+    assert dataset.class_names[9] == "truck"
