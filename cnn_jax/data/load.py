@@ -44,7 +44,7 @@ def load(
     directory = None if data_dir is None else Path(data_dir).expanduser().absolute()
     name, parts = _parts(name_or_path, directory, image_size)
     default = CATALOGUE[name_or_path].validation if name_or_path in CATALOGUE else None
-    splits, rule = divide(name, parts, validation, split_seed, default)
+    splits, rule = divide(name_or_path, parts, validation, split_seed, default)
     source = parts.source | {
         "image_size": image_size,
         "split": {"rule": rule, "seed": split_seed, "sizes": {name: len(split) for name, split in splits.items()}},

@@ -10,6 +10,7 @@ from cnn_jax.data.dataset import Split
 from cnn_jax.errors import DataError, RequestError
 
 TEST_SHARE = VALIDATION_SHARE = 0.15  # of a source that has no splits of its own
+NAMES = ("train", "validation", "test")
 CUT_SHARE = 0.10  # of a train split that comes without a validation split and has no default in the catalogue
 
 
@@ -55,25 +56,24 @@ def divide(name: str, parts: Parts, validation: int | None, seed: int, default: 
     `validation` is the number of examples asked for, `default` the catalogue's. Errors: a number that leaves nothing on
     one side, a number for a source that has its own validation split, a class too small to be dealt to three splits.
     """
-    splits = dict(parts.splits)
+    splits = parts.splits
     if "validation" in splits:
         if validation is not None:
             own = len(splits["validation"])
             raise RequestError(f"{name} has its own validation split of {own} images: leave out --validation")
-        return splits, "the source's own train, validation and test"
+        return {split: splits[split] for split in NAMES}, "the source's own train, validation and test"
     rule = "the source's own test"
     if "all" in splits:
-        whole = splits.pop("all")
+        whole = splits["all"]
         few = np.flatnonzero(np.bincount(whole.labels, minlength=len(parts.class_names)) < 3)
         if few.size:
             names = ", ".join(parts.class_names[i] for i in few[:3])
             raise DataError(f"{name}: fewer than 3 images of {names}: too few for train, validation and test")
         train, middle, test = stratify(whole.labels, seed)
-        splits["test"] = take(whole, test)
         if validation is None:
-            splits |= {"train": take(whole, train), "validation": take(whole, middle)}
-            return splits, "stratified 70/15/15 by PCG64"
-        splits["train"] = take(whole, np.sort(np.concatenate([train, middle])))
+            dealt = {"train": train, "validation": middle, "test": test}
+            return {name: take(whole, index) for name, index in dealt.items()}, "stratified 70/15/15 by PCG64"
+        splits = {"train": take(whole, np.sort(np.concatenate([train, middle]))), "test": take(whole, test)}
         rule = "stratified 15 % for test by PCG64"
     whole = splits["train"]
     count = validation if validation is not None else default if default is not None else round(CUT_SHARE * len(whole))
@@ -81,7 +81,7 @@ def divide(name: str, parts: Parts, validation: int | None, seed: int, default: 
         limit = f"between 1 and {len(whole) - 1}, since {len(whole)} images are there to train and validate with"
         raise RequestError(f"{name}: a validation split of {count} images is impossible: it must be {limit}")
     keep, off = cut(len(whole), count, seed)
-    splits |= {"train": take(whole, keep), "validation": take(whole, off)}
+    splits = {"train": take(whole, keep), "validation": take(whole, off), "test": splits["test"]}
     return splits, f"{rule}; validation = {count} of the remaining {len(whole)} by PCG64 permutation"
 
 
