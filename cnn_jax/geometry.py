@@ -56,7 +56,7 @@ def _rows(nodes: tuple[Node, ...], fields: Fields) -> list[Row]:
             found += body
             shortcut = _rows(node.projection, fields)
             paths = [body[-1].fields, shortcut[-1].fields if shortcut else fields]
-            fields = tuple(max(axis, key=lambda field: field.size) for axis in zip(*paths, strict=True))  # type: ignore
+            fields = tuple(max(axis, key=lambda field: field.size) for axis in zip(*paths, strict=True))
         else:
             fields = _through(fields, node.layer.windows(node.input))
         found.append(Row(node, fields))

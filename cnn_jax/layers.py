@@ -33,7 +33,7 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
 }
 
 he = jax.nn.initializers.variance_scaling(2.0, "fan_in", "normal")  # He et al. 2015, 2.2
-INITIALISERS: dict[str, Callable[[float], KernelInit]] = {
+INITIALISERS: dict[str, Callable[[float | Array], KernelInit]] = {
     "he": lambda scale: _scaled(he, scale),
     "glorot": lambda scale: _scaled(jax.nn.initializers.glorot_uniform(), scale),  # Glorot & Bengio 2010, 4.2
     "lecun": lambda scale: _scaled(jax.nn.initializers.variance_scaling(1.0, "fan_in", "normal"), scale),
@@ -41,7 +41,7 @@ INITIALISERS: dict[str, Callable[[float], KernelInit]] = {
 }
 
 
-def _scaled(init: KernelInit, scale: float) -> KernelInit:
+def _scaled(init: KernelInit, scale: float | Array) -> KernelInit:
     return lambda key, shape: scale * init(key, shape)
 
 

@@ -14,7 +14,7 @@ def with_classes(layers: Layers, classes: int) -> Layers:
     i = _logit_layer(layers)
     if i is None:
         return layers
-    return (*layers[:i], dataclasses.replace(layers[i], features=classes), *layers[i + 1 :])  # type: ignore[type-var]
+    return (*layers[:i], dataclasses.replace(layers[i], features=classes), *layers[i + 1 :])  # type: ignore[call-arg]
 
 
 def with_filters(layers: Layers, filters: int) -> Layers:

@@ -17,10 +17,7 @@ VENV = ROOT / ".venv"
 
 def is_current(name: str) -> bool:
     stamp = VENV / "installed" / f"{name}.txt"
-    return (
-        stamp.is_file()
-        and stamp.read_bytes() == (ROOT / "requirements" / f"{name}.txt").read_bytes()
-    )
+    return stamp.is_file() and stamp.read_bytes() == (ROOT / "requirements" / f"{name}.txt").read_bytes()
 
 
 def belongs_here() -> bool:
@@ -36,16 +33,14 @@ def install(name: str) -> None:
         flush=True,
     )
     pip = [
-        VENV / "bin" / "python",
+        str(VENV / "bin" / "python"),
         "-m",
         "pip",
         "--disable-pip-version-check",
         "install",
         "--quiet",
     ]
-    subprocess.run(
-        [*pip, "--require-hashes", "-r", requirements], check=True, stdout=sys.stderr
-    )
+    subprocess.run([*pip, "--require-hashes", "-r", str(requirements)], check=True, stdout=sys.stderr)
     (VENV / "installed").mkdir(exist_ok=True)
     shutil.copyfile(requirements, VENV / "installed" / f"{name}.txt")
 

@@ -1,1 +1,1 @@
-"""Training: pure functions inside jit, a loop that yields events, checkpoints. It knows no folders of runs, no pages."""
+"""Training: pure functions inside jit, a loop that yields events, checkpoints. It knows no folders, no pages."""

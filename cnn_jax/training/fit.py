@@ -3,7 +3,7 @@
 import collections
 import math
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Generator
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ from cnn_jax import losses
 from cnn_jax.metrics import Sums
 from cnn_jax.training.config import Config
 from cnn_jax.training.optimizer import learning_rates
-from cnn_jax.training.state import Examples, Program, State, hyper_of, run_key, zero_sums
+from cnn_jax.training.state import Examples, Program, State, hyper_of, initial_state, run_key, zero_sums
 from cnn_jax.training.step import batches, compiled_evaluate_step, compiled_train_step, epoch_order, replicate
 
 POLL_SECONDS = 0.2  # how often the loop waits for the device, so that a caller can show progress, save or stop
@@ -26,15 +26,15 @@ class Event:
     """The run as it stands between two steps. `state` is good until the next event is asked for.
 
     `evaluation` is set at the end of an epoch: mean training loss and accuracy over the epoch, validation loss and
-    accuracy, the learning rate of its last step, validation examples. `diverged` is None, 'nonfinite' or 'chance'.
+    accuracy, the learning rate of its last step, validation examples. `nonfinite` says that after `step` the loss or a
+    parameter was not finite; the state is then worthless and the event the last.
     """
 
     step: int
     epoch: int
     state: State
     evaluation: dict[str, Any] | None = None
-    diverged: str | None = None
-    diverged_step: int | None = None
+    nonfinite: bool = False
 
 
 def evaluate(program: Program, state: State, examples: Examples, batch_size: int) -> Sums:
@@ -50,6 +50,33 @@ def evaluate(program: Program, state: State, examples: Examples, batch_size: int
     return total
 
 
+def at_chance(config: Config, train: Examples, evaluation: dict[str, Any]) -> bool:
+    """Whether an epoch's mean training loss is not below that of the best constant predictor, the class frequencies.
+
+    High learning rates end there more often than in a NaN: all ReLUs are dead and only the last bias learns.
+    """
+    frequencies = np.bincount(np.asarray(train.labels)) / train.labels.shape[0]
+    return not evaluation["train_loss"] < losses.best_constant(config.loss, frequencies)
+
+
+def compile_program(program: Program, config: Config, train: Examples, validation: Examples) -> float:
+    """Compiles the steps that `fit` will take and returns the seconds that took: next to none where the same program
+    has been compiled for the same shapes before. The steps are run once on a state that is thrown away."""
+    started = time.perf_counter()
+    state = replicate(program.devices, initial_state(config, program))
+    hyper, key = (replicate(program.devices, tree) for tree in (hyper_of(config), run_key(config)))
+    one = np.zeros(1, np.int64)
+    step = compiled_train_step(program)
+    if step._cache_size() == 0:  # type: ignore[attr-defined]
+        batch = batches(one, config.batch_size, program.devices * program.accumulate)[0]
+        state, _ = step(state, train, batch, np.float32(0.0), hyper, key)
+        evaluate_step = compiled_evaluate_step(program)
+        batch = batches(one, config.batch_size, program.devices)[0]
+        params = state.ema if program.ema else state.params
+        jax.block_until_ready(evaluate_step(params, state.batch_stats, validation, batch))
+    return time.perf_counter() - started
+
+
 def fit(
     config: Config,
     program: Program,
@@ -57,16 +84,14 @@ def fit(
     validation: Examples,
     state: State,
     pause_at: Collection[int] = (),
-) -> Iterator[Event]:
-    """Trains from `state` (the initial one, or one that was saved) to the last epoch, yielding an event at every epoch's
-    end, at the steps in `pause_at`, and about every POLL_SECONDS between. Ends early where the run diverges."""
+) -> Generator[Event, None, None]:
+    """Trains from `state` (the initial one, or one that was saved) to the last epoch, yielding an event at the end of
+    every epoch, after the steps in `pause_at`, and about every POLL_SECONDS between. Ends where the run diverges."""
     examples = train.labels.shape[0]
     steps_per_epoch = math.ceil(examples / config.batch_size)
     rates = learning_rates(config, steps_per_epoch)
     train_step = compiled_train_step(program)
-    hyper, key = (replicate(program, tree) for tree in (hyper_of(config), run_key(config)))
-    frequencies = np.bincount(np.asarray(train.labels)) / examples
-    chance = losses.best_constant(config.loss, frequencies)
+    hyper, key = (replicate(program.devices, tree) for tree in (hyper_of(config), run_key(config)))
     step = int(state.step)
 
     for epoch in range(step // steps_per_epoch, config.epochs):
@@ -82,15 +107,15 @@ def fit(
             if len(queue) > IN_FLIGHT:
                 queue.popleft().block_until_ready()
             if step in pause_at or time.perf_counter() - last_poll > POLL_SECONDS:
-                if (diverged_step := int(state.diverged_step)) >= 0:
-                    yield Event(diverged_step, epoch, state, None, "nonfinite", diverged_step)
+                if (bad := int(state.diverged_step)) >= 0:
+                    yield Event(bad, epoch, state, nonfinite=True)
                     return
                 yield Event(step, epoch, state)
                 last_poll = time.perf_counter()
 
         sums = jax.device_get(state.sums)
-        if (diverged_step := int(state.diverged_step)) >= 0:
-            yield Event(diverged_step, epoch, state, None, "nonfinite", diverged_step)
+        if (bad := int(state.diverged_step)) >= 0:
+            yield Event(bad, epoch, state, nonfinite=True)
             return
         scored = evaluate(program, state, validation, config.batch_size)
         evaluation = {
@@ -103,6 +128,5 @@ def fit(
             "learning_rate": float(rates[step - 1]),
             "examples": int(scored.examples),
         }
-        state = state._replace(sums=replicate(program, zero_sums()))
-        at_chance = epoch + 1 == config.epochs and not evaluation["train_loss"] < chance
-        yield Event(step, epoch + 1, state, evaluation, *(("chance", step) if at_chance else ()))
+        state = state._replace(sums=replicate(program.devices, zero_sums()))
+        yield Event(step, epoch + 1, state, evaluation)

@@ -1,5 +1,5 @@
-"""Directions and schedules. An optimizer here gives the direction d of an update; the step is params -= lr · d, with the
-learning rate an argument of the step, so that another rate is another number and not another program."""
+"""Directions and schedules. An optimizer here gives the direction d of an update; the step is params -= lr · d, with
+the learning rate an argument of the step, so that another rate is another number and not another program."""
 
 import functools
 
@@ -20,14 +20,14 @@ def make_direction(
     SGD: Sutskever et al. 2013 (v = momentum · v + g); Adam: Kingma & Ba 2015 (second-moment decay 0.999, epsilon 1e-8);
     AdamW: Loshchilov & Hutter 2019. Weight decay spares biases and norms.
     """
-    decay = optax.add_decayed_weights(weight_decay, mask=kernels)  # type: ignore[arg-type]
-    parts = [optax.clip_by_global_norm(clip_norm)] if clip else []  # type: ignore[arg-type]
+    decay = optax.add_decayed_weights(weight_decay, mask=kernels)
+    parts = [optax.clip_by_global_norm(clip_norm)] if clip else []
     if name == "sgd":
-        parts += [decay, optax.trace(momentum, nesterov)]  # type: ignore[arg-type]
+        parts += [decay, optax.trace(momentum, nesterov)]
     elif name == "adam":
-        parts += [decay, optax.scale_by_adam(momentum, nesterov=nesterov)]  # type: ignore[arg-type]
+        parts += [decay, optax.scale_by_adam(momentum, nesterov=nesterov)]
     else:
-        parts += [optax.scale_by_adam(momentum, nesterov=nesterov), decay]  # type: ignore[arg-type]
+        parts += [optax.scale_by_adam(momentum, nesterov=nesterov), decay]
     return optax.chain(*parts)
 
 

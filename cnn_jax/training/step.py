@@ -21,14 +21,14 @@ from cnn_jax.training.state import Examples, Hyper, Program, State, zero_sums
 class Batch(NamedTuple):
     """Which examples a step sees: positions in the split, and 1 for an example, 0 for padding."""
 
-    index: Array  # int32 (b,)
+    positions: Array  # int32 (b,)
     mask: Array  # float32 (b,)
 
 
 class _Slots(NamedTuple):
     """A batch with what belongs to each of its slots; split over devices and accumulated parts alike."""
 
-    index: Array
+    positions: Array
     mask: Array
     slot: Array  # number of the slot in the whole batch, for its random key
     partner: Array  # the example that mixup mixes in
@@ -39,9 +39,9 @@ def normalise(program: Program, examples: Examples, images: Array) -> Array:
     return ((images - examples.mean[None, None, None]) / examples.std[None, None, None]).astype(program.dtype)
 
 
-def pixels(examples: Examples, index: Array) -> Array:
-    """The images at `index` as float32, 0 … 1."""
-    return examples.images[index].astype(jnp.float32) / 255.0
+def pixels(examples: Examples, positions: Array) -> Array:
+    """The images at `positions` as float32, 0 … 1."""
+    return examples.images[positions].astype(jnp.float32) / 255.0
 
 
 def _gradient(
@@ -71,9 +71,9 @@ def _objective(
     """This part's share of the batch's mean loss, and (metric sums, batch statistics)."""
     loss = LOSSES[program.loss]
     dropout_key, augment_key = jax.random.split(key)
-    images, labels = pixels(examples, slots.index), examples.labels[slots.index]
-    slot_keys = jax.vmap(jax.random.fold_in, (None, 0))(augment_key, slots.slot) if program.augmentations else None
-    images = augment(program.augmentations, slot_keys, images) if slot_keys is not None else images
+    images, labels = pixels(examples, slots.positions), examples.labels[slots.positions]
+    slot_keys = jax.vmap(jax.random.fold_in, (None, 0))(augment_key, slots.slot)
+    images = augment(program.augmentations, slot_keys, images)
     mixup = next((one for one in program.augmentations if isinstance(one, Mixup)), None)
     if mixup is not None:
         mix_keys = jax.vmap(jax.random.fold_in, (0, None))(slot_keys, len(program.augmentations))
@@ -104,7 +104,7 @@ def train_step(
 
     `key` is the run's; the step folds in its own number, so that a resumed run draws what it would have drawn.
     """
-    slots = _Slots(batch.index, batch.mask, jnp.arange(batch.index.size), jnp.roll(batch.index, 1))
+    slots = _Slots(batch.positions, batch.mask, jnp.arange(batch.positions.size), jnp.roll(batch.positions, 1))
     gradient = _on_devices(program, _gradient, (P(), P(), P(), P("batch"), P(), P()), (P(), (P(), P())))
     with jax.default_matmul_precision(program.precision):
         grads, (sums, batch_stats) = gradient(
@@ -134,8 +134,8 @@ def evaluate_step(program: Program, params: Any, batch_stats: Any, examples: Exa
     """The metric sums of one batch under the inference form of the network."""
 
     def score(program: Program, params: Any, batch_stats: Any, examples: Examples, batch: Batch) -> Sums:
-        labels = examples.labels[batch.index]
-        images = normalise(program, examples, pixels(examples, batch.index))
+        labels = examples.labels[batch.positions]
+        images = normalise(program, examples, pixels(examples, batch.positions))
         logits = program.network.apply({"params": params, "batch_stats": batch_stats}, images)
         sums = metrics.sums(LOSSES[program.loss](logits, labels), logits, labels, batch.mask)
         return sums if program.axis_name is None else jax.lax.psum(sums, program.axis_name)
@@ -170,11 +170,11 @@ def _on_devices(program: Program, function: Callable, in_specs: Any, out_specs: 
     return jax.shard_map(whole, mesh=mesh(program.devices), in_specs=in_specs, out_specs=out_specs, check_vma=False)
 
 
-def replicate(program: Program, tree: Any) -> Any:
-    """`tree` on every device of the program."""
-    if program.devices == 1:
+def replicate(devices: int, tree: Any) -> Any:
+    """`tree` on each of the first `devices` local devices."""
+    if devices == 1:
         return jax.device_put(tree, jax.local_devices()[0])
-    return jax.device_put(tree, NamedSharding(mesh(program.devices), P()))
+    return jax.device_put(tree, NamedSharding(mesh(devices), P()))
 
 
 def batches(index: np.ndarray, batch_size: int, multiple: int) -> list[Batch]:

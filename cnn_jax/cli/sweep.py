@@ -1,0 +1,104 @@
+"""experiments/sweep.py: a grid of networks, trained."""
+
+import dataclasses
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from cnn_jax.cli import common
+from cnn_jax.errors import RequestError
+from cnn_jax.sweep.grid import Grid
+from cnn_jax.training.config import Config
+
+DEFAULT_AXES = {"learning_rate": (0.01, 0.03, 0.1, 0.3, 1.0), "filters": (4, 8, 16), "seed": tuple(range(5))}
+
+
+@dataclass(frozen=True)
+class SweepArguments(Config):
+    """The fields of a config, the axes of the grid, and where the sweep goes."""
+
+    filters: tuple[int, ...] = ()  # type: ignore[assignment]
+    """Axis: filters of the first convolution; the others keep their proportion to it."""
+    learning_rates: tuple[float, ...] = ()
+    """Axis: learning rates."""
+    seeds: int = 5
+    """Number of seeds, 0 … N-1, for every cell of the grid."""
+    axis: tuple[str, ...] = ()
+    """More axes: NAME=V1,V2,… with any numeric field of the config."""
+    config: str | None = None
+    """A config.json (of a run or a sweep) to start from; options given beside it change it."""
+    out: str | None = None
+    """The sweep's folder (default: runs/sweep-<UTC time>-<hash>)."""
+    resume: bool = False
+    """Go on with the sweep in --out; without other options its own config is used."""
+
+    def __post_init__(self):
+        """Nothing is checked here: the configs that the grid makes of this are."""
+
+
+def grid_of(arguments: SweepArguments, stored: dict[str, Any]) -> Grid:
+    """The grid that parsed arguments describe; the default grid where they name neither an axis nor a stored config."""
+    plain = {f.name: getattr(arguments, f.name) for f in dataclasses.fields(Config) if f.name != "filters"}
+    axes: dict[str, tuple[Any, ...]] = {}
+    if arguments.learning_rates:
+        axes["learning_rate"] = arguments.learning_rates
+    if arguments.filters:
+        axes["filters"] = arguments.filters
+    for text in arguments.axis:
+        name, _, values = text.partition("=")
+        axes[name] = tuple(_number(text, value) for value in values.split(",")) if values else ()
+    axes.setdefault("seed", tuple(range(arguments.seeds)))
+    if arguments.seeds < 1:
+        raise RequestError(f"seeds = {arguments.seeds} must be at least 1")
+    base = Config(**plain, filters=stored.get("filters"))
+    return Grid(base, axes)
+
+
+def _number(text: str, value: str) -> int | float:
+    try:
+        return int(value)
+    except ValueError:
+        try:
+            return float(value)
+        except ValueError:
+            raise RequestError(f"axis {text!r}: {value!r} is no number; write NAME=V1,V2,…") from None
+
+
+def command(arguments: Sequence[str]) -> int:
+    """Parses, sweeps, says what came out; returns the exit code."""
+    stored = common.stored_config(arguments) or {}
+    parsed = common.parse(SweepArguments, arguments, _default(stored, arguments), "Trains a grid; see docs/usage.md.")
+    grid = grid_of(parsed, stored)
+    out = parsed.out or common.default_out("sweep", grid.hash())
+
+    from cnn_jax import lab
+
+    done = lab.sweep(grid, out, resume=parsed.resume)
+    if done.table is not None:
+        print(done.path.joinpath("summary.md").read_text(encoding="utf-8"))
+    else:
+        print("The sweep was interrupted; --resume goes on with it.")
+    print(done.path)
+    sys.stdout.flush()
+    return common.exit_code(done.status, done.signal)
+
+
+def _default(stored: dict[str, Any], arguments: Sequence[str]) -> SweepArguments:
+    """What options change: a stored sweep, a stored run's config, or, where no axis is named, the default grid."""
+    axes = {name: tuple(values) for name, values in (stored.get("axes") or {}).items()}
+    names = ("--learning-rates", "--filters", "--axis", "--seeds", "--network", "--dataset")
+    if not stored and not any(argument.split("=")[0] in names for argument in arguments):
+        axes = dict(DEFAULT_AXES)
+    base = Config.from_json({name: value for name, value in stored.items() if name != "axes"})
+    plain = {f.name: getattr(base, f.name) for f in dataclasses.fields(Config) if f.name != "filters"}
+    seeds = axes.pop("seed", tuple(range(5)))
+    more = [
+        f"{name}={','.join(map(repr, axes.pop(name)))}" for name in [*axes] if name not in ("learning_rate", "filters")
+    ]
+    if seeds != tuple(range(len(seeds))):
+        more.append(f"seed={','.join(map(str, seeds))}")
+    return SweepArguments(
+        **plain, learning_rates=axes.get("learning_rate", ()), filters=axes.get("filters", ()), axis=tuple(more),
+        seeds=len(seeds),
+    )  # fmt: skip

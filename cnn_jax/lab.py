@@ -1,0 +1,234 @@
+"""What a researcher does: train a network, sweep a grid. Only here do training, runs and report meet."""
+
+import contextlib
+import functools
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cnn_jax.data import Dataset, load
+from cnn_jax.errors import RequestError
+from cnn_jax.runs import record
+from cnn_jax.runs.execute import Interrupt, Listener, Prepared, execute, load_state, score
+from cnn_jax.runs.folder import Folder
+from cnn_jax.sweep.grid import Grid
+from cnn_jax.sweep.table import Table, row
+from cnn_jax.training.config import Config, differences
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run's folder and its result."""
+
+    path: Path
+    result: dict[str, Any]
+    signal: int | None = None
+
+    @property
+    def status(self) -> str:
+        return self.result["status"]
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A sweep's folder and, unless it was interrupted, its table."""
+
+    path: Path
+    table: Table | None
+    signal: int | None = None
+
+    @property
+    def status(self) -> str:
+        return "complete" if self.table is not None else "interrupted"
+
+
+def train(config: Config, out: Path | str, *, resume: bool = False, profile: bool = False, show: bool = True) -> Run:
+    """Trains one network into the folder `out`, or with `resume` goes on with what is there (a folder that is missing
+    or empty is started). Raises RequestError for a request that cannot be met."""
+    from cnn_jax.report.progress import Progress, Silent
+
+    with Interrupt().listening() as interrupt, _claimed(out, resume) as folder:
+        if folder.has("config.json"):
+            _refuse_changes(folder, Config.from_json(folder.read_json("config.json")), config)
+        if folder.has("result.json") and folder.read_json("result.json")["status"] != "interrupted":
+            return Run(folder.path, folder.read_json("result.json"))
+        prepared = Prepared.of(config, _dataset(config))
+        steps = prepared.steps_per_epoch * config.epochs
+        with Progress(steps, config.batch_size, "training") if show else Silent() as listener:
+            result = execute(
+                prepared, folder, record.provenance(), interrupt, listener, score_test=True, profile=profile
+            )
+        _save_diff(folder)
+        report_run(folder)
+    return Run(folder.path, result, interrupt.signal)
+
+
+def sweep(grid: Grid, out: Path | str, *, resume: bool = False, show: bool = True) -> Sweep:
+    """Trains every trial of `grid` into `out`/trials, then scores the test split for the seeds of the chosen cell and
+    writes the table, the figures and the page. With `resume` only what is missing is trained."""
+    from cnn_jax.report.progress import Silent, SweepProgress
+    from cnn_jax.report.sweep import report_sweep
+
+    with Interrupt().listening() as interrupt, _claimed(out, resume) as folder:
+        if folder.has("config.json"):
+            _refuse_other_grid(folder, grid)
+        else:
+            folder.write_json("config.json", grid.to_json())
+        trials = grid.trials()
+        prepared = [Prepared.of(config, _dataset(config)) for config in trials]  # refuses a bad trial before the first
+        provenance = record.provenance()
+        steps = prepared[0].steps_per_epoch * grid.base.epochs
+        progress = SweepProgress(len(trials), steps, grid.base.batch_size) if show else Silent()
+        rows = []
+        with progress as bar:
+            for i, one in enumerate(prepared):
+                result = _trial(folder, i, one, provenance, interrupt, bar)
+                if result["status"] == "interrupted":
+                    return Sweep(folder.path, None, interrupt.signal)
+                last = _trial_folder(folder, i).metrics()[-1:]
+                rows.append(row(grid, one.config, result, last[0]["train_loss"] if last else None))
+                bar.trial(_line(grid, one.config, result))
+                _write_rows(folder, grid, rows)
+        table = Table.of(grid, rows)
+        _score_chosen(folder, table, prepared)
+        _write_sweep_record(folder, grid, prepared[0], provenance, rows)
+        report_sweep(folder, table)
+    return Sweep(folder.path, table)
+
+
+@functools.lru_cache(maxsize=4)
+def _load(name: str, data_dir: str | None, image_size: int | None, validation: int | None, seed: int) -> Dataset:
+    return load(name, data_dir=data_dir, image_size=image_size, validation=validation, split_seed=seed)
+
+
+def _dataset(config: Config) -> Dataset:
+    return _load(config.dataset, config.data_dir, config.image_size, config.validation, config.split_seed)
+
+
+@contextlib.contextmanager
+def _claimed(out: Path | str, resume: bool) -> Iterator[Folder]:
+    """The folder `out`, new or to go on with, and no other process's at the same time."""
+    from filelock import FileLock, Timeout
+
+    going_on = resume and Path(out).is_dir() and any(Path(out).iterdir())
+    folder = Folder(out) if going_on else Folder.create(out)
+    try:
+        with FileLock(folder.file(".lock"), timeout=0):
+            yield folder
+    except Timeout:
+        raise RequestError(f"{out} is in use by another process") from None
+
+
+def _refuse_changes(folder: Folder, old: Config, new: Config) -> None:
+    if changed := differences(old, new):
+        raise RequestError(f"{folder.path} holds a run with another config: {'; '.join(changed)}")
+
+
+def _refuse_other_grid(folder: Folder, grid: Grid) -> None:
+    old = Grid.from_json(folder.read_json("config.json"))
+    _refuse_changes(folder, old.base, grid.base)
+    if dict(old.axes) != dict(grid.axes):
+        raise RequestError(f"{folder.path} holds a sweep over other axes: {dict(old.axes)} -> {dict(grid.axes)}")
+
+
+def _save_diff(folder: Folder) -> None:
+    """The uncommitted changes of the code beside the record, where there are any."""
+    git = record.git_state()
+    if git and git["diff"]:
+        folder.write_text("uncommitted.diff", git["diff"])
+
+
+def _trial_folder(folder: Folder, i: int) -> Folder:
+    return Folder(folder.file("trials") / f"{i:04d}")
+
+
+def _trial(
+    folder: Folder, i: int, prepared: Prepared, provenance: dict[str, Any], interrupt: Interrupt, listener: Listener
+) -> dict[str, Any]:
+    """The result of trial number `i`: found, gone on with or trained."""
+    trial = _trial_folder(folder, i)
+    if trial.has("result.json"):
+        result = trial.read_json("result.json")
+        if result["status"] != "interrupted":
+            return result
+    trial.path.mkdir(parents=True, exist_ok=True)
+    return execute(prepared, trial, provenance, interrupt, listener, score_test=False)
+
+
+def _line(grid: Grid, config: Config, result: dict[str, Any]) -> str:
+    where = "  ".join(f"{name} {getattr(config, name):<6g}" for name in (*grid.cell_axes, "seed"))
+    if result["status"] == "diverged":
+        return f"{where}  diverged ({result['reason']}, step {result['diverged_step']})"
+    return f"{where}  validation accuracy {100 * result['validation']['accuracy']:6.2f} %"
+
+
+def _write_rows(folder: Folder, grid: Grid, rows: list[dict[str, Any]]) -> None:
+    folder.write_text("results.csv", Table.of(grid, rows).trials.to_csv(index=False, lineterminator="\n"))
+
+
+def _score_chosen(folder: Folder, table: Table, prepared: list[Prepared]) -> None:
+    """Scores the test split once for each seed of the chosen cell that did not diverge, and makes `best` the run of the
+    lower-median seed."""
+    if folder.has("best/seeds.csv"):
+        return
+    rows, chosen = [], table.chosen_trials()
+    for i, trial in chosen.iterrows():
+        folder_of_trial = _trial_folder(folder, int(i))
+        result = folder_of_trial.read_json("result.json")
+        if result["status"] == "complete" and result["test"] is None:
+            one = prepared[int(i)]
+            result["test"] = score(one, load_state(one, folder_of_trial), "test")
+            folder_of_trial.write_json("result.json", result)
+        rows.append(_seed_row(trial, result))
+    seed = table.representative_seed()
+    source = _trial_folder(folder, int(chosen.index[list(chosen["seed"]).index(seed)])).path
+    shutil.rmtree(folder.file("best"), ignore_errors=True)
+    shutil.copytree(source, folder.file("best"))
+    best = Folder(folder.file("best"))
+    import pandas as pd
+
+    best.write_text("seeds.csv", pd.DataFrame(rows).to_csv(index=False, lineterminator="\n"))
+    _save_diff(best)
+    report_run(best)
+
+
+def _seed_row(trial: Any, result: dict[str, Any]) -> dict[str, Any]:
+    validation, test = result["validation"] or {}, result["test"] or {}
+    return {
+        "seed": trial["seed"],
+        "validation_accuracy": validation.get("accuracy", np.nan),
+        "validation_loss": validation.get("loss", np.nan),
+        "test_accuracy": test.get("accuracy", np.nan),
+        "test_loss": test.get("loss", np.nan),
+        "examples": test.get("examples", 0),
+    }
+
+
+def _write_sweep_record(
+    folder: Folder, grid: Grid, prepared: Prepared, provenance: dict[str, Any], rows: list[dict[str, Any]]
+) -> None:
+    made = record.run_record(provenance, grid.base, prepared.dataset, prepared.choices)
+    results = [_trial_folder(folder, i).read_json("result.json") for i in range(len(rows))]
+    made |= {
+        "config": grid.to_json(),
+        "seeds": made["seeds"] | {"run": list(grid.seeds)},
+        "trials": len(rows),
+        "finished": record.utc_now(),
+        "compile_seconds": round(sum(result["compile_seconds"] for result in results), 3),
+        "train_seconds": round(sum(result["train_seconds"] for result in results), 3),
+        "peak_memory": record.peak_memory(),
+        "weights_scored": grid.base.select,
+    }
+    folder.write_json("record.json", made)
+    _save_diff(folder)
+
+
+def report_run(folder: Folder) -> None:
+    """Figure and page of one run."""
+    from cnn_jax.report.run import write
+
+    write(folder)

@@ -1,0 +1,83 @@
+"""One self-contained HTML page: no network, no script, readable in light and dark and on paper."""
+
+import base64
+import html
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+_STYLE = """
+:root { color-scheme: light dark; --ink: #1b1f24; --paper: #fff; --line: #d0d7de; --soft: #f6f8fa; --mark: #fff3d6; }
+@media (prefers-color-scheme: dark) {
+  :root { --ink: #e6e8ea; --paper: #14171a; --line: #3a4048; --soft: #1e2328; --mark: #4a3a10; }
+}
+body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); max-width: 60rem;
+  margin: 2rem auto; padding: 0 1rem; }
+h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2rem; }
+figure { margin: 1rem 0; } img { max-width: 100%; background: #fff; }
+figcaption, .remark { font-size: .9rem; }
+.scroll { overflow-x: auto; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .9rem; }
+th, td { padding: .25rem .7rem; text-align: right; border-bottom: 1px solid var(--line); }
+th:last-child, td:last-child { text-align: left; } tr.best td { background: var(--mark); font-weight: 600; }
+pre { background: var(--soft); padding: .8rem; overflow-x: auto; font-size: .85rem; border: 1px solid var(--line); }
+"""
+
+
+def page(title: str, parts: Sequence[str]) -> str:
+    """The page of `parts`, which are HTML."""
+    return (
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'
+        '<meta name="viewport" content="width=device-width, initial-scale=1"><link rel="icon" href="data:,">'
+        f"<style>{_STYLE}</style></head>\n<body><main>\n<h1>{html.escape(title)}</h1>\n"
+        + "\n".join(parts)
+        + "\n</main></body></html>\n"
+    )
+
+
+def section(heading: str, *parts: str) -> str:
+    return f"<section><h2>{html.escape(heading)}</h2>\n" + "\n".join(parts) + "</section>"
+
+
+def paragraph(text: str) -> str:
+    return f"<p>{html.escape(text)}</p>"
+
+
+def remarks(lines: Sequence[str]) -> str:
+    items = "".join(f"<li>{html.escape(line)}</li>" for line in lines)
+    return f'<ul class="remark">{items}</ul>' if items else ""
+
+
+def command(text: str) -> str:
+    return f"<pre><code>{html.escape(text)}</code></pre>"
+
+
+def figure(path: Path, alt: str, caption: str) -> str:
+    """A PNG inside the page."""
+    data = base64.b64encode(path.read_bytes()).decode()
+    return (
+        f'<figure><img alt="{html.escape(alt)}" src="data:image/png;base64,{data}">'
+        f"<figcaption>{html.escape(caption)}</figcaption></figure>"
+    )
+
+
+def table(frame: pd.DataFrame, best: int | None = None) -> str:
+    """A table of cells that are text already, with one row marked as the best."""
+    head = "".join(f'<th scope="col">{html.escape(str(name))}</th>' for name in frame.columns)
+    rows = []
+    for i, row in enumerate(frame.to_numpy().tolist()):
+        cells = "".join(f"<td>{html.escape(str(cell))}</td>" for cell in row)
+        rows.append(f'<tr class="best">{cells}</tr>' if i == best else f"<tr>{cells}</tr>")
+    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
+
+
+def record(values: dict[str, Any]) -> str:
+    """The record as JSON, the diff of a dirty tree left out (it lies beside the page)."""
+    values = dict(values)
+    if values.get("git"):
+        values["git"] = {name: value for name, value in values["git"].items() if name != "diff"}
+    text = json.dumps(values, indent=2, ensure_ascii=False)
+    return f"<details><summary>Everything that was recorded</summary>{command(text)}</details>"

@@ -1,0 +1,84 @@
+"""The folder of a run: its files, written so that a kill at any moment leaves each of them whole."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from cnn_jax.errors import RequestError, RunError
+
+
+class Folder:
+    """A run's or a sweep's folder. JSON files appear whole or not at all; metrics.jsonl grows by whole lines."""
+
+    def __init__(self, path: Path | str):
+        self.path = Path(path)
+
+    @classmethod
+    def create(cls, path: Path | str) -> "Folder":
+        """A new folder. RequestError if there is one with something in it."""
+        folder = cls(path)
+        if folder.path.exists() and (not folder.path.is_dir() or any(folder.path.iterdir())):
+            raise RequestError(f"{path} exists already; give another --out, or --resume to go on with it")
+        try:
+            folder.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RequestError(f"{path} cannot be made: {error.strerror}") from None
+        return folder
+
+    @classmethod
+    def open(cls, path: Path | str) -> "Folder":
+        """An existing folder of a run. RequestError if there is none."""
+        folder = cls(path)
+        if not folder.file("config.json").is_file():
+            raise RequestError(f"{path} is no run's folder: it has no config.json")
+        return folder
+
+    def file(self, name: str) -> Path:
+        return self.path / name
+
+    def has(self, name: str) -> bool:
+        return self.file(name).exists()
+
+    def write_text(self, name: str, text: str) -> None:
+        """Writes a file beside its place, then moves it there."""
+        path = self.file(name)
+        partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+        with partial.open("w", encoding="utf-8") as handle:
+            handle.write(text)
+            handle.flush()
+            os.fsync(handle.fileno())
+        partial.replace(path)
+
+    def write_json(self, name: str, value: Any) -> None:
+        self.write_text(name, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+    def read_json(self, name: str) -> Any:
+        """RunError that names the file if it is missing or no JSON."""
+        path = self.file(name)
+        try:
+            return json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise RunError(f"{path} is missing") from None
+        except (ValueError, OSError) as error:
+            raise RunError(f"{path} is unreadable: {error}") from None
+
+    def append_metrics(self, line: dict[str, Any]) -> None:
+        with self.file("metrics.jsonl").open("a", encoding="utf-8") as handle:
+            handle.write(json.dumps(line) + "\n")
+            handle.flush()
+            os.fsync(handle.fileno())
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """The lines of metrics.jsonl; a last line that a kill cut short is left out."""
+        path = self.file("metrics.jsonl")
+        if not path.exists():
+            return []
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+        return [json.loads(line) for line in lines if line.endswith("\n")]
+
+    def keep_metrics(self, until_step: int) -> list[dict[str, Any]]:
+        """Drops the evaluations after a step, which a resumed run makes again. Returns those that stay."""
+        kept = [line for line in self.metrics() if line["step"] <= until_step]
+        self.write_text("metrics.jsonl", "".join(json.dumps(line) + "\n" for line in kept))
+        return kept

@@ -1,0 +1,131 @@
+"""The record of a run: what someone else needs to run it again, and to judge its numbers."""
+
+import datetime
+import functools
+import importlib.metadata
+import platform
+import resource
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import jax
+
+import cnn_jax
+from cnn_jax.data import Dataset
+from cnn_jax.training.config import Config
+from cnn_jax.training.state import PRNG
+
+PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "tensorflow-datasets", "numpy", "scipy")
+ROOT = Path(cnn_jax.__file__).resolve().parent.parent
+
+
+def utc_now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+def provenance() -> dict[str, Any]:
+    """Where the program runs: command, code, versions, device. Needs a started backend, works without git."""
+    return {
+        "argv": sys.argv,
+        "command": shlex.join(["scripts/run", *_relative(sys.argv)]),
+        "started": utc_now(),
+        "git": git_state(),
+        "versions": versions(),
+        "device": device(),
+    }
+
+
+def _relative(argv: list[str]) -> list[str]:
+    """argv with the script as a path from the project's root, where it lies there."""
+    script = Path(argv[0]).resolve()
+    if script == ROOT / "cnn_jax" / "__main__.py":
+        return ["-m", "cnn_jax", *argv[1:]]
+    return [str(script.relative_to(ROOT)) if script.is_relative_to(ROOT) else argv[0], *argv[1:]]
+
+
+@functools.cache
+def git_state() -> dict[str, Any] | None:
+    """The commit, whether the tree was dirty, the diff against the commit and the names of untracked files; None where
+    the code does not lie in a git checkout or there is no git."""
+    if not (ROOT / ".git").exists():
+        return None
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(["git", "-C", str(ROOT), *arguments], capture_output=True, check=True, text=True).stdout
+
+    try:
+        commit = git("rev-parse", "HEAD").strip()
+        status = git("status", "--porcelain").splitlines()
+        diff = git("diff", "HEAD")
+    except (OSError, subprocess.CalledProcessError, UnicodeDecodeError):
+        return None
+    untracked = [line[3:] for line in status if line.startswith("??")]
+    return {"commit": commit, "dirty": bool(status), "untracked": untracked, "diff": diff}
+
+
+def versions() -> dict[str, str]:
+    """Of Python, this package and what its numbers depend on; a package that is not installed is left out."""
+    found = {"python": platform.python_version(), "cnn_jax": cnn_jax.__version__}
+    for package in PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def device() -> dict[str, Any]:
+    devices = jax.local_devices()
+    return {
+        "backend": jax.default_backend(),
+        "kind": devices[0].device_kind,
+        "count": len(devices),
+        "processes": jax.process_count(),
+        "cpu": cpu_model(),
+        "platform": platform.platform(),
+    }
+
+
+def cpu_model() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return f"{names[0]}, {len(names)} processors" if names else platform.machine()
+
+
+def peak_memory() -> dict[str, int]:
+    """The most memory held so far, in bytes: of the process, and of each device that keeps count."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    found = {"process_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit}
+    for one in jax.local_devices():
+        stats = one.memory_stats() or {}
+        if "peak_bytes_in_use" in stats:
+            found[f"device_{one.id}_bytes"] = stats["peak_bytes_in_use"]
+    return found
+
+
+def run_record(provenance: dict[str, Any], config: Config, dataset: Dataset, choices: dict[str, Any]) -> dict[str, Any]:
+    """record.json of a run at its start; times and memory are added when it ends."""
+    return {
+        **provenance,
+        "config": config.to_json(),
+        "config_hash": config.hash(),
+        "seeds": {"run": config.seed, "split": config.split_seed, "prng": PRNG},
+        "precision": config.precision,
+        "choices": choices,
+        "data": data_record(dataset),
+    }
+
+
+def data_record(dataset: Dataset) -> dict[str, Any]:
+    return {
+        "name": dataset.name,
+        "sha256": dataset.fingerprint,
+        "splits": {name: len(getattr(dataset, name)) for name in ("train", "validation", "test")},
+        "source": dataset.source,
+    }

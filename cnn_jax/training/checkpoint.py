@@ -1,0 +1,126 @@
+"""Checkpoints of a run. The only user of Orbax, which restores damaged data without an error: hence the sha256."""
+
+import hashlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+from orbax.checkpoint import checkpoint_managers as policies
+
+from cnn_jax.errors import RunError
+from cnn_jax.training.state import State
+
+KEEP_LATEST = 2  # the newest, and the one before in case the newest is damaged
+
+
+@dataclass(frozen=True)
+class Restored:
+    """A good checkpoint: the state on the host, what was saved beside it, and one line for each bad one passed over."""
+
+    step: int
+    state: State
+    meta: dict[str, Any]
+    skipped: list[str] = field(default_factory=list)
+
+
+class Checkpoints:
+    """The checkpoints in one folder, named by step. Keeps the newest two and the one of the best validation accuracy
+    (the first that reached it)."""
+
+    def __init__(self, directory: Path):
+        self.directory = directory.absolute()  # Orbax accepts a relative path and then fails in the background
+        newest = policies.LatestN(KEEP_LATEST)
+        best = policies.BestN(get_metric_fn=_rank, n=1, keep_checkpoints_without_metrics=False)
+        options = ocp.CheckpointManagerOptions(preservation_policy=policies.AnyPreservationPolicy([newest, best]))
+        self._manager = ocp.CheckpointManager(self.directory, options=options)
+
+    def save(self, state: State, meta: dict[str, Any], evaluation: dict[str, Any] | None = None) -> None:
+        """Saves in the background; returns as soon as the state has been copied. `evaluation` ranks the checkpoint."""
+        leaves = _leaves(state)
+        step = int(state.step)
+        metrics = None
+        if evaluation is not None:
+            metrics = {"validation_accuracy": evaluation["validation_accuracy"], "step": step}
+        items = ocp.args.Composite(
+            state=ocp.args.StandardSave(leaves),
+            meta=ocp.args.JsonSave({"sha256": _digest(leaves), "evaluation": metrics, **meta}),
+        )
+        saved = self._manager.save(step, args=items, metrics=metrics)
+        if not saved:
+            raise RunError(f"{self.directory}: checkpoint {step} was not saved, since a later one is there")
+
+    def latest(self, like: State) -> Restored | None:
+        """The newest good checkpoint in the form of `like`; None where there is none at all. Bad ones are removed, so
+        that the run can save those steps again. Raises RunError if there are only bad ones."""
+        skipped = []
+        for step in sorted(self._manager.all_steps(), reverse=True):
+            try:
+                state, meta = self._read(step, like)
+            except RunError as error:
+                skipped.append(str(error))
+                continue
+            for bad in [other for other in self._manager.all_steps() if other > step]:
+                self._manager.delete(bad)
+            return Restored(step, state, meta, skipped)
+        if skipped:
+            raise RunError(f"no checkpoint is good: {'; '.join(skipped)}")
+        return None
+
+    def best(self, like: State) -> Restored:
+        """The good checkpoint of the best validation accuracy, the earliest where several share it."""
+        ranked = []
+        for step in self._manager.all_steps():
+            try:
+                state, meta = self._read(step, like)
+            except RunError:
+                continue
+            if meta["evaluation"] is not None:
+                ranked.append((_rank(meta["evaluation"]), Restored(step, state, meta)))
+        if not ranked:
+            raise RunError(f"{self.directory}: no good checkpoint has a validation accuracy")
+        return max(ranked, key=lambda pair: pair[0])[1]
+
+    def wait(self) -> None:
+        """Returns when everything is on disk."""
+        self._manager.wait_until_finished()
+
+    def close(self) -> None:
+        self._manager.close()
+
+    def _read(self, step: int, like: State) -> tuple[State, dict[str, Any]]:
+        where = self.directory / str(step)
+        expected = _leaves(like)
+        try:
+            items = self._manager.restore(
+                step,
+                args=ocp.args.Composite(state=ocp.args.StandardRestore(expected), meta=ocp.args.JsonRestore()),
+            )
+            leaves, meta = jax.tree.map(np.asarray, items.state), items.meta
+        except Exception as error:  # Orbax raises whatever its parts raise: KeyError, ValueError, bare Exception
+            reason = str(error).strip().splitlines() or [type(error).__name__]
+            raise RunError(f"checkpoint {where} is unreadable ({reason[0][:120]})") from None
+        if _digest(leaves) != meta["sha256"]:
+            raise RunError(f"checkpoint {where} is damaged: its sha256 is not the one it was saved with")
+        return jax.tree.unflatten(jax.tree.structure(like), [leaves[name] for name in expected]), meta
+
+
+def _rank(metrics: Any) -> tuple[float, int]:
+    return metrics["validation_accuracy"], -metrics["step"]
+
+
+def _leaves(state: State) -> dict[str, np.ndarray]:
+    """The leaves of a state on the host by path, in the order of the tree."""
+    paths, _ = jax.tree.flatten_with_path(jax.device_get(state))
+    return {jax.tree_util.keystr(path, simple=True, separator="."): np.array(leaf) for path, leaf in paths}
+
+
+def _digest(leaves: dict[str, np.ndarray]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(leaves):
+        leaf = leaves[name]
+        digest.update(f"{name} {leaf.dtype} {leaf.shape}\n".encode())
+        digest.update(np.ascontiguousarray(leaf).tobytes())
+    return digest.hexdigest()
