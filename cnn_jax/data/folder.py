@@ -23,6 +23,8 @@ Tree = dict[str, dict[str, list[str]]]  # split -> class -> names of its files
 
 def open_source(path: Path) -> Folder | Zip:
     """The folder or zip at an existing path; `key` names its content, `read_parts` its arrays."""
+    if not (path.is_dir() or path.is_file()):
+        raise DataError(f"{path}: neither a folder nor a file")
     return Folder(path) if path.is_dir() else Zip(path)
 
 

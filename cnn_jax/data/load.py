@@ -1,5 +1,6 @@
 """`load`: from a name, a folder or a zip to a `Dataset`, through the cache."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -41,7 +42,7 @@ def load(
     check_size(image_size)
     if split_seed < 0:
         raise RequestError(f"split seed {split_seed} is impossible: it must be 0 or more")
-    directory = None if data_dir is None else Path(data_dir).expanduser().absolute()
+    directory = None if data_dir is None else Path(os.path.expanduser(data_dir)).absolute()
     name, parts = _parts(name_or_path, directory, image_size)
     default = CATALOGUE[name_or_path].validation if name_or_path in CATALOGUE else None
     splits, rule = divide(name_or_path, parts, validation, split_seed, default)
@@ -58,9 +59,9 @@ def _parts(name: str, data_dir: Path | None, image_size: int | None) -> tuple[st
     suffix = f"-{image_size}" if image_size else ""
     if entry := CATALOGUE.get(name):
         return name, _catalogued(entry, data_dir, image_size)
-    path = Path(name).expanduser()
-    if path.exists():
-        source = folder.open_source(path)
+    path = os.path.expanduser(name)
+    if os.path.exists(path):  # False, unlike that of pathlib, for what can be no path
+        source = folder.open_source(Path(path))
         parts = cache.cached(source.key + suffix, lambda: folder.read_parts(source, image_size))
         return source.path.name.removesuffix(".zip"), parts
     archives.check_folder(data_dir)

@@ -32,9 +32,15 @@ def test_a_missing_data_folder_is_named(tmp_path, refuses):
             load(name, data_dir=tmp_path / "nowhere")
 
 
-def test_an_unknown_name_lists_the_known_ones(refuses):
-    with refuses("minst", "digits, mnist, fashion_mnist, cifar10", "folder", "zip"):
-        load("minst")
+@pytest.mark.parametrize("name", ["minst", "", "no/such/folder", "photos.zip", "x" * 5000, "a\0b", "~nobody/x"])
+def test_an_unknown_name_lists_the_known_ones(name, refuses):
+    with refuses(name, "digits, mnist, fashion_mnist, cifar10", "folder", "zip"):
+        load(name)
+
+
+def test_a_device_is_not_read(refuses):
+    with refuses("/dev/zero", "neither a folder nor a file"):
+        load("/dev/zero")
 
 
 def test_fashion_files_given_as_mnist_are_recognised(real_data, tmp_path, refuses):

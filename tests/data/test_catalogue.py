@@ -149,7 +149,7 @@ def test_provenance_is_recorded(real_data, shared_cache):
     assert source["duplicates"] == {"train/validation": 0, "train/test": 0, "validation/test": 0}
 
 
-def test_image_size_resizes_catalogue_sets_too(real_data, shared_cache):
+def test_image_size_resizes_catalogue_sets_too():
     from PIL import Image
 
     plain, small = load("digits"), load("digits", image_size=5)
