@@ -1,6 +1,5 @@
 """experiments/sweep.py: a grid of networks, trained."""
 
-import dataclasses
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +8,7 @@ from typing import Any
 from cnn_jax.cli import common
 from cnn_jax.errors import RequestError
 from cnn_jax.sweep.grid import Grid
-from cnn_jax.training.config import Config
+from cnn_jax.training.config import DEFAULT_NETWORK, Config
 
 DEFAULT_AXES = {"learning_rate": (0.01, 0.03, 0.1, 0.3, 1.0), "filters": (4, 8, 16), "seed": tuple(range(5))}
 
@@ -18,6 +17,8 @@ DEFAULT_AXES = {"learning_rate": (0.01, 0.03, 0.1, 0.3, 1.0), "filters": (4, 8, 
 class SweepArguments(Config):
     """The fields of a config, the axes of the grid, and where the sweep goes."""
 
+    network: str = DEFAULT_NETWORK
+    """A network in the notation, the name of one in the zoo, or its JSON form."""
     filters: tuple[int, ...] = ()  # type: ignore[assignment]
     """Axis: filters of the first convolution; the others keep their proportion to it."""
     learning_rates: tuple[float, ...] = ()
@@ -39,7 +40,6 @@ class SweepArguments(Config):
 
 def grid_of(arguments: SweepArguments, stored: dict[str, Any]) -> Grid:
     """The grid that parsed arguments describe; the default grid where they name neither an axis nor a stored config."""
-    plain = {f.name: getattr(arguments, f.name) for f in dataclasses.fields(Config) if f.name != "filters"}
     axes: dict[str, tuple[Any, ...]] = {}
     if arguments.learning_rates:
         axes["learning_rate"] = arguments.learning_rates
@@ -51,7 +51,7 @@ def grid_of(arguments: SweepArguments, stored: dict[str, Any]) -> Grid:
     axes.setdefault("seed", tuple(range(arguments.seeds)))
     if arguments.seeds < 1:
         raise RequestError(f"seeds = {arguments.seeds} must be at least 1")
-    base = Config(**plain, filters=stored.get("filters"))
+    base = Config(**fields_of(arguments) | {"filters": stored.get("filters")})
     return Grid(base, axes)
 
 
@@ -68,7 +68,7 @@ def _number(text: str, value: str) -> int | float:
 def command(arguments: Sequence[str]) -> int:
     """Parses, sweeps, says what came out; returns the exit code."""
     stored = common.stored_config(arguments) or {}
-    parsed = common.parse(SweepArguments, arguments, _default(stored, arguments), "Trains a grid; see docs/usage.md.")
+    parsed = common.parse(SweepArguments, arguments, _default(stored, arguments), "Trains a grid.")
     grid = grid_of(parsed, stored)
     out = parsed.out or common.default_out("sweep", grid.hash())
 
@@ -91,7 +91,6 @@ def _default(stored: dict[str, Any], arguments: Sequence[str]) -> SweepArguments
     if not stored and not any(argument.split("=")[0] in names for argument in arguments):
         axes = dict(DEFAULT_AXES)
     base = Config.from_json({name: value for name, value in stored.items() if name != "axes"})
-    plain = {f.name: getattr(base, f.name) for f in dataclasses.fields(Config) if f.name != "filters"}
     seeds = axes.pop("seed", tuple(range(5)))
     more = [
         f"{name}={','.join(map(repr, axes.pop(name)))}" for name in [*axes] if name not in ("learning_rate", "filters")
@@ -99,6 +98,6 @@ def _default(stored: dict[str, Any], arguments: Sequence[str]) -> SweepArguments
     if seeds != tuple(range(len(seeds))):
         more.append(f"seed={','.join(map(str, seeds))}")
     return SweepArguments(
-        **plain, learning_rates=axes.get("learning_rate", ()), filters=axes.get("filters", ()), axis=tuple(more),
-        seeds=len(seeds),
+        **defaults_of(base) | {"filters": axes.get("filters", ())},
+        learning_rates=axes.get("learning_rate", ()), axis=tuple(more), seeds=len(seeds),
     )  # fmt: skip

@@ -1,19 +1,23 @@
 """experiments/train.py: one network, trained."""
 
 import dataclasses
+import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from cnn_jax.cli import common
-from cnn_jax.training.config import Config
+from cnn_jax.errors import RequestError
+from cnn_jax.training.config import DEFAULT_NETWORK, Config
 
 
 @dataclass(frozen=True)
 class TrainArguments(Config):
     """The fields of a config, and where the run goes."""
 
+    network: str = DEFAULT_NETWORK
+    """A network in the notation, the name of one in the zoo, or its JSON form."""
     config: str | None = None
     """A config.json to start from; options given beside it change it."""
     out: str | None = None
@@ -24,17 +28,31 @@ class TrainArguments(Config):
     """Write a JAX trace of ten steps into the run's folder."""
 
 
-def config_of(arguments: Any) -> Config:
-    """The config among the fields of parsed arguments."""
-    return Config(**{field.name: getattr(arguments, field.name) for field in dataclasses.fields(Config)})
+def fields_of(arguments: Any) -> dict[str, Any]:
+    """The fields of a config among those of parsed arguments; on a command line a network in JSON is text."""
+    values = {field.name: getattr(arguments, field.name) for field in dataclasses.fields(Config)}
+    if values["network"].startswith("["):
+        try:
+            values["network"] = json.loads(values["network"])
+        except ValueError as error:
+            raise RequestError(f"--network begins like JSON but is none: {error}") from None
+    return values
+
+
+def defaults_of(stored: Config) -> dict[str, Any]:
+    """The fields of a config as the defaults of a command line: the inverse of `fields_of`."""
+    values = {field.name: getattr(stored, field.name) for field in dataclasses.fields(Config)}
+    if not isinstance(values["network"], str):
+        values["network"] = json.dumps(values["network"])
+    return values
 
 
 def command(arguments: Sequence[str]) -> int:
     """Parses, trains, says what came out; returns the exit code."""
     stored = Config.from_json(common.stored_config(arguments) or {})
-    default = TrainArguments(**{field.name: getattr(stored, field.name) for field in dataclasses.fields(Config)})
-    parsed = common.parse(TrainArguments, arguments, default, "Trains one network; see docs/usage.md.")
-    config = config_of(parsed)
+    default = TrainArguments(**defaults_of(stored))
+    parsed = common.parse(TrainArguments, arguments, default, "Trains one network.")
+    config = Config(**fields_of(parsed))
     out = parsed.out or common.default_out("train", config.hash())
 
     from cnn_jax import lab
