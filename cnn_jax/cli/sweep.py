@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cnn_jax.cli import common
+from cnn_jax.cli.train import defaults_of, fields_of
 from cnn_jax.errors import RequestError
 from cnn_jax.sweep.grid import Grid
 from cnn_jax.training.config import DEFAULT_NETWORK, Config
