@@ -13,8 +13,9 @@ import numpy as np
 from cnn_jax.data import Dataset, load
 from cnn_jax.errors import RequestError
 from cnn_jax.runs import record
-from cnn_jax.runs.execute import Interrupt, Listener, Prepared, execute, load_state, score
+from cnn_jax.runs.execute import Interrupt, Listener, Prepared, execute, score
 from cnn_jax.runs.folder import Folder
+from cnn_jax.runs.trained import load_state
 from cnn_jax.sweep.grid import Grid
 from cnn_jax.sweep.table import Table, row
 from cnn_jax.training.config import Config, differences
@@ -181,7 +182,7 @@ def _score_chosen(folder: Folder, table: Table, prepared: list[Prepared]) -> Non
         result = folder_of_trial.read_json("result.json")
         if result["status"] == "complete" and result["test"] is None:
             one = prepared[int(i)]
-            result["test"] = score(one, load_state(one, folder_of_trial), "test")
+            result["test"] = score(one, one.replicate(load_state(one.config, one.program, folder_of_trial)), "test")
             folder_of_trial.write_json("result.json", result)
         rows.append(_seed_row(trial, result))
     seed = table.representative_seed()

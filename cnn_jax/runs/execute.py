@@ -44,6 +44,10 @@ class Prepared:
         network = build(config.network, dataset.image_shape, dataset.classes, config.filters)
         return cls(config, dataset, network, Program.of(config, network))
 
+    def replicate(self, tree: Any) -> Any:
+        """`tree` on every device of the program."""
+        return replicate(self.program.devices, tree)
+
     def examples(self, split: str) -> Examples:
         return _on_device(self.dataset, split, self.program.devices)
 
@@ -129,7 +133,7 @@ class _Session:
         self.compile_seconds = compile_program(
             self.program, self.config, prepared.examples("train"), prepared.examples("validation")
         )
-        self.state = replicate(self.program.devices, initial_state(self.config, self.program))
+        self.state = prepared.replicate(initial_state(self.config, self.program))
         self.earlier_seconds = 0.0
         self.first_step = 0
         self._restore()
@@ -163,7 +167,7 @@ class _Session:
         if found is None:
             return
         self.notes += found.skipped
-        self.state = replicate(self.program.devices, found.state)
+        self.state = self.prepared.replicate(found.state)
         self.first_step = found.step
         self.earlier_seconds = found.meta["train_seconds"]
 
@@ -257,7 +261,7 @@ class _Session:
             return self.state, _validation(last)
         best = self.checkpoints.best(self.state)
         line = next(line for line in self.evaluations if line["step"] == best.step)
-        return replicate(self.program.devices, best.state), _validation(line)
+        return self.prepared.replicate(best.state), _validation(line)
 
     def close(self) -> None:
         self.checkpoints.close()
@@ -275,15 +279,3 @@ def score(prepared: Prepared, state: State, split: str) -> dict[str, Any]:
     """Accuracy, mean loss and number of examples of a split."""
     sums = evaluate(prepared.program, state, prepared.examples(split), prepared.config.batch_size)
     return {"accuracy": float(sums.accuracy), "loss": float(sums.mean_loss), "examples": int(sums.examples)}
-
-
-def load_state(prepared: Prepared, folder: Folder) -> State:
-    """The weights of a finished run that its result speaks of, from its checkpoints."""
-    checkpoints = Checkpoints(folder.file("checkpoints"))
-    with contextlib.closing(checkpoints):
-        like = initial_state(prepared.config, prepared.program)
-        best = prepared.config.select == "best"
-        found = checkpoints.best(like) if best else checkpoints.latest(like)
-    if found is None:
-        raise RequestError(f"{folder.path} has no checkpoint")
-    return replicate(prepared.program.devices, found.state)

@@ -126,6 +126,10 @@ def data_record(dataset: Dataset) -> dict[str, Any]:
     return {
         "name": dataset.name,
         "sha256": dataset.fingerprint,
+        "image_shape": list(dataset.image_shape),
+        "class_names": list(dataset.class_names),
+        "mean": dataset.mean.tolist(),
+        "std": dataset.std.tolist(),
         "splits": {name: len(getattr(dataset, name)) for name in ("train", "validation", "test")},
         "source": dataset.source,
     }

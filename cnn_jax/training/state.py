@@ -67,10 +67,12 @@ class Program:
     devices: int
 
     @classmethod
-    def of(cls, config: Config, network: Network) -> "Program":
+    def of(cls, config: Config, network: Network, devices: int | None = None) -> "Program":
+        """The program of a config on `devices` local devices (default: as many as the config says, or all)."""
         available = jax.local_device_count()
-        if config.devices is not None and config.devices > available:
-            raise RequestError(f"devices = {config.devices}, but JAX sees {available}")
+        devices = devices or config.devices or available
+        if devices > available:
+            raise RequestError(f"devices = {devices}, but JAX sees {available}")
         return cls(
             network=network,
             loss=config.loss,
@@ -82,7 +84,7 @@ class Program:
             augmentations=augment.parse(config.augment),
             dtype=config.dtype,
             precision=config.precision,
-            devices=available if config.devices is None else config.devices,
+            devices=devices,
         )
 
     @property

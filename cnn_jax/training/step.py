@@ -10,6 +10,7 @@ import numpy as np
 from jax import Array
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
+from jax.typing import ArrayLike
 
 from cnn_jax import metrics
 from cnn_jax.losses import LOSSES
@@ -34,9 +35,9 @@ class _Slots(NamedTuple):
     partner: Array  # the example that mixup mixes in
 
 
-def normalise(program: Program, examples: Examples, images: Array) -> Array:
-    """Images of 0 … 1 to zero mean and unit variance over the training split, in the compute dtype."""
-    return ((images - examples.mean[None, None, None]) / examples.std[None, None, None]).astype(program.dtype)
+def normalise(images: Array, mean: ArrayLike, std: ArrayLike, dtype: str) -> Array:
+    """Images of 0 … 1 to zero mean and unit variance over the training split (per channel), in the compute dtype."""
+    return ((images - jnp.asarray(mean)[None, None, None]) / jnp.asarray(std)[None, None, None]).astype(dtype)
 
 
 def pixels(examples: Examples, positions: Array) -> Array:
@@ -84,7 +85,7 @@ def _objective(
         dropout_key = jax.random.fold_in(dropout_key, jax.lax.axis_index(program.axis_name))
     logits, batch_stats = program.network.apply_train(
         {"params": params, "batch_stats": batch_stats},
-        normalise(program, examples, images),
+        normalise(images, examples.mean, examples.std, program.dtype),
         key=dropout_key,
         mask=slots.mask,
         axis_name=program.axis_name,
@@ -135,7 +136,7 @@ def evaluate_step(program: Program, params: Any, batch_stats: Any, examples: Exa
 
     def score(program: Program, params: Any, batch_stats: Any, examples: Examples, batch: Batch) -> Sums:
         labels = examples.labels[batch.positions]
-        images = normalise(program, examples, pixels(examples, batch.positions))
+        images = normalise(pixels(examples, batch.positions), examples.mean, examples.std, program.dtype)
         logits = program.network.apply({"params": params, "batch_stats": batch_stats}, images)
         sums = metrics.sums(LOSSES[program.loss](logits, labels), logits, labels, batch.mask)
         return sums if program.axis_name is None else jax.lax.psum(sums, program.axis_name)

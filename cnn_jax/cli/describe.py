@@ -1,0 +1,48 @@
+"""Prints shapes, receptive fields, parameters and multiply-adds of a network, layer by layer."""
+
+import argparse
+import json
+import re
+
+from cnn_jax import geometry, zoo
+from cnn_jax.errors import RequestError
+from cnn_jax.network import Network
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("network", help="a network in the notation (quoted), or a name of the zoo")
+    parser.add_argument("--input", help="HxWxC, e.g. 28x28x1; a network of the zoo has its own", metavar="HxWxC")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    network = _network(arguments.network, arguments.input)
+    described = geometry.describe(network)
+    if arguments.json:
+        print(json.dumps(described, indent=2))
+        return
+    rows = [("layer", "output", "receptive field", "jump", "parameters", "multiply-adds")]
+    for layer in described["layers"]:
+        counts = f"{layer['parameters']:,}", f"{layer['multiply_adds']:,}"
+        rows.append((layer["name"], _by(layer["output"]), _by(layer["receptive_field"]), _by(layer["jump"]), *counts))
+    rows.append(("total", "", "", "", f"{described['parameters']:,}", f"{described['multiply_adds']:,}"))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    print(f"input {_by(described['input'])}")
+    for first, *rest in rows:
+        print("  ".join([first.ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(rest, widths[1:], strict=True))]))
+
+
+def _network(text: str, size: str | None) -> Network:
+    if size is None:
+        if text in zoo.ZOO:
+            return zoo.get(text).network()
+        zoo.layers_of(text)  # a network that cannot be read is the greater fault
+        raise RequestError("a network in the notation needs its input size: --input HxWxC, e.g. --input 28x28x1")
+    if not (found := re.fullmatch(r"(\d+)x(\d+)x(\d+)", size)):
+        raise RequestError(f"--input {size!r} is no size; write HxWxC, e.g. 28x28x1")
+    height, width, channels = map(int, found.groups())
+    return Network((height, width, channels), zoo.layers_of(text))
+
+
+def _by(numbers: int | list[int]) -> str:
+    return str(numbers) if isinstance(numbers, int) else "x".join(map(str, numbers))

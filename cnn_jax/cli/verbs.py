@@ -1,0 +1,27 @@
+"""The verbs of `python -m cnn_jax`, one module each with `add_arguments(parser)` and `run(arguments)`."""
+
+import argparse
+from collections.abc import Sequence
+from typing import NoReturn
+
+from cnn_jax.cli import describe, predict
+from cnn_jax.errors import RequestError
+
+VERBS = {"describe": describe, "predict": predict}
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise RequestError(f"{message} ({self.format_usage().strip()})")
+
+
+def command(arguments: Sequence[str]) -> int:
+    """Parses the verb and its arguments, runs it and returns the exit code."""
+    parser = _Parser(prog="python -m cnn_jax", description="Describe networks, use trained ones.")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar=f"{{{','.join(VERBS)}}}")
+    for name, module in VERBS.items():
+        summary = (module.__doc__ or "").strip().splitlines()[0]
+        module.add_arguments(verbs.add_parser(name, help=summary, description=summary))
+    parsed = parser.parse_args(arguments)
+    VERBS[parsed.verb].run(parsed)
+    return 0
