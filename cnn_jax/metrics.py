@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jaxtyping import Float, Int
 
@@ -19,12 +20,13 @@ class Sums(NamedTuple):
         return jax.tree.map(jnp.add, self, other)
 
     @property
-    def accuracy(self) -> Array:
+    def accuracy(self) -> Array | np.floating:
         """Fraction of the examples whose largest logit is the label's."""
         return self.correct / self.examples
 
     @property
-    def mean_loss(self) -> Array:
+    def mean_loss(self) -> Array | np.floating:
+        """Mean loss per example."""
         return self.loss / self.examples
 
 

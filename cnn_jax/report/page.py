@@ -75,9 +75,6 @@ def table(frame: pd.DataFrame, best: int | None = None) -> str:
 
 
 def record(values: dict[str, Any]) -> str:
-    """The record as JSON, the diff of a dirty tree left out (it lies beside the page)."""
-    values = dict(values)
-    if values.get("git"):
-        values["git"] = {name: value for name, value in values["git"].items() if name != "diff"}
+    """The record as JSON, folded."""
     text = json.dumps(values, indent=2, ensure_ascii=False)
     return f"<details><summary>Everything that was recorded</summary>{command(text)}</details>"

@@ -28,11 +28,12 @@ def utc_now() -> str:
 
 def provenance() -> dict[str, Any]:
     """Where the program runs: command, code, versions, device. Needs a started backend, works without git."""
+    git = git_state()
     return {
         "argv": sys.argv,
         "command": shlex.join(["scripts/run", *_relative(sys.argv)]),
         "started": utc_now(),
-        "git": git_state(),
+        "git": git and {name: value for name, value in git.items() if name != "diff"},
         "versions": versions(),
         "device": device(),
     }

@@ -1,0 +1,103 @@
+"""A config is refused for what it cannot be, and written down whole."""
+
+import json
+
+import pytest
+
+from cnn_jax.errors import RequestError
+from cnn_jax.sweep.grid import Grid, next_values
+from cnn_jax.training.config import Config, differences
+
+
+def test_a_config_survives_json():
+    config = Config(network=[{"layer": "Dense", "features": 10}], decay_epochs=(1.0, 2.5), schedule="step", filters=4)
+    assert Config.from_json(json.loads(json.dumps(config.to_json()))) == config
+    assert Config.from_json({}) == Config()
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"learning_rat": 0.1}, "'learning_rat' is unknown \\(did you mean 'learning_rate'\\?\\); fields are network,"),
+        ({"epochs": 1.5}, "epochs = 1.5 has the wrong type; expected a whole number"),
+        ({"epochs": True}, "epochs = True has the wrong type"),
+        ({"epochs": 0}, "epochs = 0 must be at least 1"),
+        ({"learning_rate": -1}, "learning_rate = -1.0 must be a positive number"),
+        ({"learning_rate": "fast"}, "learning_rate = 'fast' has the wrong type; expected a number"),
+        ({"optimizer": "lamb"}, "optimizer = 'lamb' must be one of sgd, adam, adamw"),
+        ({"batch_size": 10, "accumulate": 3}, "batch_size 10 does not split in accumulate = 3 parts"),
+        ({"schedule": "step"}, "schedule 'step' needs decay_epochs"),
+        ({"decay_epochs": [1]}, "decay_epochs belong to schedule 'step'"),
+        ({"schedule": "step", "decay_epochs": [2, 1]}, "decay_epochs = .* must be positive and increasing"),
+        ({"ema": 1.0}, r"ema = 1.0 must be in \[0, 1\)"),
+        ({"filters": "8"}, "filters = '8' has the wrong type; expected a whole number or null"),
+        ([], "a config is a JSON object"),
+    ],
+)
+def test_a_config_that_cannot_be_is_refused(values, message):
+    with pytest.raises(RequestError, match=message):
+        Config.from_json(values)
+
+
+def test_differences_name_the_fields():
+    assert differences(Config(), Config(epochs=3, seed=1)) == ["epochs: 10 -> 3", "seed: 0 -> 1"]
+
+
+def test_every_field_of_a_config_is_read():
+    """A field that no code outside config.py mentions is a field nobody reads."""
+    import dataclasses
+    import re
+    from pathlib import Path
+
+    import cnn_jax
+
+    root = Path(cnn_jax.__file__).parent
+    code = "\n".join(path.read_text() for path in root.rglob("*.py") if path.name != "config.py")
+    names = [field.name for field in dataclasses.fields(Config)]
+    assert [name for name in names if not re.search(rf"(config|base)\.{name}\b", code)] == []
+
+
+@pytest.mark.parametrize(
+    ("axes", "message"),
+    [
+        (
+            {"seed": (0,), "optimizer": ("sgd",)},
+            "axis 'optimizer' is no numeric field of the config; there are filters,",
+        ),
+        ({"seed": (0,), "momentum": (0.9, 0.9)}, "axis momentum lists a value twice"),
+        ({"seed": (0,), "momentum": (0.9, 1.5)}, "momentum = 1.5 must be in"),
+        ({"seed": (0,), "momentum": ()}, "axis momentum has no value"),
+        ({"seed": (0,), "split_seed": (0, 1)}, "split_seed cannot be an axis"),
+        ({"momentum": (0.9,)}, "needs the axis seed"),
+    ],
+)
+def test_a_grid_that_cannot_be_is_refused(axes, message):
+    with pytest.raises(RequestError, match=message):
+        Grid(Config(), axes)
+
+
+def test_a_grid_is_every_combination_and_survives_json():
+    grid = Grid(Config(epochs=2), {"learning_rate": (0.1, 0.2), "filters": (4, 8), "seed": (0, 1, 2)})
+    trials = grid.trials()
+    assert len(trials) == len(set(trials)) == 12
+    assert [(t.learning_rate, t.filters, t.seed) for t in trials[:4]] == [
+        (0.1, 4, 0),
+        (0.1, 4, 1),
+        (0.1, 4, 2),
+        (0.1, 8, 0),
+    ]
+    assert {t.epochs for t in trials} == {2}
+    assert Grid.from_json(json.loads(json.dumps(grid.to_json()))) == grid
+
+
+@pytest.mark.parametrize(
+    ("values", "best", "expected"),
+    [
+        ((0.01, 0.1, 1.0), 0.1, None), ((0.01, 0.1, 1.0), 1.0, ("upper", 10.0)),
+        ((0.01, 0.1, 1.0), 0.01, ("lower", 0.001)),
+        ((4, 8, 16), 16, ("upper", 32)), ((4, 8), 4, ("lower", 2)), ((1, 2), 1, None), ((0.5,), 0.5, None),
+        ((0.0, 0.1, 0.2), 0.2, ("upper", 0.4)),
+    ],
+)  # fmt: skip
+def test_the_value_to_add_at_an_edge(values, best, expected):
+    assert next_values(values, best) == expected

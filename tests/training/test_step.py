@@ -1,0 +1,314 @@
+"""The training step against independent computations: optax, one device against eight, parts against the whole."""
+
+import dataclasses
+import functools
+from types import SimpleNamespace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from cnn_jax.errors import RequestError
+from cnn_jax.losses import cross_entropy
+from cnn_jax.network import Network
+from cnn_jax.notation import parse
+from cnn_jax.training import augment, fit
+from cnn_jax.training.config import Config
+from cnn_jax.training.optimizer import learning_rates
+from cnn_jax.training.state import Examples, Program, hyper_of, initial_state, run_key
+from cnn_jax.training.step import batches, compiled_train_step, epoch_order, pixels, replicate
+
+NETWORK = Network((8, 8, 1), parse("conv3-4:same relu max2 dense-10"))
+
+
+def some_examples(n=64, dtype=jnp.float32, shape=(8, 8, 1)):
+    random = np.random.default_rng(0)
+    images = random.integers(0, 256, (n, *shape), np.uint8)
+    labels = random.integers(0, 10, n).astype(np.int32)
+    channels = shape[-1]
+    return Examples(
+        jnp.asarray(images), jnp.asarray(labels), jnp.full(channels, 0.5, dtype), jnp.full(channels, 0.3, dtype)
+    )
+
+
+def run_steps(config, network, steps, *, devices=1, n=64, dtype="float32"):
+    """The losses of the first steps, and the last state."""
+    program = dataclasses.replace(Program.of(config, network, devices), dtype=dtype)
+    examples = replicate(devices, some_examples(n, jnp.dtype(dtype)))
+    state = initial_state(config, program)
+    if dtype == "float64":
+        state = jax.tree.map(lambda x: x.astype(jnp.float64) if x.dtype == jnp.float32 else x, state)
+    state = replicate(devices, state)
+    step, hyper, key = compiled_train_step(program), hyper_of(config), run_key(config)
+    losses, epoch = [], 0
+    while len(losses) < steps:
+        for batch in batches(epoch_order(0, epoch, n), config.batch_size, devices * config.accumulate):
+            state, loss = step(state, examples, batch, np.float32(config.learning_rate), hyper, key)
+            losses.append(float(loss) / float(batch.mask.sum()))
+        epoch += 1
+    return np.array(losses[:steps]), jax.device_get(state)
+
+
+def close(a, b, tolerance):
+    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=tolerance, atol=tolerance), a, b)
+
+
+@pytest.mark.parametrize(
+    ("config", "reference"),
+    [
+        (Config(momentum=0.9), optax.sgd(0.1, 0.9)),
+        (Config(momentum=0.9, nesterov=True), optax.sgd(0.1, 0.9, nesterov=True)),
+        (Config(momentum=0.0), optax.sgd(0.1)),
+        (Config(optimizer="adam"), optax.adam(0.1)),
+        (
+            Config(optimizer="adamw", weight_decay=0.02),
+            optax.adamw(
+                0.1,
+                weight_decay=0.02,
+                mask=lambda params: {layer: {n: n == "kernel" for n in params[layer]} for layer in params},
+            ),
+        ),
+        (Config(clip_norm=0.05), optax.chain(optax.clip_by_global_norm(0.05), optax.sgd(0.1, 0.9))),
+    ],
+)
+def test_a_step_is_optaxs_own(config, reference):
+    """The same updates as an optimizer that owns its learning rate, with the gradient written out here."""
+    config = dataclasses.replace(config, learning_rate=0.1, batch_size=16)
+    examples = some_examples()
+    params = initial_state(config, Program.of(config, NETWORK, 1)).params
+    state = reference.init(params)
+    for start in range(0, 64, 16):
+        at = epoch_order(0, 0, 64)[start : start + 16]
+
+        def loss(params, at=at):
+            images = (examples.images[at] / 255.0 - 0.5) / 0.3
+            return cross_entropy(NETWORK.apply({"params": params}, images), examples.labels[at]).mean()
+
+        updates, state = reference.update(jax.grad(loss)(params), state, params)
+        params = optax.apply_updates(params, updates)
+    _, found = run_steps(config, NETWORK, 4)
+    close(found.params, params, 2e-5)
+
+
+def test_weight_decay_is_the_gradient_of_l2_on_kernels():
+    """sgd with weight_decay w steps along the gradient of loss + w/2 · sum of kernel²."""
+    config = Config(learning_rate=0.1, batch_size=64, momentum=0.0, weight_decay=0.3)
+    start = initial_state(config, Program.of(config, NETWORK, 1)).params
+    _, without = run_steps(dataclasses.replace(config, weight_decay=0.0), NETWORK, 1)
+    _, found = run_steps(config, NETWORK, 1)
+    for layer, values in found.params.items():
+        decay = -0.1 * 0.3 * np.asarray(start[layer]["kernel"])
+        np.testing.assert_allclose(values["kernel"] - without.params[layer]["kernel"], decay, rtol=1e-4, atol=1e-6)
+        np.testing.assert_array_equal(values["bias"], without.params[layer]["bias"])
+
+
+def test_the_update_goes_against_the_gradient():
+    """Where the guide has the sign wrong: a small step along -gradient lowers the loss of the same batch."""
+    losses, _ = run_steps(Config(learning_rate=0.02, batch_size=64, momentum=0.0), NETWORK, 3)
+    assert losses[0] > losses[1] > losses[2]
+
+
+BN_NETWORK = Network((8, 8, 1), parse("conv3-4:same bn relu max2 res( conv3-4:same bn ) gap dense-10"))
+
+
+def test_eight_devices_take_the_steps_of_one():
+    """The first ten steps at a small learning rate, uneven batches and batch norm included, to 1e-5 in the loss."""
+    config = Config(learning_rate=0.01, batch_size=24)
+    one, _ = run_steps(config, BN_NETWORK, 10)
+    eight, _ = run_steps(config, BN_NETWORK, 10, devices=8)
+    np.testing.assert_allclose(eight, one, rtol=1e-5)
+
+
+def test_eight_devices_take_the_steps_of_one_in_float64():
+    """100 steps to 1e-10: what is left in float32 is rounding. A smooth network, so that no decision flips."""
+    with jax.enable_x64(True):
+        network = Network((8, 8, 1), parse("conv3-4:same bn tanh avg2 res( conv3-4:same bn ) gap dense-10"))
+        config = Config(learning_rate=0.05, batch_size=24)
+        one, state = run_steps(config, network, 100, dtype="float64")
+        eight, states = run_steps(config, network, 100, devices=8, dtype="float64")
+    np.testing.assert_allclose(eight, one, rtol=1e-10)
+    close(states.params, state.params, 1e-9)
+    close(states.batch_stats, state.batch_stats, 1e-9)
+
+
+def test_accumulated_parts_are_the_whole_batch():
+    for size in (32, 24):  # 24 leaves a last batch of 16: masked slots in the last parts
+        whole, state = run_steps(Config(batch_size=size, learning_rate=0.05), NETWORK, 6)
+        parts, states = run_steps(Config(batch_size=size, learning_rate=0.05, accumulate=4), NETWORK, 6)
+        np.testing.assert_allclose(parts, whole, rtol=1e-5)
+        close(states.params, state.params, 1e-5)
+
+
+def test_every_example_stands_in_one_slot():
+    made = batches(np.arange(50, 103), 16, 3)
+    assert {batch.positions.shape for batch in made} == {(18,)}
+    seen = np.concatenate([batch.positions[batch.mask > 0] for batch in made])
+    np.testing.assert_array_equal(seen, np.arange(50, 103))
+    assert sum(batch.mask.sum() for batch in made) == 53
+
+
+def test_the_order_is_a_function_of_seed_and_epoch():
+    np.testing.assert_array_equal(epoch_order(3, 7, 100), epoch_order(3, 7, 100))
+    assert sorted(epoch_order(3, 7, 100)) == list(range(100))
+    orders = {tuple(epoch_order(seed, epoch, 100)) for seed in range(4) for epoch in range(4)}
+    assert len(orders) == 16
+    assert epoch_order(0, 0, 10).tolist() == [4, 6, 2, 7, 3, 5, 9, 0, 8, 1]  # pinned: results depend on it
+
+
+def test_evaluation_scores_every_example_once():
+    """On a split that no batch size divides, by a program of one and of eight devices."""
+    examples = some_examples(61)
+    for devices in (1, 8):
+        program = Program.of(Config(), NETWORK, devices)
+        state = replicate(devices, initial_state(Config(), program))
+        scored = fit.evaluate(program, state, replicate(devices, examples), batch_size=16)
+        logits = NETWORK.apply({"params": state.params}, (pixels(examples, np.arange(61)) - 0.5) / 0.3)
+        assert int(scored.examples) == 61
+        assert int(scored.correct) == int((logits.argmax(-1) == examples.labels).sum())
+        assert float(scored.loss) == pytest.approx(float(cross_entropy(logits, examples.labels).sum()), rel=1e-5)
+
+
+def test_numbers_do_not_recompile_and_shapes_do():
+    config = Config(batch_size=16)
+    step = compiled_train_step(Program.of(config, NETWORK, 1))
+    before = step._cache_size()
+    for change in (
+        {},
+        {"learning_rate": 1.0},
+        {"momentum": 0.5, "weight_decay": 0.1},
+        {"seed": 5},
+        {"init_scale": 2.0},
+    ):
+        changed = dataclasses.replace(config, **change)
+        assert compiled_train_step(Program.of(changed, NETWORK, 1)) is step
+        run_steps(changed, NETWORK, 1)
+    assert step._cache_size() - before <= 1
+    other = dataclasses.replace(config, optimizer="adam")
+    assert compiled_train_step(Program.of(other, NETWORK, 1)) is not step
+
+
+def test_ema_is_the_average_of_the_weights():
+    config = Config(batch_size=16, ema=0.5, learning_rate=0.1)
+    average = initial_state(config, Program.of(config, NETWORK, 1)).params
+    for steps in range(1, 5):
+        _, state = run_steps(config, NETWORK, steps)
+        decay = min(0.5, steps / (9 + steps))
+        average = jax.tree.map(lambda e, p, d=decay: d * e + (1 - d) * p, average, state.params)
+    close(state.ema, average, 1e-5)
+
+
+def test_bfloat16_computes_in_bfloat16_with_float32_parameters():
+    full, _ = run_steps(Config(batch_size=16), NETWORK, 8)
+    half, state = run_steps(Config(batch_size=16), NETWORK, 8, dtype="bfloat16")
+    assert {leaf.dtype for leaf in jax.tree.leaves(state.params)} == {np.dtype(np.float32)}
+    assert (half != full).any()
+    np.testing.assert_allclose(half, full, rtol=0.05)
+
+
+def test_divergence_is_seen_at_its_step():
+    config = Config(batch_size=16, learning_rate=1e30)
+    _, state = run_steps(config, NETWORK, 6)
+    assert 1 <= int(state.diverged_step) <= 3
+    _, state = run_steps(Config(batch_size=16), NETWORK, 6)
+    assert int(state.diverged_step) == -1
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({}, lambda t: 1.0),
+        ({"schedule": "cosine"}, lambda t: 0.5 * (1 + np.cos(np.pi * t / 40))),
+        ({"schedule": "step", "decay_epochs": (2.0, 3.0)}, lambda t: 0.1 ** ((t >= 20) + (t >= 30.0))),
+        ({"warmup_epochs": 1.0}, lambda t: min(1.0, (t + 1) / 10)),
+        (
+            {"warmup_epochs": 1.0, "schedule": "cosine"},
+            lambda t: (t + 1) / 10 if t < 10 else 0.5 * (1 + np.cos(np.pi * (t - 10) / 30)),
+        ),
+    ],
+)
+def test_schedules(fields, expected):
+    rates = learning_rates(Config(epochs=4, learning_rate=0.3, **fields), steps_per_epoch=10)
+    np.testing.assert_allclose(rates, [0.3 * expected(t) for t in range(40)], rtol=1e-5, atol=1e-7)
+
+
+def test_one_cycle_rises_to_its_peak_and_falls_to_almost_nothing():
+    rates = learning_rates(Config(epochs=10, learning_rate=0.2, schedule="onecycle"), steps_per_epoch=10)
+    peak = int(rates.argmax())
+    assert rates[peak] == pytest.approx(0.2)
+    assert (np.diff(rates[: peak + 1]) > 0).all()
+    assert (np.diff(rates[peak:]) < 0).all()
+    assert rates[0] == pytest.approx(0.2 / 25)
+    assert rates[-1] < 0.2 / 100
+
+
+def test_augmentations_do_what_they_say():
+    images = jax.random.uniform(jax.random.key(0), (200, 6, 6, 2))
+    keys = jax.random.split(jax.random.key(1), 200)
+    flipped = np.asarray(augment.augment(augment.parse("flip"), keys, images))
+    same = (flipped == images).all((1, 2, 3))
+    mirrored = (flipped == images[:, :, ::-1]).all((1, 2, 3))
+    assert (same | mirrored).all()
+    assert 70 < same.sum() < 130
+    cropped = np.asarray(augment.augment(augment.parse("crop2"), keys, images))
+    padded = np.pad(images, ((0, 0), (2, 2), (2, 2), (0, 0)))
+    offsets = set()
+    for i in range(200):
+        fits = [(y, x) for y in range(5) for x in range(5) if (padded[i, y : y + 6, x : x + 6] == cropped[i]).all()]
+        assert fits
+        offsets.add(fits[0])
+    assert len(offsets) == 25
+    cut = np.asarray(augment.augment(augment.parse("cutout3"), keys, images))
+    hidden = (cut != images).any(-1)
+    assert hidden.sum((1, 2)).max() == 9
+    assert (hidden.sum((1, 2)) >= 4).all()
+    mean = np.asarray(images.mean((1, 2), keepdims=True))
+    np.testing.assert_array_equal(cut, np.where(hidden[..., None], mean, images))
+
+
+def test_an_augmentation_does_not_depend_on_the_number_of_devices():
+    config = Config(learning_rate=0.01, batch_size=24, augment="flip crop1 mixup0.4")
+    one, _ = run_steps(config, NETWORK, 5)
+    eight, _ = run_steps(config, NETWORK, 5, devices=8)
+    np.testing.assert_allclose(eight, one, rtol=1e-5)
+
+
+def test_mixup_trains_on_a_mix():
+    """With images that carry nothing, mixing labels alone: the objective is the weighted sum of both losses."""
+    plain, state = run_steps(Config(batch_size=16, learning_rate=0.05), NETWORK, 4)
+    mixed, states = run_steps(Config(batch_size=16, learning_rate=0.05, augment="mixup1.0"), NETWORK, 4)
+    assert plain[0] != mixed[0]
+    assert np.isfinite(mixed).all()
+    assert any(
+        (a != b).any() for a, b in zip(jax.tree.leaves(state.params), jax.tree.leaves(states.params), strict=True)
+    )
+
+
+@pytest.mark.parametrize(("text", "message"), [("rotate", "augmentation 'rotate' is unknown"), ("crop0", "unknown")])
+def test_an_unknown_augmentation_is_refused(text, message):
+    with pytest.raises(RequestError, match=message):
+        augment.parse(text)
+
+
+def test_fit_yields_the_same_events_from_a_saved_state():
+    """Stopping after any event and going on from a copy of its state changes nothing that comes later."""
+    config = Config(batch_size=16, epochs=3, learning_rate=0.05)
+    program = Program.of(config, NETWORK, 1)
+    examples = some_examples()
+    whole = [
+        (event.evaluation, jax.device_get(event.state) if event.step == 6 else None)
+        for event in fit.fit(config, program, examples, examples, initial_state(config, program), pause_at={6})
+    ]
+    middle = next(state for _, state in whole if state is not None)
+    rest = [e.evaluation for e in fit.fit(config, program, examples, examples, replicate(1, middle)) if e.evaluation]
+    assert rest == [evaluation for evaluation, _ in whole if evaluation][1:]
+
+
+def test_chance_is_the_entropy_of_the_class_frequencies():
+    examples = SimpleNamespace(labels=np.array([0] * 30 + [1] * 10))
+    entropy = -(0.75 * np.log(0.75) + 0.25 * np.log(0.25))
+    at_chance = functools.partial(fit.at_chance, Config(), examples)
+    assert at_chance({"train_loss": entropy + 1e-6})
+    assert not at_chance({"train_loss": entropy - 1e-6})
+    assert at_chance({"train_loss": float("nan")})
