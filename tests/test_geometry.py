@@ -69,10 +69,15 @@ def test_receptive_fields_of_imagenet_resnets(depth, first, third):
         network = Network((224, 224, 3), families.resnet(depth, stride_on=stride_on))
         last = list(fields(network).values())[-3]
         assert (last.size, last.jump) == (size, 32)
-    assert (
-        depth != 50
-        or fields(Network((224, 224, 3), families.resnet(50, stride_on="first 1x1")))["res16"].padding == 241
-    )
+
+
+def test_effective_padding_of_resnet50():
+    """241 with the stem's pool padded by 1 on both sides, 239 as TensorFlow pads it, by 0 and 1."""
+    layers = families.resnet(50, stride_on="first 1x1")
+    assert layers[3] == Pool("max", 3, 2, padding=1)
+    assert fields(Network((224, 224, 3), layers))["res16"].padding == 241
+    as_tensorflow = (*layers[:3], Pool("max", 3, 2, padding="same"), *layers[4:])
+    assert fields(Network((224, 224, 3), as_tensorflow))["res16"].padding == 239
 
 
 @pytest.mark.parametrize(

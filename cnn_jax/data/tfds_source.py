@@ -1,13 +1,14 @@
 """Reads what TFDS has prepared as array_record, without TensorFlow and without ever downloading."""
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from cnn_jax.data.dataset import Split
-from cnn_jax.data.images import Images, decode
+from cnn_jax.data.decoding import decode_all
 from cnn_jax.data.splits import Parts
 from cnn_jax.errors import DataError
 
@@ -57,19 +58,20 @@ def read(folder: Path, image_size: int | None = None) -> Parts:
         raise
     except (OSError, ValueError, KeyError) as error:
         raise DataError(f"{folder}: TFDS cannot read this: {str(error).splitlines()[0]}") from error
-    images = Images(sum(map(len, sources.values())))
-    labels = {}
-    for split, source in sources.items():
-        targets: list[int] = []
-        for start in range(0, len(source), CHUNK):
-            examples = source.__getitems__(list(range(start, min(start + CHUNK, len(source)))))
-            for example in examples:
-                where = f"{folder} {split} {len(targets)}"
-                images.add(where, decode(where, example[image], image_size))
-                targets.append(int(example[label]))
-        labels[split] = np.array(targets, np.int32)
-    arrays = images.split([len(targets) for targets in labels.values()])
-    splits = {name: Split(pixels, targets) for (name, targets), pixels in zip(labels.items(), arrays, strict=True)}
+    labels: dict[str, list[int]] = {split: [] for split in sources}
+
+    def items() -> Iterator[tuple[str, bytes]]:
+        for split, source in sources.items():
+            for start in range(0, len(source), CHUNK):
+                for example in source.__getitems__(list(range(start, min(start + CHUNK, len(source))))):
+                    yield f"{folder} {split} {len(labels[split])}", example[image]
+                    labels[split].append(int(example[label]))
+
+    counts = [len(source) for source in sources.values()]
+    arrays = decode_all(items(), sum(counts), image_size).split(counts)
+    splits = {
+        split: Split(pixels, np.array(labels[split], np.int32)) for split, pixels in zip(sources, arrays, strict=True)
+    }
     info = builder.info
     licence = info.redistribution_info.license or "not stated"
     source = {"title": info.full_name, "licence": licence, "citation": info.citation, "archives": {}, "skipped": {}}

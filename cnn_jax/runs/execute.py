@@ -193,9 +193,9 @@ class _Session:
                     status, diverged_step = "diverged", step
                     break
                 self.state = event.state
-                if self.profile and step == PROFILE_STEPS[0]:
+                if self.profile and step == PROFILE_STEPS[0] and event.evaluation is None:
                     profiling.enter_context(jax.profiler.trace(str(self.folder.file("profile"))))
-                elif self.profile and step == PROFILE_STEPS[1]:
+                elif step == PROFILE_STEPS[1]:
                     profiling.close()
                 self._keep(event, urgent=interrupt.signal is not None)
                 listener.event(event)

@@ -13,7 +13,7 @@ from cnn_jax.ops import Window, average_pool, convolution, max_pool
 
 def slide(images, kernel, rows, columns, groups=1):
     """A convolution in float64 as the guide tells it; also counts the multiplications at one position."""
-    n, _, _, c = images.shape
+    n = images.shape[0]
     size_h, size_w, c_group, f = kernel.shape
     padded = np.pad(images.astype(np.float64), ((0, 0), (rows.low, rows.high), (columns.low, columns.high), (0, 0)))
     out = np.zeros((n, rows.output, columns.output, f))

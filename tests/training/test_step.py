@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import itertools
 from types import SimpleNamespace
 
 import jax
@@ -42,13 +43,13 @@ def run_steps(config, network, steps, *, devices=1, n=64, dtype="float32"):
         state = jax.tree.map(lambda x: x.astype(jnp.float64) if x.dtype == jnp.float32 else x, state)
     state = replicate(devices, state)
     step, hyper, key = compiled_train_step(program), hyper_of(config), run_key(config)
-    losses, epoch = [], 0
-    while len(losses) < steps:
-        for batch in batches(epoch_order(0, epoch, n), config.batch_size, devices * config.accumulate):
-            state, loss = step(state, examples, batch, np.float32(config.learning_rate), hyper, key)
-            losses.append(float(loss) / float(batch.mask.sum()))
-        epoch += 1
-    return np.array(losses[:steps]), jax.device_get(state)
+    epochs = range(-(-steps * config.batch_size // n))
+    order = [batches(epoch_order(0, e, n), config.batch_size, devices * config.accumulate) for e in epochs]
+    losses = []
+    for batch in itertools.islice(itertools.chain(*order), steps):
+        state, loss = step(state, examples, batch, np.float32(config.learning_rate), hyper, key)
+        losses.append(float(loss) / float(batch.mask.sum()))
+    return np.array(losses), jax.device_get(state)
 
 
 def close(a, b, tolerance):
