@@ -158,7 +158,7 @@ class Conv(_Sliding):
             channel, filter = map(jnp.asarray, zip(*into, strict=True))
             whole = jnp.zeros((self.size, self.size, shape[2], self.features), kernel.dtype)
             kernel = whole.at[:, :, channel, filter].set(kernel)
-        maps = ops.convolution(images, kernel.astype(images.dtype), *self.windows(shape), groups=self.groups)
+        maps = ops.convolution(images, jnp.asarray(kernel, images.dtype), *self.windows(shape), groups=self.groups)
         if self.bias:
             maps += self.param("bias", nn.initializers.zeros, self._bias_shape(shape)).astype(images.dtype)[
                 (None,) * (1 if self.bias_per_position else 3)
