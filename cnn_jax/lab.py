@@ -14,7 +14,7 @@ from cnn_jax.data import Dataset, load
 from cnn_jax.errors import RequestError
 from cnn_jax.runs import record
 from cnn_jax.runs.execute import Interrupt, Listener, Prepared, execute, score
-from cnn_jax.runs.folder import Folder
+from cnn_jax.runs.folder import LOCK, Folder
 from cnn_jax.runs.trained import load_state
 from cnn_jax.sweep.grid import Grid
 from cnn_jax.sweep.table import Table, row
@@ -52,12 +52,12 @@ def train(config: Config, out: Path | str, *, resume: bool = False, profile: boo
     or empty is started). Raises RequestError for a request that cannot be met."""
     from cnn_jax.report.progress import Progress, Silent
 
-    with Interrupt().listening() as interrupt, _claimed(out, resume) as folder:
-        if folder.has("config.json"):
-            _refuse_changes(folder, Config.from_json(folder.read_json("config.json")), config)
-        if folder.has("result.json") and folder.read_json("result.json")["status"] != "interrupted":
-            return Run(folder.path, folder.read_json("result.json"))
-        prepared = Prepared.of(config, _dataset(config))
+    if (there := _going_on(out, resume)) is not None:
+        _refuse_changes(there, Config.from_json(there.read_json("config.json")), config)
+        if there.has("result.json") and there.read_json("result.json")["status"] != "interrupted":
+            return Run(there.path, there.read_json("result.json"))
+    prepared = Prepared.of(config, _dataset(config))  # refuses what cannot be before a folder is made
+    with Interrupt().listening() as interrupt, _claimed(out) as folder:
         steps = prepared.steps_per_epoch * config.epochs
         with Progress(steps, config.batch_size, "training") if show else Silent() as listener:
             result = execute(
@@ -74,13 +74,13 @@ def sweep(grid: Grid, out: Path | str, *, resume: bool = False, show: bool = Tru
     from cnn_jax.report.progress import Silent, SweepProgress
     from cnn_jax.report.sweep import report_sweep
 
-    with Interrupt().listening() as interrupt, _claimed(out, resume) as folder:
-        if folder.has("config.json"):
-            _refuse_other_grid(folder, grid)
-        else:
+    if (there := _going_on(out, resume)) is not None:
+        _refuse_other_grid(there, grid)
+    trials = grid.trials()
+    prepared = [Prepared.of(config, _dataset(config)) for config in trials]  # refuses a bad trial before the first
+    with Interrupt().listening() as interrupt, _claimed(out) as folder:
+        if not folder.has("config.json"):
             folder.write_json("config.json", grid.to_json())
-        trials = grid.trials()
-        prepared = [Prepared.of(config, _dataset(config)) for config in trials]  # refuses a bad trial before the first
         provenance = record.provenance()
         steps = prepared[0].steps_per_epoch * grid.base.epochs
         progress = SweepProgress(len(trials), steps, grid.base.batch_size) if show else Silent()
@@ -110,15 +110,25 @@ def _dataset(config: Config) -> Dataset:
     return _load(config.dataset, config.data_dir, config.image_size, config.validation, config.split_seed)
 
 
+def _going_on(out: Path | str, resume: bool) -> Folder | None:
+    """The folder to go on with; None where a new one is to be made. RequestError where something is in the way."""
+    folder = Folder(out)
+    if not folder.occupied:
+        return None
+    if not resume:
+        raise RequestError(f"{out} exists already; give another --out, or --resume to go on with it")
+    return Folder.open(out)
+
+
 @contextlib.contextmanager
-def _claimed(out: Path | str, resume: bool) -> Iterator[Folder]:
-    """The folder `out`, new or to go on with, and no other process's at the same time."""
+def _claimed(out: Path | str) -> Iterator[Folder]:
+    """The folder `out`, made where it is missing, and no other process's at the same time."""
     from filelock import FileLock, Timeout
 
-    going_on = resume and Path(out).is_dir() and any(Path(out).iterdir())
-    folder = Folder(out) if going_on else Folder.create(out)
+    folder = Folder(out)
+    folder.make()
     try:
-        with FileLock(folder.file(".lock"), timeout=0):
+        with FileLock(folder.file(LOCK), timeout=0):
             yield folder
     except Timeout:
         raise RequestError(f"{out} is in use by another process") from None

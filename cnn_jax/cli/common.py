@@ -1,6 +1,9 @@
 """What the command lines share: parsing with tyro, errors as one line, exit codes."""
 
+import contextlib
+import dataclasses
 import datetime
+import io
 import json
 import signal
 import sys
@@ -34,13 +37,7 @@ def parse(kind: type[T], arguments: Sequence[str], default: T, description: str)
     try:
         import tyro
     except ImportError:
-        raise RequestError(
-            "tyro is not installed: give a whole config with --config FILE --out FOLDER [--resume], "
-            "or install cnn_jax[cli]"
-        ) from None
-    import contextlib
-    import io
-
+        return _parse_bare(arguments, default)
     complaint = io.StringIO()
     try:
         with contextlib.redirect_stderr(complaint):
@@ -55,6 +52,23 @@ def parse(kind: type[T], arguments: Sequence[str], default: T, description: str)
         if not stop.code:
             raise
         raise RequestError(_one_line(complaint.getvalue())) from None
+
+
+def _parse_bare(arguments: Sequence[str], default: T) -> T:
+    """Where tyro is missing: the config comes from a file (`default`), and only these options are known."""
+    words = iter(arguments)
+    given: dict[str, Any] = {}
+    for word in words:
+        if word == "--resume":
+            given["resume"] = True
+        elif word in ("--config", "--out"):
+            given[word[2:]] = next(words, None)
+        else:
+            raise RequestError(
+                f"{word} cannot be read, since tyro is not installed: give --config FILE --out FOLDER [--resume], "
+                "or install cnn_jax[cli]"
+            )
+    return dataclasses.replace(default, **given)  # type: ignore[type-var]
 
 
 def _one_line(box: str) -> str:

@@ -7,6 +7,8 @@ from typing import Any
 
 from cnn_jax.errors import RequestError, RunError
 
+LOCK = ".lock"
+
 
 class Folder:
     """A run's or a sweep's folder. JSON files appear whole or not at all; metrics.jsonl grows by whole lines."""
@@ -14,17 +16,19 @@ class Folder:
     def __init__(self, path: Path | str):
         self.path = Path(path)
 
-    @classmethod
-    def create(cls, path: Path | str) -> "Folder":
-        """A new folder. RequestError if there is one with something in it."""
-        folder = cls(path)
-        if folder.path.exists() and (not folder.path.is_dir() or any(folder.path.iterdir())):
-            raise RequestError(f"{path} exists already; give another --out, or --resume to go on with it")
+    @property
+    def occupied(self) -> bool:
+        """Whether there is something at the path already, a lock file of a run that never began aside."""
+        if not self.path.exists():
+            return False
+        return not self.path.is_dir() or any(path.name != LOCK for path in self.path.iterdir())
+
+    def make(self) -> None:
+        """Makes the folder where it is missing. RequestError if that cannot be."""
         try:
-            folder.path.mkdir(parents=True, exist_ok=True)
+            self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise RequestError(f"{path} cannot be made: {error.strerror}") from None
-        return folder
+            raise RequestError(f"{self.path} cannot be made: {error.strerror}") from None
 
     @classmethod
     def open(cls, path: Path | str) -> "Folder":

@@ -240,7 +240,7 @@ def test_profile_writes_a_trace(tmp_path):
 
 
 def test_metrics_of_a_killed_write_are_whole_lines(tmp_path):
-    folder = Folder.create(tmp_path / "run")
+    folder = Folder(tmp_path)
     folder.append_metrics({"step": 1})
     with folder.file("metrics.jsonl").open("a") as handle:
         handle.write('{"step": 2, "tr')
