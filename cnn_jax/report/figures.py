@@ -50,7 +50,7 @@ def heatmap(summary: pd.DataFrame, axes: Sequence[str], caption: str) -> Figure:
     rows = sorted(set(summary[others].itertuples(index=False, name=None))) if others else [()]
     with plt.rc_context(STYLE | {"axes.grid": False}):
         figure, plot = plt.subplots(
-            figsize=(1.5 + 0.85 * max(len(columns), 4), 1.5 + 0.5 * max(len(rows), 2)), layout="constrained"
+            figsize=(1.5 + 0.85 * max(len(columns), 4), 1.4 + 0.5 * max(len(rows), 4)), layout="constrained"
         )
         values = np.full((len(rows), len(columns)), np.nan)
         cells = {}

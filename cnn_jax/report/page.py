@@ -22,7 +22,7 @@ figcaption, .remark { font-size: .9rem; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .9rem; }
 th, td { padding: .25rem .7rem; text-align: right; border-bottom: 1px solid var(--line); }
-th:last-child, td:last-child { text-align: left; } tr.best td { background: var(--mark); font-weight: 600; }
+td { white-space: nowrap; } th:last-child, td:last-child { text-align: left; } tr.best td { background: var(--mark); font-weight: 600; }
 pre { background: var(--soft); padding: .8rem; overflow-x: auto; font-size: .85rem; border: 1px solid var(--line); }
 """
 
@@ -56,10 +56,12 @@ def command(text: str) -> str:
 
 
 def figure(path: Path, alt: str, caption: str) -> str:
-    """A PNG inside the page."""
-    data = base64.b64encode(path.read_bytes()).decode()
+    """A PNG inside the page, two of its pixels to one of the page's."""
+    content = path.read_bytes()
+    width = int.from_bytes(content[16:20], "big") // 2  # from the header of the PNG
+    data = base64.b64encode(content).decode()
     return (
-        f'<figure><img alt="{html.escape(alt)}" src="data:image/png;base64,{data}">'
+        f'<figure><img alt="{html.escape(alt)}" width="{width}" src="data:image/png;base64,{data}">'
         f"<figcaption>{html.escape(caption)}</figcaption></figure>"
     )
 

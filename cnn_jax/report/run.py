@@ -46,7 +46,9 @@ def write(folder: Folder) -> None:
         caption = f"{record['data']['name']}, seed {config['seed']}, n = 1 run"
         path = folder.file("figures/training.png")
         figures.save(figures.training_curve(history, caption), path)
-        parts.append(page.figure(path, "Loss and accuracy by epoch, training and validation", caption))
+        parts.append(
+            page.figure(path, f"Loss and accuracy by epoch: {caption}", "Loss and accuracy, training and validation.")
+        )
     network = config["network"] if isinstance(config["network"], str) else "described in config.json"
     parts += [
         page.section("Network", page.command(network), page.paragraph(f"{result['parameters']:,} parameters.")),

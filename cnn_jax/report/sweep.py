@@ -59,12 +59,12 @@ def _write_page(
 ) -> None:
     chosen = chosen_sentence(folder, table)
     parts = [page.paragraph(f"{chosen[0].upper()}{chosen[1:]}."), page.remarks(remarks)]
-    for name, alt in (
-        ("heatmap.png", "Median validation accuracy for each cell of the grid"),
-        ("curves.png", "Validation accuracy along the first axis, and by epoch"),
+    for name, shows in (
+        ("heatmap.png", "Median validation accuracy for each cell of the grid."),
+        ("curves.png", "Validation accuracy: along the first axis where that has several values, and by epoch."),
     ):
         if folder.has(name):
-            parts.append(page.figure(folder.file(name), alt, caption))
+            parts.append(page.figure(folder.file(name), f"{shows} {caption}", shows))
     best = int(table.summary()["chosen"].to_numpy().argmax())
     parts += [
         page.section("Cells", page.table(printed, best)),
