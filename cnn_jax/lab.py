@@ -51,10 +51,12 @@ def train(config: Config, out: Path | str, *, resume: bool = False, profile: boo
     """Trains one network into the folder `out`, or with `resume` goes on with what is there (a folder that is missing
     or empty is started). Raises RequestError for a request that cannot be met."""
     from cnn_jax.report.progress import Progress, Silent
+    from cnn_jax.report.run import write_report
 
     if (there := _going_on(out, resume)) is not None:
         _refuse_changes(there, Config.from_json(there.read_json("config.json")), config)
         if there.has("result.json") and there.read_json("result.json")["status"] != "interrupted":
+            write_report(there)  # a kill may have come between the result and its report
             return Run(there.path, there.read_json("result.json"))
     prepared = Prepared.of(config, _dataset(config))  # refuses what cannot be before a folder is made
     with Interrupt().listening() as interrupt, _claimed(out) as folder:
@@ -64,7 +66,7 @@ def train(config: Config, out: Path | str, *, resume: bool = False, profile: boo
                 prepared, folder, record.provenance(), interrupt, listener, score_test=True, profile=profile
             )
         _save_diff(folder)
-        report_run(folder)
+        write_report(folder)
     return Run(folder.path, result, interrupt.signal)
 
 
@@ -184,6 +186,10 @@ def _write_rows(folder: Folder, grid: Grid, rows: list[dict[str, Any]]) -> None:
 def _score_chosen(folder: Folder, table: Table, prepared: list[Prepared]) -> None:
     """Scores the test split once for each seed of the chosen cell that did not diverge, and makes `best` the run of the
     lower-median seed."""
+    import pandas as pd
+
+    from cnn_jax.report.run import write_report
+
     if folder.has("best/seeds.csv"):
         return
     rows, chosen = [], table.chosen_trials()
@@ -200,11 +206,9 @@ def _score_chosen(folder: Folder, table: Table, prepared: list[Prepared]) -> Non
     shutil.rmtree(folder.file("best"), ignore_errors=True)
     shutil.copytree(source, folder.file("best"))
     best = Folder(folder.file("best"))
-    import pandas as pd
-
-    best.write_text("seeds.csv", pd.DataFrame(rows).to_csv(index=False, lineterminator="\n"))
     _save_diff(best)
-    report_run(best)
+    write_report(best)
+    best.write_text("seeds.csv", pd.DataFrame(rows).to_csv(index=False, lineterminator="\n"))  # last: best is whole
 
 
 def _seed_row(trial: Any, result: dict[str, Any]) -> dict[str, Any]:
@@ -238,8 +242,3 @@ def _write_sweep_record(
     _save_diff(folder)
 
 
-def report_run(folder: Folder) -> None:
-    """Figure and page of one run."""
-    from cnn_jax.report.run import write
-
-    write(folder)

@@ -22,7 +22,8 @@ figcaption, .remark { font-size: .9rem; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .9rem; }
 th, td { padding: .25rem .7rem; text-align: right; border-bottom: 1px solid var(--line); }
-td { white-space: nowrap; } th:last-child, td:last-child { text-align: left; } tr.best td { background: var(--mark); font-weight: 600; }
+td { white-space: nowrap; }
+th:last-child, td:last-child { text-align: left; } tr.best td { background: var(--mark); font-weight: 600; }
 pre { background: var(--soft); padding: .8rem; overflow-x: auto; font-size: .85rem; border: 1px solid var(--line); }
 """
 

@@ -61,7 +61,7 @@ class Progress:
     def note(self, text: str) -> None:
         """A line that stays."""
         if self.bar is not None:
-            self.bar.console.print(text, markup=False, highlight=False)
+            self.bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
         else:
             print(text, file=sys.stderr, flush=True)
 

@@ -36,7 +36,7 @@ REASONS = {
 }
 
 
-def write(folder: Folder) -> None:
+def write_report(folder: Folder) -> None:
     """figures/training.png and report.html of a run's folder."""
     config, record, result = (folder.read_json(f"{name}.json") for name in ("config", "record", "result"))
     history = pd.DataFrame(folder.metrics())

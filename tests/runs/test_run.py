@@ -115,7 +115,9 @@ def test_a_resume_with_another_config_lists_the_differences(run):
 
 def test_resuming_a_finished_run_changes_nothing(run):
     before = (run.path / "result.json").read_bytes()
+    (run.path / "report.html").unlink()  # as if killed before it was written
     again = lab.train(CONFIG, run.path, resume=True, show=False)
+    assert (run.path / "report.html").exists()
     assert again.result == run.result
     assert (run.path / "result.json").read_bytes() == before
 
