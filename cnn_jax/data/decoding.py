@@ -2,31 +2,33 @@
 
 A worker is a new interpreter that imports this package alone: a fork would copy the locks of JAX's threads, and
 multiprocessing would run the user's main module again. Threads wait for each other (measured: 32x32 takes twice as
-long). Workers get bytes that were read and checked here, and give back arrays: they open no file.
+long). Workers get bytes that were read and checked here, and write pixels into memory shared with this process.
 """
 
 import os
 import subprocess
 import sys
+import tempfile
 from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from itertools import chain
+from itertools import chain, islice
 from multiprocessing.connection import Connection, Pipe
+from typing import IO
 
 import numpy as np
 
 from cnn_jax.data.images import Images, decode
 from cnn_jax.errors import DataError, RunError
 
+BATCH = 1 << 18  # encoded bytes sent at once
 IMAGE = 1000  # what an image costs beyond its bytes, in bytes
-ENOUGH = 16 << 20  # bytes, so counted, that pay for workers: about half a second
-BATCH = 1 << 18  # bytes in a worker's hands at once
-MOST = 16  # workers: more than one process can feed
-WORKER = "import sys; sys.path[:] = {}; from cnn_jax.data.decoding import serve; serve({}, {})"
+ENOUGH = 64  # batches, half a second of work, that pay for two workers
+AHEAD = 2  # batches a worker holds, so that it never waits; its answers are short and fit into the line unread
+MOST = 16  # workers, more than one process can feed
+WORKER = "import sys; sys.path[:] = {}; from cnn_jax.data.decoding import serve; serve({}, {}, {}, {})"
 
-Encoded = tuple[str, bytes | DataError]  # an image's name, and its bytes or why they cannot be read
-Decoded = tuple[str, np.ndarray | DataError]
+Item = tuple[str, bytes | DataError]  # an image's name, and its bytes or why they cannot be read
 
 
 def decode_all(items: Iterable[tuple[str, bytes]], count: int, image_size: int | None) -> Images:
@@ -34,52 +36,54 @@ def decode_all(items: Iterable[tuple[str, bytes]], count: int, image_size: int |
 
     DataError: of the first image that cannot be read or decoded, or has another size. RunError: a worker was killed.
     """
-    images = Images(count)
-    items = _caught(items)
-    start = next(_batches(items, ENOUGH), [])
-    workers = min(_cpus(), MOST) if sum(map(_cost, start)) >= ENOUGH else 1
-    with ExitStack() as stack:
-        turns: deque[tuple[Connection, list[Encoded]]] = deque()
-        if workers > 1:
-            turns.extend((stack.enter_context(_worker(image_size)), []) for _ in range(workers))
-        for batch in _batches(chain(start, items), BATCH):  # read while the workers are busy
-            if turns:
-                worker, before = turns.popleft()
-                results = _receive(worker, before)
-                with _alive(batch):
-                    worker.send(batch)  # it waits for this, so neither can block the other
-                turns.append((worker, batch))
-            else:
-                results = _attempt(batch, image_size)
-            _add(images, results)
-        for worker, batch in turns:
-            _add(images, _receive(worker, batch))
+    batches = _batches(items)
+    start = list(islice(batches, ENOUGH))
+    workers = min(_cpus(), MOST)
+    if len(start) < ENOUGH or workers == 1:
+        images = Images(count)
+        for name, data in chain.from_iterable(chain(start, batches)):
+            images.add(name, _decode(name, data, image_size))
+        return images
+    with _memory() as memory, ExitStack() as stack:
+        images = Images(count, memory)
+        for name, data in start.pop(0):
+            images.add(name, _decode(name, data, image_size))
+        lines = [stack.enter_context(_worker(memory.fileno(), images.array.shape, image_size)) for _ in range(workers)]
+        turns: deque[tuple[Connection, list[Item]]] = deque([(line, []) for line in lines] * AHEAD)
+        index = images.filled
+        for batch in chain(start, batches):
+            line, before = turns.popleft()
+            _receive(images, line, before)
+            with _alive(batch):
+                line.send((index, batch))
+            turns.append((line, batch))
+            index += len(batch)
+        for line, batch in turns:
+            _receive(images, line, batch)
     return images
 
 
-def _caught(items: Iterable[tuple[str, bytes]]) -> Iterator[Encoded]:
+def _batches(items: Iterable[tuple[str, bytes]]) -> Iterator[list[Item]]:
     """A failure to read becomes the last item: a bad image before it, decoded later, still comes first."""
+    batch: list[Item] = []
+    cost = 0
     try:
-        yield from items
+        for name, data in items:
+            batch.append((name, data))
+            cost += IMAGE + len(data)
+            if cost >= BATCH:
+                yield batch
+                batch, cost = [], 0
     except DataError as error:
-        yield "", error
-
-
-def _batches(items: Iterable[Encoded], cost: int) -> Iterator[list[Encoded]]:
-    """Runs of items that cost that much, the last one less."""
-    batch, total = [], 0
-    for item in items:
-        batch.append(item)
-        total += _cost(item)
-        if total >= cost:
-            yield batch
-            batch, total = [], 0
+        batch.append(("", error))
     if batch:
         yield batch
 
 
-def _cost(item: Encoded) -> int:
-    return IMAGE + (len(item[1]) if isinstance(item[1], bytes) else 0)
+def _decode(name: str, data: bytes | DataError, image_size: int | None) -> np.ndarray:
+    if isinstance(data, DataError):
+        raise data
+    return decode(name, data, image_size)
 
 
 def _cpus() -> int:
@@ -87,33 +91,20 @@ def _cpus() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _attempt(batch: list[Encoded], image_size: int | None) -> list[Decoded]:
-    """The images up to the first bad one, and what is wrong with that."""
-    results: list[Decoded] = []
-    for name, data in batch:
-        try:
-            results.append((name, data if isinstance(data, DataError) else decode(name, data, image_size)))
-        except DataError as error:
-            return [*results, (name, error)]
-    return results
-
-
-def _add(images: Images, results: list[Decoded]) -> None:
-    for name, image in results:
-        if isinstance(image, DataError):
-            raise image
-        images.add(name, image)
+def _memory() -> IO[bytes]:
+    return open(os.memfd_create("images"), "w+b") if hasattr(os, "memfd_create") else tempfile.TemporaryFile()
 
 
 @contextmanager
-def _worker(image_size: int | None) -> Iterator[Connection]:
+def _worker(memory: int, shape: tuple[int, ...], image_size: int | None) -> Iterator[Connection]:
     """The line to a worker, which is killed in the end and ends by itself where the line is cut."""
     ours, theirs = Pipe()
     with ours:
         with theirs:
-            command = [sys.executable, "-c", WORKER.format(sys.path, theirs.fileno(), image_size)]
-            # Ctrl-C goes to a process group: to this one, not to that of the worker
-            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()], process_group=0)
+            fds = (theirs.fileno(), memory)
+            command = [sys.executable, "-c", WORKER.format(sys.path, *fds, shape, image_size)]
+            # in a process group of its own, Ctrl-C does not reach it
+            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=fds, process_group=0)
         with process:
             try:
                 yield ours
@@ -121,13 +112,17 @@ def _worker(image_size: int | None) -> Iterator[Connection]:
                 process.kill()
 
 
-def _receive(worker: Connection, batch: list[Encoded]) -> list[Decoded]:
+def _receive(images: Images, line: Connection, batch: list[Item]) -> None:
     with _alive(batch):
-        return worker.recv() if batch else []
+        found = line.recv() if batch else []
+    for (name, _), shape in zip(batch, found, strict=False):  # an error is the last
+        if isinstance(shape, DataError):
+            raise shape
+        images.place(name, shape)
 
 
 @contextmanager
-def _alive(batch: list[Encoded]) -> Iterator[None]:
+def _alive(batch: list[Item]) -> Iterator[None]:
     try:
         yield
     except (EOFError, OSError) as error:
@@ -137,11 +132,25 @@ def _alive(batch: list[Encoded]) -> Iterator[None]:
         ) from error
 
 
-def serve(channel: int, image_size: int | None) -> None:
-    """What a worker does until the line is cut."""
-    with Connection(channel) as line:
+def serve(line_fd: int, memory: int, shape: tuple[int, ...], image_size: int | None) -> None:
+    """A worker's life: batches in; pixels into the shared memory; shapes, or the first error, out."""
+    with Connection(line_fd) as line, open(memory, "r+b") as file:
+        room = np.memmap(file, np.uint8, "r+", shape=shape)
         while True:
             try:
-                line.send(_attempt(line.recv(), image_size))
+                index, batch = line.recv()
+                line.send(list(_written(room[index:], batch, image_size)))
             except (EOFError, ConnectionError):
                 return
+
+
+def _written(room: np.ndarray, batch: list[Item], image_size: int | None) -> Iterator[tuple[int, ...] | DataError]:
+    for place, (name, data) in zip(room, batch, strict=False):
+        try:
+            image = _decode(name, data, image_size)
+        except DataError as error:
+            yield error
+            return
+        if image.shape[:2] == place.shape[:2]:
+            place[...] = image
+        yield image.shape

@@ -3,7 +3,7 @@
 import io
 import os
 import warnings
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -82,21 +82,27 @@ def check_size(image_size: int | None) -> None:
 class Images:
     """Room for a known number of images. The first one sets the size; grey ones take one channel if all are grey."""
 
-    def __init__(self, count: int):
-        self.count = count
+    def __init__(self, count: int, file: IO[bytes] | None = None):
+        """In an empty file, where one is given, which other processes may write to as well."""
+        self.count, self.file = count, file
         self.filled, self.colour, self.first = 0, False, ""
 
     def add(self, name: str, image: np.ndarray) -> None:
         """Puts in the next uint8 [H,W,1 or 3]. DataError: another size than the first, no memory for all of them."""
+        index = self.place(name, image.shape)
+        self.array[index] = image
+
+    def place(self, name: str, shape: tuple[int, ...]) -> int:
+        """The index for the next image, of this shape, which is put there by other means. DataError: as `add`."""
         if self.filled == 0:
             self.first = name
-            self.array = self._room(image.shape[0], image.shape[1])
-        if image.shape[:2] != self.array.shape[1:3]:
-            sizes = [f"{shape[1]}x{shape[0]}" for shape in (self.array.shape[1:3], image.shape[:2])]
+            self.array = self._room(shape[0], shape[1])
+        if shape[:2] != self.array.shape[1:3]:
+            sizes = [f"{size[1]}x{size[0]}" for size in (self.array.shape[1:3], shape)]
             raise DataError(f"{self.first} is {sizes[0]} but {name} is {sizes[1]}: --image-size N makes all NxN")
-        self.array[self.filled] = image
-        self.colour = self.colour or image.shape[2] == 3
+        self.colour = self.colour or shape[2] == 3
         self.filled += 1
+        return self.filled - 1
 
     def _room(self, height: int, width: int) -> np.ndarray:
         shape = (self.count, height, width, 3)
@@ -107,6 +113,8 @@ class Images:
                 f"{self.first}: {self.count} images of {width}x{height} take {gib[0]}, too much for a memory of "
                 f"{gib[1]}: a smaller --image-size N helps"
             )
+        if self.file:
+            return np.asarray(np.memmap(self.file, np.uint8, "w+", shape=shape))
         return np.empty(shape, np.uint8)
 
     def split(self, counts: list[int]) -> list[np.ndarray]:
