@@ -1,6 +1,7 @@
 """The folder of a run: its files, written so that a kill at any moment leaves each of them whole."""
 
 import json
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,15 @@ from typing import Any
 from cnn_jax.errors import RequestError, RunError
 
 LOCK = ".lock"
+
+
+def _finite(value: Any) -> Any:
+    """`value` with null for NaN and infinity, which JSON does not have."""
+    if isinstance(value, dict):
+        return {name: _finite(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 class Folder:
@@ -55,7 +65,7 @@ class Folder:
         partial.replace(path)
 
     def write_json(self, name: str, value: Any) -> None:
-        self.write_text(name, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+        self.write_text(name, json.dumps(_finite(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
     def read_json(self, name: str) -> Any:
         """RunError that names the file if it is missing or no JSON."""
@@ -69,7 +79,7 @@ class Folder:
 
     def append_metrics(self, line: dict[str, Any]) -> None:
         with self.file("metrics.jsonl").open("a", encoding="utf-8") as handle:
-            handle.write(json.dumps(line) + "\n")
+            handle.write(json.dumps(_finite(line), allow_nan=False) + "\n")
             handle.flush()
             os.fsync(handle.fileno())
 

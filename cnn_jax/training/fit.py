@@ -19,6 +19,7 @@ from cnn_jax.training.step import batches, compiled_evaluate_step, compiled_trai
 
 POLL_SECONDS = 0.2  # how often the loop waits for the device, so that a caller can show progress, save or stop
 IN_FLIGHT = 16  # steps that may be queued on the device
+_compiled: set[tuple] = set()  # programs with the shapes that this process has compiled them for
 
 
 @dataclass(frozen=True)
@@ -60,20 +61,21 @@ def at_chance(config: Config, train: Examples, evaluation: dict[str, Any]) -> bo
 
 
 def compile_program(program: Program, config: Config, train: Examples, validation: Examples) -> float:
-    """Compiles the steps that `fit` will take and returns the seconds that took: next to none where the same program
-    has been compiled for the same shapes before. The steps are run once on a state that is thrown away."""
+    """Compiles the steps that `fit` will take and returns the seconds that took, 0 where the same program has been
+    compiled for the same shapes before. The steps are run once on a state that is thrown away."""
+    shapes = (program, config.batch_size, train.images.shape, validation.images.shape)
+    if shapes in _compiled:
+        return 0.0
     started = time.perf_counter()
     state = replicate(program.devices, initial_state(config, program))
     hyper, key = (replicate(program.devices, tree) for tree in (hyper_of(config), run_key(config)))
     one = np.zeros(1, np.int64)
-    step = compiled_train_step(program)
-    if step._cache_size() == 0:  # type: ignore[attr-defined]
-        batch = batches(one, config.batch_size, program.devices * program.accumulate)[0]
-        state, _ = step(state, train, batch, np.float32(0.0), hyper, key)
-        evaluate_step = compiled_evaluate_step(program)
-        batch = batches(one, config.batch_size, program.devices)[0]
-        params = state.ema if program.ema else state.params
-        jax.block_until_ready(evaluate_step(params, state.batch_stats, validation, batch))
+    batch = batches(one, config.batch_size, program.devices * program.accumulate)[0]
+    state, _ = compiled_train_step(program)(state, train, batch, np.float32(0.0), hyper, key)
+    batch = batches(one, config.batch_size, program.devices)[0]
+    params = state.ema if program.ema else state.params
+    jax.block_until_ready(compiled_evaluate_step(program)(params, state.batch_stats, validation, batch))
+    _compiled.add(shapes)
     return time.perf_counter() - started
 
 

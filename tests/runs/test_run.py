@@ -251,6 +251,14 @@ def test_metrics_of_a_killed_write_are_whole_lines(tmp_path):
     assert json.loads(folder.file("metrics.jsonl").read_text()) == {"step": 1}
 
 
+def test_what_is_not_finite_is_null(tmp_path):
+    folder = Folder(tmp_path)
+    folder.append_metrics({"step": 1, "validation_loss": float("inf")})
+    folder.write_json("result.json", {"test": {"loss": float("nan"), "accuracy": 0.5}})
+    assert folder.metrics() == [{"step": 1, "validation_loss": None}]
+    assert folder.read_json("result.json") == {"test": {"loss": None, "accuracy": 0.5}}
+
+
 def test_predict_is_what_the_training_step_computes(run):
     trained = Trained.load(run.path)
     dataset = lab._dataset(CONFIG)
