@@ -17,6 +17,9 @@ def test_describe_prints_the_contracts_json():
     code, out, _ = finish("-m", "cnn_jax", "describe", "alexnet", "--json")
     described = json.loads(out)
     assert (code, described["parameters"], described["input"]) == (0, 60_965_224, [227, 227, 3])
+    code, out, _ = finish("-m", "cnn_jax", "describe", "lenet5", "--input", "28x28x1")
+    assert code == 0
+    assert out.splitlines()[2].startswith("pad1")
     code, out, _ = finish("-m", "cnn_jax", "describe", "conv5-6 max2 dense-10", "--input", "28x20x1")
     assert code == 0
     assert re.search(r"dense1 +10 +28x20 +2 +5,770", out)

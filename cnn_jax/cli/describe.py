@@ -41,6 +41,9 @@ def _network(text: str, size: str | None) -> Network:
     if not (found := re.fullmatch(r"(\d+)x(\d+)x(\d+)", size)):
         raise RequestError(f"--input {size!r} is no size; write HxWxC, e.g. 28x28x1")
     height, width, channels = map(int, found.groups())
+    if text in zoo.ZOO:
+        entry = zoo.get(text)
+        return entry.for_data((height, width, channels), entry.network().outputs)
     return Network((height, width, channels), zoo.layers_of(text))
 
 
