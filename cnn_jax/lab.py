@@ -19,6 +19,7 @@ from cnn_jax.runs.trained import load_state
 from cnn_jax.sweep.grid import Grid
 from cnn_jax.sweep.table import Table, row
 from cnn_jax.training.config import Config, differences
+from cnn_jax.variants import first_filters
 
 
 @dataclass(frozen=True)
@@ -61,11 +62,10 @@ def train(config: Config, out: Path | str, *, resume: bool = False, profile: boo
     prepared = Prepared.of(config, _dataset(config))  # refuses what cannot be before a folder is made
     with Interrupt().listening() as interrupt, _claimed(out) as folder:
         steps = prepared.steps_per_epoch * config.epochs
-        with Progress(steps, config.batch_size, "training") if show else Silent() as listener:
+        with Progress(steps, "training") if show else Silent() as listener:
             result = execute(
                 prepared, folder, record.provenance(), interrupt, listener, score_test=True, profile=profile
             )
-        _save_diff(folder)
         write_report(folder)
     return Run(folder.path, result, interrupt.signal)
 
@@ -84,21 +84,22 @@ def sweep(grid: Grid, out: Path | str, *, resume: bool = False, show: bool = Tru
         if not folder.has("config.json"):
             folder.write_json("config.json", grid.to_json())
         provenance = record.provenance()
-        steps = prepared[0].steps_per_epoch * grid.base.epochs
-        progress = SweepProgress(len(trials), steps, grid.base.batch_size) if show else Silent()
+        begun = record.begin(folder, _sweep_record(grid, prepared[0], provenance))
+        steps = [one.steps_per_epoch * one.config.epochs for one in prepared]
         rows = []
-        with progress as bar:
+        with SweepProgress(steps) if show else Silent() as bar:
             for i, one in enumerate(prepared):
                 result = _trial(folder, i, one, provenance, interrupt, bar)
                 if result["status"] == "interrupted":
                     return Sweep(folder.path, None, interrupt.signal)
                 last = _trial_folder(folder, i).metrics()[-1:]
-                rows.append(row(grid, one.config, result, last[0]["train_loss"] if last else None))
+                train_loss = last[0]["train_loss"] if last else None
+                rows.append(row(grid, one.config, result, train_loss, first_filters(one.network.layers)))
                 bar.trial(_line(grid, one.config, result))
                 _write_rows(folder, grid, rows)
         table = Table.of(grid, rows)
         _score_chosen(folder, table, prepared)
-        _write_sweep_record(folder, grid, prepared[0], provenance, rows)
+        folder.write_json("record.json", begun | _totals(folder, len(rows)))
         report_sweep(folder, table)
     return Sweep(folder.path, table)
 
@@ -144,15 +145,8 @@ def _refuse_changes(folder: Folder, old: Config, new: Config) -> None:
 def _refuse_other_grid(folder: Folder, grid: Grid) -> None:
     old = Grid.from_json(folder.read_json("config.json"))
     _refuse_changes(folder, old.base, grid.base)
-    if dict(old.axes) != dict(grid.axes):
+    if list(old.axes.items()) != list(grid.axes.items()):  # in their order, which numbers the trials
         raise RequestError(f"{folder.path} holds a sweep over other axes: {dict(old.axes)} -> {dict(grid.axes)}")
-
-
-def _save_diff(folder: Folder) -> None:
-    """The uncommitted changes of the code beside the record, where there are any."""
-    git = record.git_state()
-    if git and git["diff"]:
-        folder.write_text("uncommitted.diff", git["diff"])
 
 
 def _trial_folder(folder: Folder, i: int) -> Folder:
@@ -164,11 +158,13 @@ def _trial(
 ) -> dict[str, Any]:
     """The result of trial number `i`: found, gone on with or trained."""
     trial = _trial_folder(folder, i)
+    if trial.has("config.json"):
+        _refuse_changes(trial, Config.from_json(trial.read_json("config.json")), prepared.config)
     if trial.has("result.json"):
         result = trial.read_json("result.json")
         if result["status"] != "interrupted":
             return result
-    trial.path.mkdir(parents=True, exist_ok=True)
+    trial.make()
     return execute(prepared, trial, provenance, interrupt, listener, score_test=False)
 
 
@@ -206,7 +202,6 @@ def _score_chosen(folder: Folder, table: Table, prepared: list[Prepared]) -> Non
     shutil.rmtree(folder.file("best"), ignore_errors=True)
     shutil.copytree(source, folder.file("best"))
     best = Folder(folder.file("best"))
-    _save_diff(best)
     write_report(best)
     best.write_text("seeds.csv", pd.DataFrame(rows).to_csv(index=False, lineterminator="\n"))  # last: best is whole
 
@@ -223,22 +218,23 @@ def _seed_row(trial: Any, result: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _write_sweep_record(
-    folder: Folder, grid: Grid, prepared: Prepared, provenance: dict[str, Any], rows: list[dict[str, Any]]
-) -> None:
+def _sweep_record(grid: Grid, prepared: Prepared, provenance: dict[str, Any]) -> dict[str, Any]:
     made = record.run_record(provenance, grid.base, prepared.dataset, prepared.choices)
-    results = [_trial_folder(folder, i).read_json("result.json") for i in range(len(rows))]
-    made |= {
+    return made | {
         "config": grid.to_json(),
+        "config_hash": grid.hash(),
         "seeds": made["seeds"] | {"run": list(grid.seeds)},
-        "trials": len(rows),
+        "weights_scored": grid.base.select,
+    }
+
+
+def _totals(folder: Folder, trials: int) -> dict[str, Any]:
+    """What the record of a sweep gains at its end."""
+    results = [_trial_folder(folder, i).read_json("result.json") for i in range(trials)]
+    return {
+        "trials": trials,
         "finished": record.utc_now(),
         "compile_seconds": round(sum(result["compile_seconds"] for result in results), 3),
         "train_seconds": round(sum(result["train_seconds"] for result in results), 3),
         "peak_memory": record.peak_memory(),
-        "weights_scored": grid.base.select,
     }
-    folder.write_json("record.json", made)
-    _save_diff(folder)
-
-

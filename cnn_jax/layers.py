@@ -314,16 +314,19 @@ class BatchNorm(Layer):
         leading = (None,) * (x.ndim - 1)
         mean, variance = running_mean.value, running_variance.value
         if train:
-            mean, variance = _batch_statistics(x.astype(dtype), mask, axis_name)
+            mean, variance, count = _batch_statistics(x.astype(dtype), mask, axis_name)
             if not self.is_initializing():
+                kept = jnp.where(count > 0, self.momentum, 1.0)  # a batch of padding alone says nothing
                 for running, new in ((running_mean, mean), (running_variance, variance)):
-                    running.value = self.momentum * running.value + (1.0 - self.momentum) * lax.stop_gradient(new)
+                    running.value = kept * running.value + (1.0 - kept) * lax.stop_gradient(new)
         factor = scale * lax.rsqrt(variance + self.epsilon)
         offset = bias - mean * factor
         return (x.astype(dtype) * factor[leading] + offset[leading]).astype(x.dtype)
 
 
-def _batch_statistics(x: Array, mask: Array | None, axis_name: str | None) -> tuple[Array, Array]:
+def _batch_statistics(x: Array, mask: Array | None, axis_name: str | None) -> tuple[Array, Array, Array]:
+    """Mean, variance and the number of values they are of, per channel, over the whole batch."""
+
     def total(value: Array) -> Array:
         return value if axis_name is None else lax.psum(value, axis_name)
 
@@ -332,9 +335,10 @@ def _batch_statistics(x: Array, mask: Array | None, axis_name: str | None) -> tu
         mask = jnp.ones(x.shape[0], x.dtype)
     weight = mask.astype(x.dtype).reshape(-1, *(1,) * (x.ndim - 1))
     count = total(weight.sum()) * math.prod(x.shape[1:-1])
-    mean = total((x * weight).sum(axes)) / count
+    divisor = jnp.maximum(count, 1.0)
+    mean = total((x * weight).sum(axes)) / divisor
     centred = x - mean[(None,) * (x.ndim - 1)]
-    return mean, total((jnp.square(centred) * weight).sum(axes)) / count
+    return mean, total((jnp.square(centred) * weight).sum(axes)) / divisor, count
 
 
 class LocalResponseNorm(Layer):

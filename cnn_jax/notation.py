@@ -34,6 +34,7 @@ from cnn_jax.layers import (
     Residual,
     Subsample,
 )  # fmt: skip
+from cnn_jax.typed import convert
 
 Layers = tuple[Layer, ...]
 
@@ -190,15 +191,19 @@ def from_json(values: Iterable[Any]) -> Layers:
 
 
 def _layer_from_json(values: Any) -> Layer:
-    if not isinstance(values, dict) or values.get("layer") not in LAYERS:
+    if not isinstance(values, dict) or str(values.get("layer")) not in LAYERS:
         raise RequestError(f"{values!r} is no layer; give {{'layer': …}} with one of {', '.join(LAYERS)}")
     kind = LAYERS[values["layer"]]
     names = [field.name for field in _fields(kind)]
-    fields = {name: _tuples(value) for name, value in values.items() if name != "layer"}
+    hints = {field.name: field.type for field in _fields(kind)}
+    fields = {name: value for name, value in values.items() if name != "layer"}
     if unknown := [name for name in fields if name not in names]:
         raise RequestError(f"{kind.__name__} has no field {unknown[0]!r}; it has {', '.join(names)}")
-    if "body" in fields:
-        fields["body"] = from_json(values["body"])
+    for name, value in fields.items():
+        if name == "body":
+            fields[name] = from_json(convert("Residual body", value, list))
+        else:
+            fields[name] = convert(f"{kind.__name__} {name}", value, hints[name])
     try:
         return kind(**fields)
     except TypeError as error:
@@ -207,7 +212,3 @@ def _layer_from_json(values: Any) -> Layer:
 
 def _fields(kind: type) -> list[dataclasses.Field]:
     return [field for field in dataclasses.fields(kind) if field.name not in ("parent", "name")]
-
-
-def _tuples(value: Any) -> Any:
-    return tuple(map(_tuples, value)) if isinstance(value, list | tuple) else value

@@ -1,16 +1,17 @@
 """A network made from another: more or fewer filters, another number of classes."""
 
 import dataclasses
+from collections.abc import Iterator
 
 from cnn_jax.errors import RequestError
-from cnn_jax.layers import Conv, Dense, Layer, Residual
+from cnn_jax.layers import Conv, Dense, Layer, RadialBasis, Residual
 
 Layers = tuple[Layer, ...]
 
 
 def with_classes(layers: Layers, classes: int) -> Layers:
     """`layers` with `classes` units in the layer that makes the logits: the last dense layer or convolution, unless a
-    residual block comes after it."""
+    residual block or a fixed output layer comes after it."""
     i = _logit_layer(layers)
     if i is None:
         return layers
@@ -41,7 +42,12 @@ def with_filters(layers: Layers, filters: int) -> Layers:
     return tuple(layer if i == last else scale(layer) for i, layer in enumerate(layers))
 
 
-def _convolutions(layers: Layers):
+def first_filters(layers: Layers) -> int | None:
+    """The number of filters of the first convolution, if there is one."""
+    return next((conv.features for conv in _convolutions(layers)), None)
+
+
+def _convolutions(layers: Layers) -> Iterator[Conv]:
     for layer in layers:
         if isinstance(layer, Residual):
             yield from _convolutions(layer.body)
@@ -51,7 +57,7 @@ def _convolutions(layers: Layers):
 
 def _logit_layer(layers: Layers) -> int | None:
     for i in reversed(range(len(layers))):
-        if isinstance(layers[i], Residual):
+        if isinstance(layers[i], Residual | RadialBasis):
             return None
         if isinstance(layers[i], Dense | Conv):
             return i

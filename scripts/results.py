@@ -103,7 +103,7 @@ def _row(name: str, result: Result, folder: Path) -> str:
     record = json.loads((folder / "record.json").read_text())
     seeds = pd.read_csv(folder / "best" / "seeds.csv")
     trials = pd.read_csv(folder / "results.csv")
-    accuracy = seeds["test_accuracy"].dropna()
+    accuracy = seeds["test_accuracy"].fillna(0.0)  # a diverged seed counts as the worst
     interval = median_interval(list(accuracy))
     kind = "" if interval.kind.startswith("95") else f" ({interval.kind})"
     parameters = json.loads((folder / "best" / "result.json").read_text())["parameters"]

@@ -88,7 +88,8 @@ print([name for name in ('tensorflow_datasets', 'orbax', 'matplotlib', 'pandas')
 def test_an_import_starts_no_backend_and_nothing_heavy(module):
     code, out, err = finish("-c", MEASURE.format(module=module))
     assert code == 0, err
-    _, started, heavy = out.splitlines()
+    seconds, started, heavy = out.splitlines()
+    assert float(seconds) < 3.0  # 0.2 to 0.3 s on a quiet machine, nearly all of it Flax; here others run beside it
     assert started == "False"
     assert heavy == "[]"
 

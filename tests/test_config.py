@@ -39,6 +39,12 @@ def test_a_config_that_cannot_be_is_refused(values, message):
         Config.from_json(values)
 
 
+def test_a_config_from_python_is_checked_like_one_from_a_file():
+    with pytest.raises(RequestError, match="optimizer = 'rmsprop' must be one of sgd, adam, adamw"):
+        Config(optimizer="rmsprop")
+    assert Config(learning_rate=1).learning_rate == 1.0
+
+
 def test_differences_name_the_fields():
     assert differences(Config(), Config(epochs=3, seed=1)) == ["epochs: 10 -> 3", "seed: 0 -> 1"]
 
@@ -88,6 +94,7 @@ def test_a_grid_is_every_combination_and_survives_json():
     ]
     assert {t.epochs for t in trials} == {2}
     assert Grid.from_json(json.loads(json.dumps(grid.to_json()))) == grid
+    assert Grid(Config(), {"seed": (0,)}).cells() == [{"learning_rate": 0.05}]
 
 
 @pytest.mark.parametrize(

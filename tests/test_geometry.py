@@ -168,6 +168,16 @@ def test_a_zoo_network_meets_other_data():
         zoo.build("lenet6", (28, 28, 1), 10)
 
 
+@pytest.mark.parametrize("name", ZOO)
+def test_every_network_of_the_zoo_is_built_for_data(name):
+    height, width, channels = ZOO[name].input_shape
+    fixed = name == "lenet5_1998"  # its output layer has the codes of ten digits
+    assert zoo.build(name, (height, width, channels), 10 if fixed else 7).outputs == (10 if fixed else 7)
+    if fixed:
+        with pytest.raises(RequestError, match="rbf1: the network ends in 10 logits, but the data has 7 classes"):
+            zoo.build(name, (32, 32, 1), 7)
+
+
 def test_filters_scale_in_proportion():
     """The contract: round(its count × N / the first's), at least 1, a multiple of its groups; logits keep theirs."""
     layers = parse("conv5-8 conv5-16 res( conv3-16:same ) conv3-12:g4 conv3-1 dense-64 conv1-10")

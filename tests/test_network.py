@@ -233,6 +233,14 @@ def test_json_that_is_no_network_is_refused():
         from_json([{"layer": "Conv", "filters": 3}])
     with pytest.raises(RequestError, match="Conv: missing"):
         from_json([{"layer": "Conv", "features": 3}])
+    with pytest.raises(RequestError, match="Dense features = '10' has the wrong type; expected a whole number"):
+        from_json([{"layer": "Dense", "features": "10"}])
+    with pytest.raises(RequestError, match="Conv padding = 'foo' has the wrong type; expected 'valid' or 'same' or"):
+        from_json([{"layer": "Conv", "features": 3, "size": 3, "padding": "foo"}])
+    with pytest.raises(RequestError, match="is no layer"):
+        from_json([{"layer": []}])
+    with pytest.raises(RequestError, match="Residual body = 3 has the wrong type"):
+        from_json([{"layer": "Residual", "body": 3}])
 
 
 paddings = st.sampled_from(["valid", "same"]) | st.integers(0, 3)

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import datetime
+import errno
 import io
 import json
 import signal
@@ -24,12 +25,14 @@ def main(command: Callable[[Sequence[str]], int]) -> None:
     except CnnJaxError as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(error.exit_code)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EMFILE):
+            raise
+        print(f"error: {error.filename or 'writing'}: {error.strerror}", file=sys.stderr)
+        sys.exit(1)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(128 + signal.SIGINT)
-    except BrokenPipeError:
-        sys.stderr.close()
-        sys.exit(0)
 
 
 def parse(kind: type[T], arguments: Sequence[str], default: T, description: str) -> T:
@@ -90,6 +93,8 @@ def option(arguments: Sequence[str], name: str) -> str | None:
 def stored_config(arguments: Sequence[str]) -> dict[str, Any] | None:
     """What arguments start from instead of the defaults: the file of --config, or with --resume that in --out."""
     path = option(arguments, "config")
+    if "--resume" in arguments and option(arguments, "out") is None:
+        raise RequestError("--resume needs the folder to go on with: --out FOLDER")
     if path is None and "--resume" in arguments and (out := option(arguments, "out")) is not None:
         inside = Path(out) / "config.json"
         path = str(inside) if inside.is_file() else None

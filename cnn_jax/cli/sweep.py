@@ -11,7 +11,7 @@ from cnn_jax.errors import RequestError
 from cnn_jax.sweep.grid import Grid
 from cnn_jax.training.config import DEFAULT_NETWORK, Config
 
-DEFAULT_AXES = {"learning_rate": (0.01, 0.03, 0.1, 0.3, 1.0), "filters": (4, 8, 16), "seed": tuple(range(5))}
+DEFAULT_AXES = {"learning_rate": (0.01, 0.03, 0.1, 0.3, 1.0), "filters": (4, 8, 16)}
 
 
 @dataclass(frozen=True)
@@ -48,10 +48,16 @@ def grid_of(arguments: SweepArguments, stored: dict[str, Any]) -> Grid:
         axes["filters"] = arguments.filters
     for text in arguments.axis:
         name, _, values = text.partition("=")
+        if name in axes:
+            raise RequestError(f"axis {name} is given twice")
         axes[name] = tuple(_number(text, value) for value in values.split(",")) if values else ()
-    axes.setdefault("seed", tuple(range(arguments.seeds)))
+    if not axes and not stored and arguments.network == DEFAULT_NETWORK:
+        axes = dict(DEFAULT_AXES)
+        if arguments.learning_rate != Config().learning_rate:
+            axes["learning_rate"] = (arguments.learning_rate,)
     if arguments.seeds < 1:
         raise RequestError(f"seeds = {arguments.seeds} must be at least 1")
+    axes.setdefault("seed", tuple(range(arguments.seeds)))
     base = Config(**fields_of(arguments) | {"filters": stored.get("filters")})
     return Grid(base, axes)
 
@@ -69,7 +75,7 @@ def _number(text: str, value: str) -> int | float:
 def command(arguments: Sequence[str]) -> int:
     """Parses, sweeps, says what came out; returns the exit code."""
     stored = common.stored_config(arguments) or {}
-    parsed = common.parse(SweepArguments, arguments, _default(stored, arguments), "Trains a grid.")
+    parsed = common.parse(SweepArguments, arguments, _default(stored), "Trains a grid.")
     grid = grid_of(parsed, stored)
     out = parsed.out or common.default_out("sweep", grid.hash())
 
@@ -85,12 +91,9 @@ def command(arguments: Sequence[str]) -> int:
     return common.exit_code(done.status, done.signal)
 
 
-def _default(stored: dict[str, Any], arguments: Sequence[str]) -> SweepArguments:
-    """What options change: a stored sweep, a stored run's config, or, where no axis is named, the default grid."""
+def _default(stored: dict[str, Any]) -> SweepArguments:
+    """What options change: a stored sweep, a stored run's config, or the default config without axes."""
     axes = {name: tuple(values) for name, values in (stored.get("axes") or {}).items()}
-    names = ("--learning-rates", "--filters", "--axis", "--seeds", "--network", "--dataset")
-    if not stored and not any(argument.split("=")[0] in names for argument in arguments):
-        axes = dict(DEFAULT_AXES)
     base = Config.from_json({name: value for name, value in stored.items() if name != "axes"})
     seeds = axes.pop("seed", tuple(range(5)))
     more = [

@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#999999", "#000000")  # Okabe & Ito 2008
 MARKERS = "osD^vPX*"
+LINES = ("-", "--", ":")
 STYLE = {
     "font.size": 9,
     "axes.spines.top": False,
@@ -101,7 +102,11 @@ def curves(
         )
         for i, (key, group) in enumerate(groups):
             style = {"color": COLOURS[i % len(COLOURS)], "marker": MARKERS[i % len(MARKERS)], "ms": 4, "lw": 1.3}
-            name = ", ".join(f"{value:g} {_short(axis)}" for axis, value in zip(others, key, strict=True)) or None
+            style["ls"] = LINES[i // len(COLOURS) % len(LINES)]
+            name = (
+                ", ".join(f"{value:g} {axis.replace('_', ' ')}" for axis, value in zip(others, key, strict=True))
+                or None
+            )
             if several:
                 _along_axis(plots[0, 0], group.sort_values(across), across, style, name)
             best = group.loc[group["median"].idxmax()]
@@ -117,13 +122,10 @@ def curves(
         plots[0, -1].set_xlabel("epoch")
         plots[0, -1].set_ylabel("validation accuracy (%)")
         plots[0, -1].xaxis.get_major_locator().set_params(integer=True)
-        plots[0, -1].legend(fontsize=7)
+        if plots[0, -1].has_data():
+            plots[0, -1].legend(fontsize=7)
         _caption(figure, caption)
     return figure
-
-
-def _short(axis: str) -> str:
-    return {"filters": "filters"}.get(axis, label(axis))
 
 
 def _along_axis(plot: Any, group: pd.DataFrame, across: str, style: dict[str, Any], name: str | None) -> None:
@@ -135,9 +137,10 @@ def _along_axis(plot: Any, group: pd.DataFrame, across: str, style: dict[str, An
 def _by_epoch(
     plot: Any, history: Sequence[pd.DataFrame], style: dict[str, Any], name: str, value: str, across: str
 ) -> None:
-    accuracy = pd.concat([one.set_index("epoch")["validation_accuracy"] for one in history if len(one)], axis=1) * 100
-    if accuracy.empty:
+    evaluated = [one.set_index("epoch")["validation_accuracy"].astype(float) for one in history if len(one)]
+    if not evaluated:
         return
+    accuracy = pd.concat(evaluated, axis=1) * 100
     plot.plot(accuracy.index, accuracy.median(axis=1), label=f"{name}{label(across)} {value}", **style)
     plot.fill_between(
         accuracy.index, accuracy.min(axis=1), accuracy.max(axis=1), color=style["color"], alpha=0.15, lw=0

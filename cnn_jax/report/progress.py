@@ -1,7 +1,7 @@
 """What a person at a terminal sees of a run: a bar with images per second and time left, and lines that stay."""
 
 import sys
-import time
+from collections.abc import Sequence
 from typing import Any
 
 from cnn_jax.training.fit import Event
@@ -10,10 +10,9 @@ from cnn_jax.training.fit import Event
 class Progress:
     """Progress on standard error: a bar where that is a terminal and rich is installed, else a line per evaluation."""
 
-    def __init__(self, total_steps: int, batch_size: int, title: str):
-        self.total_steps, self.batch_size, self.title = total_steps, batch_size, title
+    def __init__(self, total_steps: int, title: str):
+        self.total_steps, self.title = total_steps, title
         self.bar: Any = None
-        self.started: tuple[float, int] | None = None
 
     def __enter__(self) -> "Progress":
         if sys.stderr.isatty():
@@ -40,19 +39,20 @@ class Progress:
 
     def event(self, event: Event) -> None:
         """Shows how far the run has come."""
-        now = time.perf_counter()
-        if self.started is None:
-            self.started = (now, event.step)
-        seconds, steps = now - self.started[0], event.step - self.started[1]
-        rate = f"{steps * self.batch_size / seconds:,.0f} images/s" if seconds > 0.5 else ""
-        if self.bar is not None:
-            self.bar.update(self.task, completed=event.step, rate=rate)
+        rate = self.show(event.step, event)
         if (line := event.evaluation) is not None:
             self.note(
                 f"epoch {line['epoch']:>3}  train loss {line['train_loss']:.4f}  "
                 f"validation loss {line['validation_loss']:.4f}  "
                 f"validation accuracy {100 * line['validation_accuracy']:6.2f} %  {rate}"
             )
+
+    def show(self, step: int, event: Event) -> str:
+        """Moves the bar to `step` of all steps; returns the speed as text."""
+        rate = f"{event.images / event.seconds:,.0f} images/s" if event.seconds > 0.2 else ""
+        if self.bar is not None:
+            self.bar.update(self.task, completed=step, rate=rate)
+        return rate
 
     def trial(self, text: str) -> None:
         """A trial of a sweep has ended."""
@@ -88,19 +88,18 @@ class Silent:
 class SweepProgress(Progress):
     """One bar for all trials of a sweep; a line when a trial ends."""
 
-    def __init__(self, trials: int, steps: int, batch_size: int):
-        super().__init__(trials * steps, batch_size, f"{trials} trials")
-        self.steps_per_trial, self.trials = steps, trials
+    def __init__(self, steps: Sequence[int]):
+        super().__init__(sum(steps), f"{len(steps)} trials")
+        self.steps = steps
         self.done = 0
 
     def event(self, event: Event) -> None:
         """Shows how far the running trial has come."""
-        shifted = Event(self.done * self.steps_per_trial + event.step, event.epoch, event.state)
-        super().event(shifted)
+        self.show(sum(self.steps[: self.done]) + event.step, event)
 
     def trial(self, text: str) -> None:
         """A trial has ended, or was found finished."""
         self.done += 1
         if self.bar is not None:
-            self.bar.update(self.task, completed=self.done * self.steps_per_trial)
-        self.note(f"{self.done:>4}/{self.trials}  {text}")
+            self.bar.update(self.task, completed=sum(self.steps[: self.done]))
+        self.note(f"{self.done:>4}/{len(self.steps)}  {text}")

@@ -4,8 +4,8 @@ import pandas as pd
 
 from cnn_jax.report import figures, page, tables
 from cnn_jax.runs.folder import Folder
-from cnn_jax.statistics import median_interval
-from cnn_jax.sweep.table import Table
+from cnn_jax.statistics import binomial_interval, median_interval
+from cnn_jax.sweep.table import WORST, Table
 
 
 def report_sweep(folder: Folder, table: Table) -> None:
@@ -15,7 +15,7 @@ def report_sweep(folder: Folder, table: Table) -> None:
     axes = grid.cell_axes
     folder.write_text("summary.csv", summary.to_csv(index=False, lineterminator="\n"))
     printed = tables.for_reader(summary, axes)
-    remarks = table.remarks()
+    remarks = [*table.remarks(), *duplicates(record)]
     notes = "".join(f"\n{line[0].upper()}{line[1:]}." for line in [*remarks, chosen_sentence(folder, table)])
     folder.write_text("summary.md", tables.markdown(printed) + notes + "\n")
     folder.write_text("summary.tex", tables.latex(printed))
@@ -39,18 +39,30 @@ def _histories(folder: Folder, table: Table, axes: list[str]) -> dict[tuple, lis
     return found
 
 
+def duplicates(record: dict) -> list[str]:
+    """A remark where images of one split stand in another too."""
+    counts = {pair: n for pair, n in record["data"]["source"].get("duplicates", {}).items() if n}
+    return [f"exact duplicates across splits: {', '.join(f'{n} in {pair}' for pair, n in counts.items())}"] * bool(
+        counts
+    )
+
+
 def chosen_sentence(folder: Folder, table: Table) -> str:
     """The chosen cell, and what its seeds score on the test split."""
     seeds = pd.read_csv(folder.file("best/seeds.csv"))
-    where = ", ".join(f"{name} {value:g}" for name, value in table.chosen.items()) or "the only cell"
-    scored = seeds["test_accuracy"].dropna()
-    if scored.empty:
+    where = ", ".join(f"{name} {value:g}" for name, value in table.chosen.items())
+    diverged = int(seeds["test_accuracy"].isna().sum())
+    if diverged == len(seeds):
         return f"chosen by validation: {where}; every seed of it diverged, so the test split was not scored"
-    interval = median_interval(list(scored))
+    accuracy = seeds["test_accuracy"].fillna(WORST)  # a diverged seed counts as the worst
+    n, images = len(accuracy), int(seeds["examples"].max())
+    median, interval = accuracy.median(), median_interval(list(accuracy))
+    binomial = binomial_interval(round(median * images), images)
+    died = f" ({diverged} diverged, counted as {WORST:g})" if diverged else ""
     return (
-        f"chosen by validation: {where}; its test accuracy, median of n = {len(scored)} seeds, is "
-        f"{100 * scored.median():.2f} % ({interval.kind} {100 * interval.low:.2f} – {100 * interval.high:.2f} %), "
-        f"each over {int(seeds['examples'].max()):,} images"
+        f"chosen by validation: {where}; its test accuracy, median of n = {n} seeds{died}, is {100 * median:.2f} % "
+        f"({interval.kind} {100 * interval.low:.2f} – {100 * interval.high:.2f} %), each over {images:,} images "
+        f"({binomial.kind} over images {100 * binomial.low:.2f} – {100 * binomial.high:.2f} %)"
     )
 
 
@@ -63,8 +75,7 @@ def _write_page(
         ("heatmap.png", "Median validation accuracy for each cell of the grid."),
         ("curves.png", "Validation accuracy: along the first axis where that has several values, and by epoch."),
     ):
-        if folder.has(name):
-            parts.append(page.figure(folder.file(name), f"{shows} {caption}", shows))
+        parts.append(page.figure(folder.file(name), f"{shows} {caption}", shows))
     best = int(table.summary()["chosen"].to_numpy().argmax())
     parts += [
         page.section("Cells", page.table(printed, best)),

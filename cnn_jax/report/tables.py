@@ -2,14 +2,13 @@
 
 import pandas as pd
 
-HEADINGS = {"learning_rate": "learning rate", "median": "median %", "against_chosen": "against the best"}
+HEADINGS = {"learning_rate": "learning rate", "median": "median validation accuracy (%)"}
 
 
 def for_reader(summary: pd.DataFrame, axes: tuple[str, ...]) -> pd.DataFrame:
-    """The columns of a printed table, as text: the axes, median, quartiles, interval or range, n, diverged, remark."""
+    """The printed table, as text: the axes, median, quartiles, interval or range, n, diverged, comparison."""
     interval = str(summary["interval"].iloc[0])
     died = summary["diverged"] * 2 > summary["n"]
-    remark = summary["against_chosen"].where(~summary["chosen"], "best")
     table = pd.DataFrame(
         {
             **{name: summary[name].map("{:g}".format) for name in axes},
@@ -19,10 +18,20 @@ def for_reader(summary: pd.DataFrame, axes: tuple[str, ...]) -> pd.DataFrame:
             "n": summary["n"].astype(str),
             "diverged": summary["diverged"].astype(str),
             "parameters": summary["parameters"].map("{:,}".format),
-            "remark": remark,
+            "against the best": [_comparison(cell) for _, cell in summary.iterrows()],
         }
     )
-    return table.rename(columns=HEADINGS | {"median": "median validation accuracy (%)"})
+    return table.rename(columns=HEADINGS)
+
+
+def _comparison(cell: pd.Series) -> str:
+    """Mean difference over paired seeds in points, its 95 % interval, and what that says."""
+    if cell["chosen"]:
+        return "best"
+    if pd.isna(cell["difference"]):
+        return ""
+    difference, low, high = (100 * cell[name] for name in ("difference", "difference_low", "difference_high"))
+    return f"{difference:+.2f} ({low:+.2f} – {high:+.2f}), {cell['against_chosen']}"
 
 
 def _percent(values: pd.Series) -> pd.Series:

@@ -14,12 +14,12 @@ import jax
 import numpy as np
 
 from cnn_jax.data import Dataset, Split
-from cnn_jax.errors import RequestError
+from cnn_jax.errors import RequestError, RunError
 from cnn_jax.layers import Pool
 from cnn_jax.network import Network
 from cnn_jax.runs import record
 from cnn_jax.runs.folder import Folder
-from cnn_jax.training.checkpoint import Checkpoints
+from cnn_jax.training.checkpoint import Checkpoints, rank
 from cnn_jax.training.config import Config, differences
 from cnn_jax.training.fit import Event, at_chance, compile_program, evaluate, fit
 from cnn_jax.training.state import Examples, Program, State, initial_state
@@ -27,7 +27,7 @@ from cnn_jax.training.step import replicate
 from cnn_jax.zoo import build
 
 CHECKPOINT_SECONDS = 30.0  # between checkpoints inside a long epoch; every epoch ends with one
-PROFILE_STEPS = (10, 20)
+PROFILE_STEPS = 10
 
 
 @dataclass(frozen=True)
@@ -116,9 +116,15 @@ def execute(
 ) -> dict[str, Any]:
     """Trains, or goes on training, into `folder` and returns what result.json says. Raises RequestError where the
     folder holds another run and RunError where none of its checkpoints is good."""
-    session = _Session(prepared, folder, provenance, profile)
-    with contextlib.closing(session):
-        return session.run(interrupt, listener, score_test)
+    try:
+        session = _Session(prepared, folder, provenance, profile)
+        with contextlib.closing(session):
+            return session.run(interrupt, listener, score_test)
+    except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        wanted = f"a batch of {prepared.config.batch_size} for {prepared.network.parameters:,} parameters"
+        raise RunError(f"out of memory with {wanted}: try a smaller --batch-size, or --accumulate") from error
 
 
 class _Session:
@@ -135,7 +141,8 @@ class _Session:
         )
         self.state = prepared.replicate(initial_state(self.config, self.program))
         self.earlier_seconds = 0.0
-        self.first_step = 0
+        self.first_step = self.images = 0
+        self.step_seconds = 0.0
         self._restore()
         self.started = self.saved = time.perf_counter()
 
@@ -147,22 +154,14 @@ class _Session:
             folder.write_json("config.json", self.config.to_json())
         elif changed := differences(Config.from_json(folder.read_json("config.json")), self.config):
             raise RequestError(f"{folder.path} holds a run with another config: {'; '.join(changed)}")
-        if folder.has("record.json"):
-            self.record = folder.read_json("record.json")
-            for what in ("choices", "data"):
-                old, new = self.record[what], made[what]
-                if changed := [f"{key}: {old.get(key)} -> {new[key]}" for key in new if old.get(key) != new[key]]:
-                    raise RequestError(f"{folder.path} cannot go on here, its {what} differ: {'; '.join(changed)}")
-            self.record["resumed"] = [*self.record.get("resumed", []), provenance]
-        else:
-            self.record = made
-        self._write_record()
+        self.record = record.begin(folder, made)
 
     def _write_record(self) -> None:
         self.folder.write_json("record.json", self.record)
 
     def _restore(self) -> None:
         found = self.checkpoints.latest(self.state)
+        self.checkpoints.discard_after(found.step if found else 0)
         self.evaluations = self.folder.keep_metrics(found.step if found else 0)
         if found is None:
             return
@@ -182,21 +181,21 @@ class _Session:
         status, step = "complete", self.first_step
         diverged_step = None
         examples = self.prepared.examples
-        events = fit(
-            self.config, self.program, examples("train"), examples("validation"), self.state,
-            pause_at=PROFILE_STEPS if self.profile else (),
-        )  # fmt: skip
+        profile = self._profile_steps(listener) if self.profile else ()
+        events = fit(self.config, self.program, examples("train"), examples("validation"), self.state, pause_at=profile)
         with contextlib.closing(events), contextlib.ExitStack() as profiling:
             for event in events:
                 step = event.step
                 if event.nonfinite:
                     status, diverged_step = "diverged", step
                     break
-                self.state = event.state
-                if self.profile and step == PROFILE_STEPS[0] and event.evaluation is None:
-                    profiling.enter_context(jax.profiler.trace(str(self.folder.file("profile"))))
-                elif step == PROFILE_STEPS[1]:
-                    profiling.close()
+                self.state, self.images, self.step_seconds = event.state, event.images, event.seconds
+                if event.paused:
+                    if step == profile[0]:
+                        profiling.enter_context(jax.profiler.trace(str(self.folder.file("profile"))))
+                    else:
+                        profiling.close()
+                    continue
                 self._keep(event, urgent=interrupt.signal is not None)
                 listener.event(event)
                 if interrupt.signal is not None:
@@ -204,6 +203,15 @@ class _Session:
                     break
         self.checkpoints.wait()
         return self._finish(status, step, diverged_step, score_test)
+
+    def _profile_steps(self, listener: Listener) -> tuple[int, ...]:
+        """The steps between which the trace is taken: ten, after ten to warm up, or the last ones of a short run."""
+        last = self.prepared.steps_per_epoch * self.config.epochs
+        begin = min(self.first_step + PROFILE_STEPS, last - PROFILE_STEPS)
+        if begin <= self.first_step:
+            listener.note(f"no profile: it needs more than {PROFILE_STEPS} steps, {last - self.first_step} are left")
+            return ()
+        return begin, begin + PROFILE_STEPS
 
     def _keep(self, event: Event, urgent: bool) -> None:
         """Writes an evaluation down and saves a checkpoint where one is due."""
@@ -241,12 +249,11 @@ class _Session:
             result["validation"] = chosen
             if score_test:
                 result["test"] = score(self.prepared, state, "test")
-        trained = (step - self.first_step) * self.config.batch_size
         self.record |= {
             "finished": record.utc_now(),
             "compile_seconds": result["compile_seconds"],
             "train_seconds": result["train_seconds"],
-            "images_per_second": round(trained / max(train_seconds - self.earlier_seconds, 1e-9), 1),
+            "images_per_second": round(self.images / self.step_seconds, 1) if self.step_seconds else None,
             "peak_memory": record.peak_memory(),
             "weights_scored": self.config.select,
         }
@@ -259,9 +266,8 @@ class _Session:
         assert last is not None
         if self.config.select == "final":
             return self.state, _validation(last)
-        best = self.checkpoints.best(self.state)
-        line = next(line for line in self.evaluations if line["step"] == best.step)
-        return self.prepared.replicate(best.state), _validation(line)
+        line = max(self.evaluations, key=rank)
+        return self.prepared.replicate(self.checkpoints.at(line["step"], self.state).state), _validation(line)
 
     def close(self) -> None:
         self.checkpoints.close()

@@ -28,15 +28,17 @@ class Folder:
 
     @property
     def occupied(self) -> bool:
-        """Whether there is something at the path already, a lock file of a run that never began aside."""
+        """Whether there is something at the path already, what a run leaves that was killed as it began aside."""
         if not self.path.exists():
             return False
-        return not self.path.is_dir() or any(path.name != LOCK for path in self.path.iterdir())
+        return not self.path.is_dir() or any(not path.name.startswith(".") for path in self.path.iterdir())
 
     def make(self) -> None:
-        """Makes the folder where it is missing. RequestError if that cannot be."""
+        """Makes the folder where it is missing and clears what killed writes left. RequestError if that cannot be."""
         try:
             self.path.mkdir(parents=True, exist_ok=True)
+            for partial in self.path.glob(".*.partial"):
+                partial.unlink()
         except OSError as error:
             raise RequestError(f"{self.path} cannot be made: {error.strerror}") from None
 

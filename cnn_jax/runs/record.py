@@ -15,6 +15,8 @@ import jax
 
 import cnn_jax
 from cnn_jax.data import Dataset
+from cnn_jax.errors import RequestError
+from cnn_jax.runs.folder import Folder
 from cnn_jax.training.config import Config
 from cnn_jax.training.state import PRNG
 
@@ -55,13 +57,15 @@ def git_state() -> dict[str, Any] | None:
         return None
 
     def git(*arguments: str) -> str:
-        return subprocess.run(["git", "-C", str(ROOT), *arguments], capture_output=True, check=True, text=True).stdout
+        return subprocess.run(["git", "-C", str(ROOT), *arguments], capture_output=True, check=True).stdout.decode(
+            errors="replace"
+        )
 
     try:
         commit = git("rev-parse", "HEAD").strip()
         status = git("status", "--porcelain").splitlines()
-        diff = git("diff", "HEAD")
-    except (OSError, subprocess.CalledProcessError, UnicodeDecodeError):
+        diff = git("diff", "HEAD", "--binary")
+    except (OSError, subprocess.CalledProcessError):
         return None
     untracked = [line[3:] for line in status if line.startswith("??")]
     return {"commit": commit, "dirty": bool(status), "untracked": untracked, "diff": diff}
@@ -121,6 +125,28 @@ def run_record(provenance: dict[str, Any], config: Config, dataset: Dataset, cho
         "choices": choices,
         "data": data_record(dataset),
     }
+
+
+def begin(folder: Folder, made: dict[str, Any]) -> dict[str, Any]:
+    """Writes a run's or a sweep's record as it begins, or adds this process to the record that is there. The changes
+    of a dirty tree go beside it. RequestError if it cannot go on here: other choices or other data round differently.
+    """
+    suffix = ""
+    kept = made
+    if folder.has("record.json"):
+        kept = folder.read_json("record.json")
+        for what in ("choices", "data"):
+            old, new = kept[what], made[what]
+            if changed := [f"{key}: {old.get(key)} -> {new[key]}" for key in new if old.get(key) != new[key]]:
+                raise RequestError(f"{folder.path} cannot go on here, its {what} differ: {'; '.join(changed)}")
+        again = {name: made[name] for name in ("argv", "command", "started", "git", "versions", "device")}
+        kept["resumed"] = [*kept.get("resumed", []), again]
+        suffix = f"-{len(kept['resumed'])}"
+    git = git_state()
+    if git and git["diff"]:
+        folder.write_text(f"uncommitted{suffix}.diff", git["diff"])
+    folder.write_json("record.json", kept)
+    return kept
 
 
 def data_record(dataset: Dataset) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from cnn_jax.data.images import decode
 from cnn_jax.errors import DataError, RunError
 from cnn_jax.network import Network, Variables
 from cnn_jax.runs.folder import Folder
-from cnn_jax.training.checkpoint import Checkpoints
+from cnn_jax.training.checkpoint import Checkpoints, rank
 from cnn_jax.training.config import Config
 from cnn_jax.training.state import Program, State, initial_state
 from cnn_jax.training.step import normalise
@@ -22,15 +22,13 @@ from cnn_jax.zoo import build
 
 
 def load_state(config: Config, program: Program, folder: Folder) -> State:
-    """The state whose weights a finished run was scored with, on the host. RunError if no checkpoint is good."""
-    if not folder.file("checkpoints").is_dir():
-        raise RunError(f"{folder.path} has no checkpoints")
+    """The state that a run's result speaks of, on the host. RunError if its checkpoint is missing or damaged: another
+    one would be another result."""
+    if not folder.file("checkpoints").is_dir() or not (lines := folder.metrics()):
+        raise RunError(f"{folder.path} has no checkpoint of a finished epoch yet")
+    step = max(lines, key=rank)["step"] if config.select == "best" else lines[-1]["step"]
     with contextlib.closing(Checkpoints(folder.file("checkpoints"))) as checkpoints:
-        like = initial_state(config, program)
-        found = checkpoints.best(like) if config.select == "best" else checkpoints.latest(like)
-    if found is None:
-        raise RunError(f"{folder.path} has no checkpoint yet")
-    return found.state
+        return checkpoints.at(step, initial_state(config, program)).state
 
 
 @dataclass(frozen=True)
@@ -50,6 +48,8 @@ class Trained:
         folder = Folder.open(path)
         if folder.has("best/config.json"):
             folder = Folder.open(folder.file("best"))
+        elif "axes" in folder.read_json("config.json"):
+            raise RunError(f"{folder.path} is a sweep that is not finished; --resume goes on with it")
         config, data = Config.from_json(folder.read_json("config.json")), folder.read_json("record.json")["data"]
         names = tuple(data["class_names"])
         network = build(config.network, tuple(data["image_shape"]), len(names), config.filters)

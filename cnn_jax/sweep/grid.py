@@ -19,12 +19,17 @@ _NOT_AN_AXIS = {"split_seed": "the split is the same for all trials", "validatio
 
 @dataclass(frozen=True)
 class Grid:
-    """A base config and, by field, the values to take; `seed` is an axis like the others but never part of a cell."""
+    """A base config and, by field, the values to take; `seed` is an axis like the others but never part of a cell.
+
+    The learning rate is always an axis, if only of the base's value.
+    """
 
     base: Config
     axes: Axes
 
     def __post_init__(self):
+        if "learning_rate" not in self.axes:
+            object.__setattr__(self, "axes", {"learning_rate": (self.base.learning_rate,), **self.axes})
         valid = numeric_fields()
         for name, values in self.axes.items():
             if name in _NOT_AN_AXIS:
@@ -56,6 +61,19 @@ class Grid:
         """Every cell with every seed; the same base config with the same values is the same run as on its own."""
         base = self.base.to_json()
         return [Config.from_json(base | cell | {"seed": seed}) for cell in self.cells() for seed in self.seeds]
+
+    def edge(self, name: str, best: Any) -> tuple[str, Any] | None:
+        """Which edge of an axis the best value lies on, and the value to add there, None if no config can have it;
+        None if it lies inside."""
+        found = next_values(self.axes[name], best)
+        if found is None:
+            return None
+        side, value = found
+        try:
+            Config.from_json(self.base.to_json() | {name: value})
+        except RequestError:
+            return side, None
+        return side, value
 
     def to_json(self) -> dict[str, Any]:
         return {**self.base.to_json(), "axes": {name: list(values) for name, values in self.axes.items()}}

@@ -8,20 +8,23 @@ import numpy as np
 import pandas as pd
 
 from cnn_jax.statistics import SEEDS_FOR_A_VERDICT, holm, median_interval, paired_t
-from cnn_jax.sweep.grid import Grid, next_values
+from cnn_jax.sweep.grid import Grid
 from cnn_jax.training.config import Config
 
 WORST = 0.0  # the accuracy that a diverged seed counts as
 LEVEL = 0.05
+COMPARISON = ("difference", "difference_low", "difference_high", "p_holm", "against_chosen")
 
 
-def row(grid: Grid, config: Config, result: dict[str, Any], train_loss: float | None) -> dict[str, Any]:
-    """A trial's row in results.csv."""
+def row(
+    grid: Grid, config: Config, result: dict[str, Any], train_loss: float | None, filters: int | None
+) -> dict[str, Any]:
+    """A trial's row in results.csv; `filters` is the count of its first convolution."""
     validation = result["validation"] or {}
     return {
         "learning_rate": config.learning_rate,
-        "filters": config.filters,
-        **{name: getattr(config, name) for name in grid.cell_axes},
+        "filters": filters,
+        **{name: getattr(config, name) for name in grid.cell_axes if name != "filters"},
         "seed": config.seed,
         "status": result["status"],
         "epochs": result["epochs"],
@@ -57,8 +60,8 @@ class Table:
         return rows.assign(scored=accuracy.where(rows["status"] != "diverged", WORST))
 
     def summary(self) -> pd.DataFrame:
-        """A row per cell: median, quartiles, interval or range, n, diverged, chosen, and whether the cell can be told
-        from the chosen one ("" where nothing can be said)."""
+        """A row per cell: median, quartiles, interval or range, n, diverged, chosen, and the comparison with the chosen
+        cell (empty where nothing can be said)."""
         rows = []
         for cell in self.grid.cells():
             scored = self._scored(cell)
@@ -82,22 +85,23 @@ class Table:
         summary = pd.DataFrame(rows)
         best = int(summary["median"].to_numpy().argmax())
         summary["chosen"] = [i == best for i in range(len(summary))]
-        summary["against_chosen"] = self._against(best)
-        return summary
+        return summary.join(pd.DataFrame(self._against(best), columns=COMPARISON))
 
-    def _against(self, best: int) -> list[str]:
-        """'not distinguishable' or 'worse' for every cell but the chosen one, by paired t tests over seeds with Holm's
-        correction; nothing with too few seeds."""
+    def _against(self, best: int) -> list[dict[str, Any]]:
+        """For every cell but the chosen one: its mean difference to it over paired seeds, the t interval, the p value
+        after Holm's correction and 'different' or 'not distinguishable'; nothing with too few seeds."""
         cells = self.grid.cells()
+        found: list[dict[str, Any]] = [{} for _ in cells]
         if len(self.grid.seeds) < SEEDS_FOR_A_VERDICT:
-            return [""] * len(cells)
+            return found
         reference = self.accuracies(cells[best])
         others = [i for i in range(len(cells)) if i != best]
-        tests = [paired_t(reference, self.accuracies(cells[i])) for i in others]
-        verdicts = [""] * len(cells)
-        for i, p in zip(others, holm([test.p for test in tests]), strict=True):
-            verdicts[i] = "not distinguishable" if p >= LEVEL else "different"
-        return verdicts
+        tests = [paired_t(self.accuracies(cells[i]), reference) for i in others]
+        for i, test, p in zip(others, tests, holm([test.p for test in tests]), strict=True):
+            verdict = "not distinguishable" if p >= LEVEL else "different"
+            values = (test.difference, test.low, test.high, p, verdict)
+            found[i] = dict(zip(COMPARISON, values, strict=True))
+        return found
 
     @property
     def chosen(self) -> dict[str, Any]:
@@ -119,11 +123,11 @@ class Table:
         seeds that diverged."""
         remarks = []
         for name, value in self.chosen.items():
-            if edge := next_values(self.grid.axes[name], value):
+            if edge := self.grid.edge(name, value):
                 side, more = edge
+                add = "" if more is None else f": add {more}"
                 remarks.append(
-                    f"the best {name}, {value}, lies on the {side} edge of the grid; the optimum may lie outside: "
-                    f"add {more}"
+                    f"the best {name}, {value}, lies on the {side} edge of the grid; the optimum may lie outside{add}"
                 )
         n = len(self.grid.seeds)
         if n < SEEDS_FOR_A_VERDICT and len(self.grid.cells()) > 1:

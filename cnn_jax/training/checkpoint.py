@@ -1,5 +1,6 @@
 """Checkpoints of a run. The only user of Orbax, which restores damaged data without an error: hence the sha256."""
 
+import dataclasses
 import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,7 +34,7 @@ class Checkpoints:
     def __init__(self, directory: Path):
         self.directory = directory.absolute()  # Orbax accepts a relative path and then fails in the background
         newest = policies.LatestN(KEEP_LATEST)
-        best = policies.BestN(get_metric_fn=_rank, n=1, keep_checkpoints_without_metrics=False)
+        best = policies.BestN(get_metric_fn=rank, n=1, keep_checkpoints_without_metrics=False)
         options = ocp.CheckpointManagerOptions(preservation_policy=policies.AnyPreservationPolicy([newest, best]))
         self._manager = ocp.CheckpointManager(self.directory, options=options)
 
@@ -46,42 +47,29 @@ class Checkpoints:
             metrics = {"validation_accuracy": evaluation["validation_accuracy"], "step": step}
         items = ocp.args.Composite(
             state=ocp.args.StandardSave(leaves),
-            meta=ocp.args.JsonSave({"sha256": _digest(leaves), "evaluation": metrics, **meta}),
+            meta=ocp.args.JsonSave({"sha256": _digest(leaves), **meta}),
         )
         saved = self._manager.save(step, args=items, metrics=metrics)
         if not saved:
             raise RunError(f"{self.directory}: checkpoint {step} was not saved, since a later one is there")
 
     def latest(self, like: State) -> Restored | None:
-        """The newest good checkpoint in the form of `like`; None where there is none at all. Bad ones are removed, so
-        that the run can save those steps again. Raises RunError if there are only bad ones."""
-        skipped = []
+        """The newest good checkpoint in the form of `like`; None where there is none at all. Raises RunError if there
+        are only bad ones."""
+        skipped: list[str] = []
         for step in sorted(self._manager.all_steps(), reverse=True):
             try:
-                state, meta = self._read(step, like)
+                return dataclasses.replace(self.at(step, like), skipped=skipped)
             except RunError as error:
                 skipped.append(str(error))
-                continue
-            for bad in [other for other in self._manager.all_steps() if other > step]:
-                self._manager.delete(bad)
-            return Restored(step, state, meta, skipped)
         if skipped:
             raise RunError(f"no checkpoint is good: {'; '.join(skipped)}")
         return None
 
-    def best(self, like: State) -> Restored:
-        """The good checkpoint of the best validation accuracy, the earliest where several share it."""
-        ranked = []
-        for step in self._manager.all_steps():
-            try:
-                state, meta = self._read(step, like)
-            except RunError:
-                continue
-            if meta["evaluation"] is not None:
-                ranked.append((_rank(meta["evaluation"]), Restored(step, state, meta)))
-        if not ranked:
-            raise RunError(f"{self.directory}: no good checkpoint has a validation accuracy")
-        return max(ranked, key=lambda pair: pair[0])[1]
+    def discard_after(self, step: int) -> None:
+        """Removes the checkpoints after a step, so that a run which goes on from there can save those steps again."""
+        for later in [other for other in self._manager.all_steps() if other > step]:
+            self._manager.delete(later)
 
     def wait(self) -> None:
         """Returns when everything is on disk."""
@@ -90,7 +78,8 @@ class Checkpoints:
     def close(self) -> None:
         self._manager.close()
 
-    def _read(self, step: int, like: State) -> tuple[State, dict[str, Any]]:
+    def at(self, step: int, like: State) -> Restored:
+        """The checkpoint of a step in the form of `like`. Raises RunError if it is missing, unreadable or damaged."""
         where = self.directory / str(step)
         expected = _leaves(like)
         try:
@@ -104,10 +93,12 @@ class Checkpoints:
             raise RunError(f"checkpoint {where} is unreadable ({reason[0][:120]})") from None
         if _digest(leaves) != meta["sha256"]:
             raise RunError(f"checkpoint {where} is damaged: its sha256 is not the one it was saved with")
-        return jax.tree.unflatten(jax.tree.structure(like), [leaves[name] for name in expected]), meta
+        state = jax.tree.unflatten(jax.tree.structure(like), [leaves[name] for name in expected])
+        return Restored(step, state, meta)
 
 
-def _rank(metrics: Any) -> tuple[float, int]:
+def rank(metrics: Any) -> tuple[float, int]:
+    """What evaluations are compared by: validation accuracy, the earlier step where several share it."""
     return metrics["validation_accuracy"], -metrics["step"]
 
 

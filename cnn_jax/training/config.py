@@ -5,13 +5,12 @@ import difflib
 import hashlib
 import json
 import math
-import types
 import typing
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from cnn_jax.errors import RequestError
-from cnn_jax.layers import INITIALISERS
+from cnn_jax.typed import convert
 
 DEFAULT_NETWORK = "conv3-16:same relu max2 conv3-32:same relu max2 dense-64 relu dense-10"
 
@@ -81,6 +80,8 @@ class Config:
     """Local devices to split each batch over (default: all)."""
 
     def __post_init__(self):
+        for name, hint in typing.get_type_hints(Config).items():
+            object.__setattr__(self, name, convert(name, getattr(self, name), hint))
         for name, (ok, what) in _RANGES.items():
             value = getattr(self, name)
             if value is not None and not ok(value):
@@ -108,7 +109,7 @@ class Config:
                 near = difflib.get_close_matches(name, hints, n=1)
                 guess = f" (did you mean {near[0]!r}?)" if near else ""
                 raise RequestError(f"config field {name!r} is unknown{guess}; fields are {', '.join(hints)}")
-        return cls(**{name: _convert(name, value, hints[name]) for name, value in values.items()})
+        return cls(**values)
 
     def hash(self) -> str:
         """The first 12 hex digits of the sha256 of the config as sorted JSON."""
@@ -145,43 +146,4 @@ _RANGES = {
     "seed": (lambda x: 0 <= x < 2**32, "in [0, 2^32)"),
     "split_seed": (lambda x: 0 <= x < 2**32, "in [0, 2^32)"),
     "devices": (_positive, "at least 1"),
-    "initialiser": (lambda x: x in INITIALISERS, f"one of {', '.join(INITIALISERS)}"),
 }
-
-
-def _convert(name: str, value: Any, hint: Any) -> Any:
-    """`value` if it has the type of `hint`; a whole number may stand for a float and a list for a tuple."""
-    if typing.get_origin(hint) in (typing.Union, types.UnionType):
-        for option in typing.get_args(hint):
-            try:
-                return _convert(name, value, option)
-            except RequestError:
-                continue
-    elif typing.get_origin(hint) is Literal:
-        if value in typing.get_args(hint):
-            return value
-        raise RequestError(f"{name} = {value!r} must be one of {', '.join(typing.get_args(hint))}")
-    elif typing.get_origin(hint) is tuple:
-        if isinstance(value, list | tuple):
-            return tuple(_convert(name, item, typing.get_args(hint)[0]) for item in value)
-    elif typing.get_origin(hint) is list:
-        if isinstance(value, list):
-            return value
-    elif hint is float:
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            return float(value)
-    elif hint is types.NoneType:
-        if value is None:
-            return None
-    elif type(value) is hint:
-        return value
-    raise RequestError(f"{name} = {value!r} has the wrong type; expected {_type_name(hint)}")
-
-
-def _type_name(hint: Any) -> str:
-    words = {int: "a whole number", float: "a number", str: "text", bool: "true or false", types.NoneType: "null"}
-    if hint in words:
-        return words[hint]
-    if typing.get_origin(hint) in (tuple, list):
-        return "a list"
-    return " or ".join(map(_type_name, typing.get_args(hint)))

@@ -18,7 +18,7 @@ from cnn_jax.training.state import Examples, Program, State, hyper_of, initial_s
 from cnn_jax.training.step import batches, compiled_evaluate_step, compiled_train_step, epoch_order, replicate
 
 POLL_SECONDS = 0.2  # how often the loop waits for the device, so that a caller can show progress, save or stop
-IN_FLIGHT = 16  # steps that may be queued on the device
+IN_FLIGHT = 16  # steps that may be queued on the device, fewer where a step takes long
 _compiled: set[tuple] = set()  # programs with the shapes that this process has compiled them for
 
 
@@ -28,7 +28,9 @@ class Event:
 
     `evaluation` is set at the end of an epoch: mean training loss and accuracy over the epoch, validation loss and
     accuracy, the learning rate of its last step, validation examples. `nonfinite` says that after `step` the loss or a
-    parameter was not finite; the state is then worthless and the event the last.
+    parameter was not finite; the state is then worthless and the event the last. `paused` marks the events that were
+    asked for: such a state may lie before the evaluation of an epoch that is over, and is not one to go on from.
+    `images` were trained on so far by this loop, in `seconds` of steps alone.
     """
 
     step: int
@@ -36,6 +38,9 @@ class Event:
     state: State
     evaluation: dict[str, Any] | None = None
     nonfinite: bool = False
+    paused: bool = False
+    images: int = 0
+    seconds: float = 0.0
 
 
 def evaluate(program: Program, state: State, examples: Examples, batch_size: int) -> Sums:
@@ -95,27 +100,36 @@ def fit(
     train_step = compiled_train_step(program)
     hyper, key = (replicate(program.devices, tree) for tree in (hyper_of(config), run_key(config)))
     step = int(state.step)
+    images, seconds, in_flight = 0, 0.0, 1
 
     for epoch in range(step // steps_per_epoch, config.epochs):
         queue: collections.deque = collections.deque()
-        last_poll = time.perf_counter()
+        last_poll, last_step = time.perf_counter(), step
         epoch_batches = batches(
             epoch_order(config.seed, epoch, examples), config.batch_size, program.devices * program.accumulate
         )
         for batch in epoch_batches[step - epoch * steps_per_epoch :]:
             state, done = train_step(state, train, batch, rates[step], hyper, key)
             step += 1
+            images += int(batch.mask.sum())
             queue.append(done)
-            if len(queue) > IN_FLIGHT:
+            while len(queue) > in_flight:
                 queue.popleft().block_until_ready()
-            if step in pause_at or time.perf_counter() - last_poll > POLL_SECONDS:
-                if (bad := int(state.diverged_step)) >= 0:
+            # No poll after the last step of an epoch: its evaluation comes next, and belongs to the same step.
+            due = time.perf_counter() - last_poll > POLL_SECONDS and step % steps_per_epoch != 0
+            if due or step in pause_at:
+                bad = int(state.diverged_step)
+                spent = time.perf_counter() - last_poll
+                seconds += spent
+                in_flight = max(1, min(IN_FLIGHT, int(POLL_SECONDS * (step - last_step) / spent)))
+                if bad >= 0:
                     yield Event(bad, epoch, state, nonfinite=True)
                     return
-                yield Event(step, epoch, state)
-                last_poll = time.perf_counter()
+                yield Event(step, epoch, state, paused=step in pause_at, images=images, seconds=seconds)
+                last_poll, last_step = time.perf_counter(), step
 
         sums = jax.device_get(state.sums)
+        seconds += time.perf_counter() - last_poll
         if (bad := int(state.diverged_step)) >= 0:
             yield Event(bad, epoch, state, nonfinite=True)
             return
@@ -131,4 +145,4 @@ def fit(
             "examples": int(scored.examples),
         }
         state = state._replace(sums=replicate(program.devices, zero_sums()))
-        yield Event(step, epoch + 1, state, evaluation)
+        yield Event(step, epoch + 1, state, evaluation, images=images, seconds=seconds)

@@ -20,10 +20,11 @@ from cnn_jax.training.state import Examples, Hyper, Program, State, zero_sums
 
 
 class Batch(NamedTuple):
-    """Which examples a step sees: positions in the split, and 1 for an example, 0 for padding."""
+    """Which examples a step sees, slot by slot."""
 
-    positions: Array  # int32 (b,)
-    mask: Array  # float32 (b,)
+    positions: Array  # int32 (b,), of the examples in the split
+    mask: Array  # float32 (b,), 1 for an example, 0 for padding
+    partners: Array  # int32 (b,), the slot whose example mixup mixes in
 
 
 class _Slots(NamedTuple):
@@ -32,7 +33,8 @@ class _Slots(NamedTuple):
     positions: Array
     mask: Array
     slot: Array  # number of the slot in the whole batch, for its random key
-    partner: Array  # the example that mixup mixes in
+    partner: Array  # position of the example that mixup mixes in
+    partner_slot: Array
 
 
 def normalise(images: Array, mean: ArrayLike, std: ArrayLike, dtype: str) -> Array:
@@ -60,27 +62,40 @@ def _gradient(
     parts = jax.tree.map(lambda x: jnp.split(x, program.accumulate), slots)
     for i in range(program.accumulate):
         part = _Slots(*(field[i] for field in parts))
-        objective = functools.partial(_objective, program, examples, part, hyper, key, count)
+        objective = functools.partial(_objective, program, examples, part, hyper, key, count, i)
         part_grads, (part_sums, batch_stats) = jax.grad(objective, has_aux=True)(params, batch_stats)
         grads, sums = (jax.tree.map(jnp.add, grads, part_grads), sums + part_sums) if i else (part_grads, part_sums)
     return total(grads), (total(sums), batch_stats)
 
 
 def _objective(
-    program: Program, examples: Examples, slots: _Slots, hyper: Hyper, key: Array, count: Array, params, batch_stats
+    program: Program,
+    examples: Examples,
+    slots: _Slots,
+    hyper: Hyper,
+    key: Array,
+    count: Array,
+    part: int,
+    params: Any,
+    batch_stats: Any,
 ) -> tuple[Array, tuple[Sums, Any]]:
     """This part's share of the batch's mean loss, and (metric sums, batch statistics)."""
     loss = LOSSES[program.loss]
     dropout_key, augment_key = jax.random.split(key)
-    images, labels = pixels(examples, slots.positions), examples.labels[slots.positions]
-    slot_keys = jax.vmap(jax.random.fold_in, (None, 0))(augment_key, slots.slot)
-    images = augment(program.augmentations, slot_keys, images)
+    dropout_key = jax.random.fold_in(dropout_key, part)
+
+    def augmented(positions: Array, slot: Array) -> tuple[Array, Array]:
+        keys = jax.vmap(jax.random.fold_in, (None, 0))(augment_key, slot)
+        return augment(program.augmentations, keys, pixels(examples, positions)), keys
+
+    labels = examples.labels[slots.positions]
+    images, slot_keys = augmented(slots.positions, slots.slot)
     mixup = next((one for one in program.augmentations if isinstance(one, Mixup)), None)
     if mixup is not None:
         mix_keys = jax.vmap(jax.random.fold_in, (0, None))(slot_keys, len(program.augmentations))
         kept = jax.vmap(lambda k: jax.random.beta(k, mixup.alpha, mixup.alpha))(mix_keys)
-        other = kept[:, None, None, None]
-        images = other * images + (1.0 - other) * pixels(examples, slots.partner)
+        others, _ = augmented(slots.partner, slots.partner_slot)
+        images = kept[:, None, None, None] * images + (1.0 - kept[:, None, None, None]) * others
     if program.axis_name is not None:
         dropout_key = jax.random.fold_in(dropout_key, jax.lax.axis_index(program.axis_name))
     logits, batch_stats = program.network.apply_train(
@@ -92,8 +107,8 @@ def _objective(
     )
     losses = loss(logits, labels, hyper.label_smoothing)
     if mixup is not None:
-        others = loss(logits, examples.labels[slots.partner], hyper.label_smoothing)
-        losses = kept * losses + (1.0 - kept) * others
+        other_losses = loss(logits, examples.labels[slots.partner], hyper.label_smoothing)
+        losses = kept * losses + (1.0 - kept) * other_losses
     share = jnp.where(slots.mask > 0, losses, 0.0).sum() / count
     return share, (metrics.sums(loss(logits, labels), logits, labels, slots.mask), batch_stats)
 
@@ -105,7 +120,8 @@ def train_step(
 
     `key` is the run's; the step folds in its own number, so that a resumed run draws what it would have drawn.
     """
-    slots = _Slots(batch.positions, batch.mask, jnp.arange(batch.positions.size), jnp.roll(batch.positions, 1))
+    numbers = jnp.arange(batch.positions.size)
+    slots = _Slots(batch.positions, batch.mask, numbers, batch.positions[batch.partners], batch.partners)
     gradient = _on_devices(program, _gradient, (P(), P(), P(), P("batch"), P(), P()), (P(), (P(), P())))
     with jax.default_matmul_precision(program.precision):
         grads, (sums, batch_stats) = gradient(
@@ -182,12 +198,13 @@ def batches(index: np.ndarray, batch_size: int, multiple: int) -> list[Batch]:
     """`index` cut into batches of `batch_size` slots, rounded up to a multiple of `multiple`; the last is padded with
     masked slots. Every position of `index` stands in exactly one unmasked slot."""
     slots = -(-batch_size // multiple) * multiple
-    made = []
+    made: list[Batch] = []
     for start in range(0, len(index), batch_size):
         part = index[start : start + batch_size]
         mask = np.zeros(slots, np.float32)
         mask[: len(part)] = 1.0
-        made.append(Batch(np.resize(part, slots).astype(np.int32), mask))  # type: ignore[arg-type]
+        partners = (np.arange(slots, dtype=np.int32) + 1) % len(part)
+        made.append(Batch(np.resize(part, slots).astype(np.int32), mask, partners))  # type: ignore[arg-type]
     return made
 
 

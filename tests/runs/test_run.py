@@ -178,8 +178,19 @@ def test_other_damage_to_the_newest_checkpoint(run, tmp_path, damage):
     found = checkpoints.latest(like)
     assert found.step == expected[-1 if damage == "empty directory" else -2]
     assert len(found.skipped) == 1
+    checkpoints.discard_after(found.step)
     checkpoints.save(found.state._replace(step=found.state.step + 5), {"train_seconds": 0.0})  # can be saved again
     checkpoints.close()
+
+
+def test_a_damaged_final_checkpoint_is_no_other_ones_result(run, tmp_path):
+    """Scoring or predicting never falls back to older weights, and removes nothing."""
+    copy = tmp_path / "copy"
+    shutil.copytree(run.path, copy)
+    shutil.rmtree(copy / "checkpoints" / "30" / "state")
+    with pytest.raises(RunError, match=r"checkpoints/30 is unreadable"):
+        Trained.load(copy)
+    assert (copy / "checkpoints" / "30").is_dir()
 
 
 def test_no_good_checkpoint_at_all_is_said(run, tmp_path):
@@ -188,8 +199,9 @@ def test_no_good_checkpoint_at_all_is_said(run, tmp_path):
     for path in (copy / "checkpoints").iterdir():
         if path.name.isdigit():
             shutil.rmtree(path / "state")
+    (copy / "result.json").unlink()
     with pytest.raises(RunError, match="no checkpoint is good"):
-        Trained.load(copy)
+        lab.train(CONFIG, copy, resume=True, show=False)
 
 
 def test_the_newest_two_and_the_best_are_kept(tmp_path):
@@ -202,8 +214,10 @@ def test_the_newest_two_and_the_best_are_kept(tmp_path):
     checkpoints.wait()
     kept = sorted(int(path.name) for path in (tmp_path / "checkpoints").iterdir() if path.name.isdigit())
     assert kept == [2, 6, 7]
-    assert checkpoints.best(state).step == 2
+    assert checkpoints.at(2, state).step == 2
     assert checkpoints.latest(state).step == 7
+    with pytest.raises(RunError, match="3 is unreadable"):
+        checkpoints.at(3, state)
     checkpoints.close()
 
 
@@ -234,8 +248,15 @@ def test_a_run_that_only_answers_frequencies_diverged_by_chance(tmp_path):
     assert run.result["test"] is None
 
 
+def test_a_profile_that_cannot_be_is_said(tmp_path, capsys):
+    lab.train(dataclasses.replace(CONFIG, epochs=1), tmp_path / "out", profile=True, show=False)
+    assert "no profile: it needs more than 10 steps, 10 are left" in capsys.readouterr().err
+
+
 def test_profile_writes_a_trace(tmp_path):
     lab.train(CONFIG, tmp_path / "out", profile=True, show=False)
+    record = Folder(tmp_path / "out").read_json("record.json")
+    assert record["images_per_second"] > 0
     traces = list((tmp_path / "out" / "profile").rglob("*.trace.json.gz"))
     assert traces
     assert traces[0].stat().st_size > 1000

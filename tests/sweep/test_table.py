@@ -20,7 +20,7 @@ def table(cells, seeds, **axes):
             "validation": {"accuracy": value, "loss": 1.0} if value is not None else None,
             "epochs": 1, "parameters": 10, "train_seconds": 1.0,
         }  # fmt: skip
-        rows.append(row(grid, config, result, 0.5))
+        rows.append(row(grid, config, result, 0.5, config.filters or 16))
     return Table.of(grid, rows)
 
 
@@ -52,9 +52,15 @@ def test_an_edge_of_the_grid_is_remarked_with_the_value_to_add():
     assert "the best filters, 4, lies on the lower edge" in text
 
 
+def test_a_value_that_no_config_can_have_is_not_suggested():
+    made = table([[0.5], [0.9]], 1, momentum=(0.0, 0.9))
+    (remark,) = [line for line in made.remarks() if "momentum" in line]
+    assert remark == "the best momentum, 0.9, lies on the upper edge of the grid; the optimum may lie outside"
+
+
 def test_no_verdict_below_six_seeds_and_the_reason():
     made = table([[0.9] * 5, [0.1] * 5], 5, learning_rate=(0.1, 0.2))
-    assert list(made.summary()["against_chosen"]) == ["", ""]
+    assert made.summary()["against_chosen"].isna().all()
     assert any("n = 5 seeds: too few" in line for line in made.remarks())
 
 
@@ -62,12 +68,16 @@ def test_six_seeds_paired():
     """Seeds that move together: a small steady difference is seen, noise of the same size is not."""
     base = [0.80, 0.85, 0.82, 0.88, 0.79, 0.84]
     steady = [value - 0.01 - 0.0001 * i for i, value in enumerate(base)]
-    noise = [value + change for value, change in zip(base, [-0.04, 0.03, -0.03, 0.02, -0.02, 0.03], strict=True)]
+    noise = [value + change for value, change in zip(base, [-0.04, 0.03, -0.03, 0.02, -0.02, 0.02], strict=True)]
     made = table([base, steady, noise], 6, learning_rate=(0.1, 0.2, 0.3))
     summary = made.summary()
     verdicts = dict(zip(summary["learning_rate"], summary["against_chosen"], strict=True))
+    assert made.chosen == {"learning_rate": 0.1}
     assert verdicts[0.2] == "different"
-    assert verdicts[0.3] == "not distinguishable" or verdicts[0.1] == "not distinguishable"
+    assert verdicts[0.3] == "not distinguishable"
+    first = summary.set_index("learning_rate").loc[0.2]
+    assert first["difference"] == pytest.approx(-0.01025)
+    assert first["difference_low"] < -0.01025 < first["difference_high"] < 0
     assert set(summary["interval"]) == {"95% interval of the median"}
 
 
@@ -99,5 +109,5 @@ def test_printed_tables():
 @pytest.mark.parametrize("seeds", [1, 3])
 def test_a_grid_of_one_cell(seeds):
     made = table([[0.5] * seeds], seeds)
-    assert made.chosen == {}
+    assert made.chosen == {"learning_rate": 0.05}
     assert len(made.summary()) == 1

@@ -12,14 +12,14 @@ import optax
 import pytest
 
 from cnn_jax.errors import RequestError
-from cnn_jax.losses import cross_entropy
+from cnn_jax.losses import cross_entropy, l2
 from cnn_jax.network import Network
 from cnn_jax.notation import parse
 from cnn_jax.training import augment, fit
 from cnn_jax.training.config import Config
 from cnn_jax.training.optimizer import learning_rates
 from cnn_jax.training.state import Examples, Program, hyper_of, initial_state, run_key
-from cnn_jax.training.step import batches, compiled_train_step, epoch_order, pixels, replicate
+from cnn_jax.training.step import batches, compiled_train_step, epoch_order, pixels, replicate, train_step
 
 NETWORK = Network((8, 8, 1), parse("conv3-4:same relu max2 dense-10"))
 
@@ -100,7 +100,7 @@ def test_weight_decay_is_the_gradient_of_l2_on_kernels():
     _, without = run_steps(dataclasses.replace(config, weight_decay=0.0), NETWORK, 1)
     _, found = run_steps(config, NETWORK, 1)
     for layer, values in found.params.items():
-        decay = -0.1 * 0.3 * np.asarray(start[layer]["kernel"])
+        decay = -0.1 * np.asarray(jax.grad(lambda params: 0.3 * l2(params))(start)[layer]["kernel"])
         np.testing.assert_allclose(values["kernel"] - without.params[layer]["kernel"], decay, rtol=1e-4, atol=1e-6)
         np.testing.assert_array_equal(values["bias"], without.params[layer]["bias"])
 
@@ -269,21 +269,63 @@ def test_augmentations_do_what_they_say():
 
 
 def test_an_augmentation_does_not_depend_on_the_number_of_devices():
-    config = Config(learning_rate=0.01, batch_size=24, augment="flip crop1 mixup0.4")
+    config = Config(learning_rate=0.01, batch_size=20, augment="flip crop1 mixup0.4")  # padded on 8 devices
     one, _ = run_steps(config, NETWORK, 5)
     eight, _ = run_steps(config, NETWORK, 5, devices=8)
     np.testing.assert_allclose(eight, one, rtol=1e-5)
 
 
 def test_mixup_trains_on_a_mix():
-    """With images that carry nothing, mixing labels alone: the objective is the weighted sum of both losses."""
-    plain, state = run_steps(Config(batch_size=16, learning_rate=0.05), NETWORK, 4)
-    mixed, states = run_steps(Config(batch_size=16, learning_rate=0.05, augment="mixup1.0"), NETWORK, 4)
-    assert plain[0] != mixed[0]
-    assert np.isfinite(mixed).all()
-    assert any(
-        (a != b).any() for a, b in zip(jax.tree.leaves(state.params), jax.tree.leaves(states.params), strict=True)
-    )
+    """A linear network on the guide's loss: the update is that of mixed images and mixed losses, written out here."""
+    network = Network((8, 8, 1), parse("dense-10"))
+    config = Config(batch_size=16, learning_rate=0.1, momentum=0.0, augment="mixup0.7")
+    program = Program.of(config, network, 1)
+    examples, start = some_examples(), initial_state(config, program).params
+    at = epoch_order(0, 0, 64)[:16]
+    key = jax.random.split(jax.random.fold_in(run_key(config), 1))[1]
+    weights = []
+    for slot in range(16):
+        slot_key = jax.random.fold_in(jax.random.fold_in(key, slot), 1)
+        weights.append(jax.random.beta(slot_key, 0.7, 0.7))
+    kept, other = jnp.stack(weights), np.roll(at, -1)
+
+    def loss(params):
+        mixed = kept[:, None, None, None] * pixels(examples, at)
+        mixed = (mixed + (1 - kept[:, None, None, None]) * pixels(examples, other) - 0.5) / 0.3
+        logits = network.apply({"params": params}, mixed)
+        first, second = (cross_entropy(logits, examples.labels[index]) for index in (at, other))
+        return (kept * first + (1 - kept) * second).mean()
+
+    _, state = run_steps(config, network, 1)
+    close(state.params, jax.tree.map(lambda p, g: p - 0.1 * g, start, jax.grad(loss)(start)), 1e-5)
+
+
+def test_parts_of_padding_alone_leave_batch_norm_alone():
+    """A last batch of 16 in 8 parts of 6 slots: most parts hold no example."""
+    losses, state = run_steps(Config(batch_size=48, learning_rate=0.01, accumulate=8), BN_NETWORK, 4)
+    assert np.isfinite(losses).all()
+    assert int(state.diverged_step) == -1
+    assert (state.batch_stats["bn1"]["variance"] > 0).all()
+
+
+def test_accumulated_parts_draw_their_own_dropout(monkeypatch):
+    """The keys that the parts hand to dropout are different ones."""
+    keys = []
+    network = Network((8, 8, 1), parse("drop0.5 dense-3 dense-10"))
+    apply_train = Network.apply_train
+
+    def spy(self, *arguments, key, **more):
+        keys.append(key)
+        return apply_train(self, *arguments, key=key, **more)
+
+    monkeypatch.setattr(Network, "apply_train", spy)
+    program = Program.of(Config(batch_size=16, accumulate=2), network, 1)
+    state = initial_state(Config(), program)
+    batch = batches(np.arange(16), 16, 2)[0]
+    with jax.disable_jit():
+        train_step(program, state, some_examples(), batch, np.float32(0), hyper_of(Config()), run_key(Config()))
+    first, second = (jax.random.key_data(key) for key in keys)
+    assert (first != second).any()
 
 
 @pytest.mark.parametrize(("text", "message"), [("rotate", "augmentation 'rotate' is unknown"), ("crop0", "unknown")])

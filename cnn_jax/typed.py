@@ -1,0 +1,49 @@
+"""Checking values that come from JSON or a caller against a type annotation."""
+
+import types
+import typing
+from typing import Any, Literal
+
+from cnn_jax.errors import RequestError
+
+
+def convert(name: str, value: Any, hint: Any) -> Any:
+    """`value` if it has the type of `hint`; a whole number may stand for a float and a list for a tuple. RequestError
+    with `name` and what is expected if not."""
+    origin, options = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        for option in options:
+            try:
+                return convert(name, value, option)
+            except RequestError:
+                continue
+    elif origin is Literal:
+        if isinstance(value, str) and value in options:
+            return value
+        raise RequestError(f"{name} = {value!r} must be one of {', '.join(options)}")
+    elif origin is tuple:
+        if isinstance(value, list | tuple):
+            return tuple(convert(name, item, options[0]) for item in value)
+    elif origin is list:
+        if isinstance(value, list):
+            return value
+    elif hint is float:
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return float(value)
+    elif hint is types.NoneType:
+        if value is None:
+            return None
+    elif type(value) is hint:
+        return value
+    raise RequestError(f"{name} = {value!r} has the wrong type; expected {_words(hint)}")
+
+
+def _words(hint: Any) -> str:
+    words = {int: "a whole number", float: "a number", str: "text", bool: "true or false", types.NoneType: "null"}
+    if hint in words:
+        return words[hint]
+    if typing.get_origin(hint) in (tuple, list):
+        return "a list"
+    if typing.get_origin(hint) is Literal:
+        return " or ".join(map(repr, typing.get_args(hint)))
+    return " or ".join(map(_words, typing.get_args(hint)))
