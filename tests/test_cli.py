@@ -152,7 +152,7 @@ def test_scripts_run_from_any_folder_and_at_once(tmp_path):
         assert process.communicate() == ("1\n", "")
         assert process.returncode == 0
     traced = subprocess.run(["bash", "-x", *command], cwd=tmp_path, capture_output=True, text=True)
-    started = [line for line in traced.stderr.splitlines() if "python" in line.lower()]
+    started = [line for line in traced.stderr.splitlines() if "python" in line and "local" not in line]
     assert len(started) == 1, traced.stderr
     for name in ("run", "test", "lock"):
         assert (ROOT / "scripts" / name).stat().st_mode & stat.S_IXUSR
@@ -172,6 +172,8 @@ def test_the_default_grid_and_what_replaces_it():
     }  # fmt: skip
     assert grid("--network", "lenet5", "--seeds", "1").axes == {"learning_rate": (0.05,), "seed": (0,)}
     assert grid("--axis", "momentum=0,0.9").axes["momentum"] == (0, 0.9)
+    once = sweep.gather(["--seeds", "2", "--axis", "a=1", "b=2", "--axis", "c=3", "--axis=d=4", "--resume"], "--axis")
+    assert once == ["--seeds", "2", "--resume", "--axis", "a=1", "b=2", "c=3", "d=4"]
 
 
 def test_an_unknown_accelerator_is_refused():

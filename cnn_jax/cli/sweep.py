@@ -72,10 +72,26 @@ def _number(text: str, value: str) -> int | float:
             raise RequestError(f"axis {text!r}: {value!r} is no number; write NAME=V1,V2,…") from None
 
 
+def gather(arguments: Sequence[str], option: str) -> list[str]:
+    """`arguments` with the values of an option that is given several times behind one, where the parser, for which the
+    last one counts, would lose the others."""
+    rest: list[str] = []
+    values: list[str] = []
+    into = rest
+    for argument in arguments:
+        if argument.startswith("--"):
+            into = values if argument.split("=")[0] == option else rest
+            if into is values:
+                values += [argument.removeprefix(f"{option}=")] * ("=" in argument)
+                continue
+        into.append(argument)
+    return [*rest, option, *values] if values else list(arguments)
+
+
 def command(arguments: Sequence[str]) -> int:
     """Parses, sweeps, says what came out; returns the exit code."""
     stored = common.stored_config(arguments) or {}
-    parsed = common.parse(SweepArguments, arguments, _default(stored), "Trains a grid.")
+    parsed = common.parse(SweepArguments, gather(arguments, "--axis"), _default(stored), "Trains a grid.")
     grid = grid_of(parsed, stored)
     out = parsed.out or common.default_out("sweep", grid.hash())
 
