@@ -10,7 +10,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jax.typing import DTypeLike
 
 from cnn_jax.errors import RequestError
 from cnn_jax.layers import KernelInit, Layer, Residual, Shape, he
@@ -97,10 +96,10 @@ class Network:
                 variables[collection][part.name] = values
         return variables
 
-    def apply(self, variables: Variables, images: Array, *, dtype: DTypeLike | None = None) -> Array:
-        """Logits (n, outputs) of `images` (n, *input_shape), computed in `dtype` (the images' own unless given) and
-        returned at least in float32. Dropout is off, batch norm uses its running statistics."""
-        return self._run(variables, images, dtype, {})[0]
+    def apply(self, variables: Variables, images: Array) -> Array:
+        """Logits (n, outputs) of `images` (n, *input_shape), computed in the dtype of the images and returned at least
+        in float32. Dropout is off, batch norm uses its running statistics."""
+        return self._run(variables, images, {})[0]
 
     def apply_train(
         self,
@@ -110,29 +109,27 @@ class Network:
         key: Array,
         mask: Array | None = None,
         axis_name: str | None = None,
-        dtype: DTypeLike | None = None,
     ) -> tuple[Array, dict[str, Any]]:
         """Logits in training mode and the new batch statistics. `key` is for dropout; examples with mask 0 have no part
         in the statistics, which `axis_name` extends over a mesh axis."""
         context = {"train": True, "mask": mask, "axis_name": axis_name, "dropout_key": key}
-        return self._run(variables, images, dtype, context)[:2]
+        return self._run(variables, images, context)[:2]
 
-    def activations(self, variables: Variables, images: Array, *, dtype: DTypeLike | None = None) -> dict[str, Array]:
+    def activations(self, variables: Variables, images: Array) -> dict[str, Array]:
         """The output of every layer by name, in order of execution, as `apply` computes it."""
-        return self._run(variables, images, dtype, {}, record=True)[2]
+        return self._run(variables, images, {}, record=True)[2]
 
     def _run(
         self,
         variables: Variables,
         images: Array,
-        dtype: DTypeLike | None,
         context: Mapping[str, Any],
         record: bool = False,
     ) -> tuple[Array, dict[str, Any], dict[str, Array]]:
         if images.shape[1:] != self.input_shape:
             raise RequestError(f"images of {images.shape[1:]} do not fit a network for {self.input_shape}")
         run = _Run(variables, context, {} if record else None)
-        x = run.nodes(self.nodes, images if dtype is None else images.astype(dtype))
+        x = run.nodes(self.nodes, images)
         logits = x.reshape(x.shape[0], -1)
         logits = logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
         return logits, run.batch_stats, run.outputs or {}

@@ -66,7 +66,7 @@ def test_every_layer(layer):
     assert [(name, value.shape[1:]) for name, value in outputs.items()] == [(n.name, n.output) for n in network.walk()]
     assert sum(leaf.size for leaf in jax.tree.leaves(variables["params"])) == network.parameters
     assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(variables))
-    half = network.activations(variables, images, dtype=jnp.bfloat16)
+    half = network.activations(variables, images.astype(jnp.bfloat16))
     assert {value.dtype for value in half.values()} == {jnp.dtype(jnp.bfloat16)}
 
     def loss(params):
