@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from cnn_jax import geometry, zoo
 from cnn_jax.errors import RequestError
-from cnn_jax.layers import Conv
+from cnn_jax.layers import Conv, Pool
 from cnn_jax.network import Network
 from cnn_jax.notation import parse
 from cnn_jax.variants import with_filters

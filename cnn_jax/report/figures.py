@@ -98,7 +98,7 @@ def curves(
     several = summary[across].nunique() > 1
     with plt.rc_context(STYLE):
         figure, plots = plt.subplots(
-            1, 1 + several, figsize=(4.0 * (1 + several), 3.2), layout="constrained", squeeze=False
+            1, 1 + several, figsize=(4.0 * (1 + several) + (not several), 3.2), layout="constrained", squeeze=False
         )
         for i, (key, group) in enumerate(groups):
             style = {"color": COLOURS[i % len(COLOURS)], "marker": MARKERS[i % len(MARKERS)], "ms": 4, "lw": 1.3}
