@@ -21,7 +21,7 @@ def start(*arguments, **more):
     )  # fmt: skip
 
 
-def finish(*arguments, timeout=120, **more):
+def finish(*arguments, timeout=300, **more):
     """Runs to the end: (exit code, standard output, standard error)."""
     process = start(*arguments, **more)
     out, err = process.communicate(timeout=timeout)
@@ -38,10 +38,12 @@ def refused(*arguments, **more):
     return lines[0]
 
 
-def wait_for(condition, process, seconds=90):
+def wait_for(condition, process, seconds=300):
     """Until a condition holds; the process must live until then."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
+        if time.monotonic() > deadline:
+            process.kill()
+            raise AssertionError(process.communicate())
         time.sleep(0.005)
