@@ -113,7 +113,7 @@ class Conv(_Sliding):
     bias_per_position: bool = False
     connections: tuple[tuple[int, ...], ...] | None = None
 
-    context = ("kernel_init",)
+    context = ("kernel_init", "pool", "rectify")
     kind = "conv"
 
     def _window(self, length: int) -> Window:
@@ -146,8 +146,15 @@ class Conv(_Sliding):
         per_position = self._kernel_shape(shape[2])
         return math.prod(self._output_size(shape)) * math.prod(per_position)
 
+    @property
+    def plain_bias(self) -> bool:
+        """Whether every map has one bias, so that a relu and a pool behind can be fused."""
+        return self.bias and not self.bias_per_position
+
     @nn.compact
-    def __call__(self, images: Array, *, kernel_init: KernelInit = he) -> Array:
+    def __call__(self, images: Array, *, kernel_init: KernelInit = he, pool: int = 1, rectify: bool = False) -> Array:
+        """With `rectify` a relu and with `pool` > 1 a max pool of that size follow, in one operation with the
+        convolution; both need `plain_bias`."""
         shape = images.shape[1:]
         kernel_shape = self._kernel_shape(shape[2])
         if self.connections is None:
@@ -158,12 +165,13 @@ class Conv(_Sliding):
             channel, filter = map(jnp.asarray, zip(*into, strict=True))
             whole = jnp.zeros((self.size, self.size, shape[2], self.features), kernel.dtype)
             kernel = whole.at[:, :, channel, filter].set(kernel)
-        maps = ops.convolution(images, jnp.asarray(kernel, images.dtype), *self.windows(shape), groups=self.groups)
+        kernel = jnp.asarray(kernel, images.dtype)
         if self.bias:
-            maps += self.param("bias", nn.initializers.zeros, self._bias_shape(shape)).astype(images.dtype)[
-                (None,) * (1 if self.bias_per_position else 3)
-            ]
-        return maps
+            bias = self.param("bias", nn.initializers.zeros, self._bias_shape(shape)).astype(images.dtype)
+        if rectify or pool > 1:
+            return ops.convolution_pooled(images, kernel, bias, *self.windows(shape), self.groups, pool, rectify)
+        maps = ops.convolution(images, kernel, *self.windows(shape), groups=self.groups)
+        return maps + bias[(None,) * (1 if self.bias_per_position else 3)] if self.bias else maps
 
     def _table_init(self, kernel_init: KernelInit) -> KernelInit:
         def init(key: Array, shape: Shape) -> Array:

@@ -5,6 +5,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import jax
@@ -12,7 +13,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from cnn_jax.errors import RequestError
-from cnn_jax.layers import KernelInit, Layer, Residual, Shape, he
+from cnn_jax.layers import Activation, Conv, KernelInit, Layer, Pool, Residual, Shape, he
 
 Variables = Mapping[str, Any]  # {"params": {layer: …}, "batch_stats": {layer: …}}
 
@@ -146,10 +147,14 @@ class _Run:
         self.dropouts = 0
 
     def nodes(self, nodes: tuple[Node, ...], x: Array) -> Array:
-        for node in nodes:
-            x = self.residual(node, x) if isinstance(node.layer, Residual) else self.leaf(node, x)
+        at = 0
+        while at < len(nodes):
+            node = nodes[at]
+            count, fused = fusion(nodes[at:]) if self.outputs is None else (1, {})
+            x = self.residual(node, x) if isinstance(node.layer, Residual) else self.leaf(node, x, fused)
             if self.outputs is not None:
                 self.outputs[node.name] = x
+            at += count
         return x
 
     def residual(self, node: Node, x: Array) -> Array:
@@ -161,8 +166,8 @@ class _Run:
             x = self.leaf(part, x)
         return body + x
 
-    def leaf(self, node: Node, x: Array) -> Array:
-        context = {word: self.context[word] for word in node.layer.context if word in self.context}
+    def leaf(self, node: Node, x: Array, fused: Mapping[str, Any] = MappingProxyType({})) -> Array:
+        context = {**{word: self.context[word] for word in node.layer.context if word in self.context}, **fused}
         if "dropout_key" in context:
             context["dropout_key"] = jax.random.fold_in(context["dropout_key"], self.dropouts)
             self.dropouts += 1
@@ -173,6 +178,22 @@ class _Run:
         if "batch_stats" in changed:
             self.batch_stats[node.name] = changed["batch_stats"]
         return x
+
+
+def fusion(nodes: tuple[Node, ...]) -> tuple[int, dict[str, Any]]:
+    """How many of `nodes` their first can compute in one operation, and the context with which it does: a convolution
+    with the relu behind it and a max pool of windows side by side. Names, parameters and results stay the same."""
+    first, *rest = nodes
+    if not isinstance(first.layer, Conv) or not first.layer.plain_bias:
+        return 1, {}
+    fused: dict[str, Any] = {}
+    if rest and rest[0].layer == Activation("relu"):
+        fused["rectify"] = True
+        rest = rest[1:]
+    if rest and isinstance(pool := rest[0].layer, Pool) and pool.kind == "max":
+        side_by_side = all(axis.side_by_side for axis in pool.windows(rest[0].input))
+        fused |= {"pool": pool.size} if side_by_side and pool.size > 1 else {}
+    return 1 + len(fused), fused
 
 
 def _place(layers: tuple[Layer, ...], shape: Shape, counts: Counter[str]) -> tuple[Node, ...]:

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,15 +13,9 @@ from filelock import FileLock
 from cnn_jax.data.dataset import Split
 from cnn_jax.data.splits import Parts
 from cnn_jax.errors import DataError
+from cnn_jax.paths import cache_root
 
 LAYOUT = "v1"  # change it when the same input gives other arrays than before
-
-
-def root() -> Path:
-    """$CNN_JAX_CACHE, or `cnn_jax` in the user's cache folder ($XDG_CACHE_HOME or ~/.cache)."""
-    if own := os.environ.get("CNN_JAX_CACHE"):
-        return Path(own).expanduser().absolute()
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser().absolute() / "cnn_jax"
 
 
 def cached(key: str, make: Callable[[], Parts]) -> Parts:
@@ -30,7 +23,7 @@ def cached(key: str, make: Callable[[], Parts]) -> Parts:
 
     The arrays are memory-mapped and read-only; each is hashed on every load (0.05 s for 70,000x28x28).
     """
-    folder = root() / "arrays" / LAYOUT / key
+    folder = cache_root() / "arrays" / LAYOUT / key
     if not folder.is_dir():
         with locked(folder):
             if not folder.is_dir():
@@ -61,7 +54,7 @@ def writable() -> Iterator[None]:
     except (OSError, NotImplementedError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise DataError(
-            f"cannot write the cache {root()}: {reason}; set CNN_JAX_CACHE to a folder that can be written"
+            f"cannot write the cache {cache_root()}: {reason}; set CNN_JAX_CACHE to a folder that can be written"
         ) from error
 
 

@@ -14,6 +14,7 @@ from cnn_jax.data.images import Images, check_size, resize
 from cnn_jax.data.splits import Parts, divide
 from cnn_jax.data.storage import listing_key
 from cnn_jax.errors import DataError, RequestError
+from cnn_jax.paths import cache_root
 
 DIGITS_FILE = Path(__file__).with_name("digits.npz")
 
@@ -81,7 +82,7 @@ def _needs_tfds(name: str) -> Iterator[None]:
         yield
     except ImportError as error:
         raise DataError(
-            f"{name} is not in the cache ({cache.root()}) and reading it needs TFDS, which cannot be imported "
+            f"{name} is not in the cache ({cache_root()}) and reading it needs TFDS, which cannot be imported "
             f"({error}): install cnn_jax[data], or copy a cache that has it and set CNN_JAX_CACHE"
         ) from error
 

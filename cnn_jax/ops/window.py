@@ -68,3 +68,34 @@ class Window:
     def output(self) -> int:
         """Number of positions of the window."""
         return (self.length + self.low + self.high + self.overhang - self.extent) // self.stride + 1
+
+    @property
+    def side_by_side(self) -> bool:
+        """Whether the windows touch but do not overlap, without padding or holes."""
+        return self.size == self.stride and self.dilation == 1 and not (self.low or self.high or self.overhang)
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """What the shapes of a convolution's operands do not say, and what computes it.
+
+    With `pool` > 1 the maps are pooled over windows of that size side by side, with `rectify` after a relu.
+    """
+
+    rows: Window
+    columns: Window
+    groups: int = 1
+    pool: int = 1
+    rectify: bool = False
+    implementation: str = "canonical"
+
+    @property
+    def maps(self) -> tuple[int, int]:
+        """Height and width of the maps, after the pool."""
+        return self.rows.output // self.pool, self.columns.output // self.pool
+
+    @property
+    def pool_windows(self) -> tuple[Window, Window]:
+        """The pool along the height and width of the maps."""
+        height, width = (Window.along(axis.output, self.pool, self.pool, "valid") for axis in (self.rows, self.columns))
+        return height, width

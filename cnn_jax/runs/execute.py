@@ -15,7 +15,6 @@ import numpy as np
 
 from cnn_jax.data import Dataset, Split
 from cnn_jax.errors import RequestError, RunError
-from cnn_jax.layers import Pool
 from cnn_jax.network import Network
 from cnn_jax.runs import record
 from cnn_jax.runs.folder import Folder
@@ -58,11 +57,11 @@ class Prepared:
     @property
     def choices(self) -> dict[str, Any]:
         """What was decided for speed; another choice rounds differently, so a resumed run must make the same."""
-        on_cpu = jax.default_backend() == "cpu"
-        choices: dict[str, Any] = {"backend": jax.default_backend(), "devices": self.program.devices}
-        if any(isinstance(node.layer, Pool) for node in self.network.walk()):
-            choices["pooling"] = "strided slices" if on_cpu else "reduce_window"
-        return choices
+        return {
+            "backend": jax.default_backend(),
+            "devices": self.program.devices,
+            "implementation": self.program.implementation,
+        }
 
 
 @functools.lru_cache(maxsize=8)

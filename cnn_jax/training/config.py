@@ -76,6 +76,8 @@ class Config:
     """Of float32 matrix products and convolutions on accelerators; highest means no TF32 and no bfloat16."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """What activations are computed in; parameters stay float32."""
+    implementation: Literal["auto", "lax", "canonical", "native"] = "auto"
+    """Of convolution and pooling; auto takes the fastest there is (`python -m cnn_jax ops` says which and why)."""
     devices: int | None = None
     """Local devices to split each batch over (default: all)."""
 

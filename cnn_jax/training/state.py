@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from cnn_jax import ops
 from cnn_jax.errors import RequestError
 from cnn_jax.layers import INITIALISERS
 from cnn_jax.metrics import Sums
@@ -65,6 +66,7 @@ class Program:
     dtype: str
     precision: str
     devices: int
+    implementation: ops.Implementation
 
     @classmethod
     def of(cls, config: Config, network: Network, devices: int | None = None) -> "Program":
@@ -85,6 +87,7 @@ class Program:
             dtype=config.dtype,
             precision=config.precision,
             devices=devices,
+            implementation=ops.resolve(config.implementation),
         )
 
     @property

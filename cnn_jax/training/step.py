@@ -12,7 +12,7 @@ from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 from jax.typing import ArrayLike
 
-from cnn_jax import metrics
+from cnn_jax import metrics, ops
 from cnn_jax.losses import LOSSES
 from cnn_jax.metrics import Sums
 from cnn_jax.training.augment import Mixup, augment
@@ -123,7 +123,7 @@ def train_step(
     numbers = jnp.arange(batch.positions.size)
     slots = _Slots(batch.positions, batch.mask, numbers, batch.positions[batch.partners], batch.partners)
     gradient = _on_devices(program, _gradient, (P(), P(), P(), P("batch"), P(), P()), (P(), (P(), P())))
-    with jax.default_matmul_precision(program.precision):
+    with jax.default_matmul_precision(program.precision), ops.using(program.implementation):
         grads, (sums, batch_stats) = gradient(
             state.params, state.batch_stats, examples, slots, hyper, jax.random.fold_in(key, state.step + 1)
         )
@@ -157,7 +157,7 @@ def evaluate_step(program: Program, params: Any, batch_stats: Any, examples: Exa
         sums = metrics.sums(LOSSES[program.loss](logits, labels), logits, labels, batch.mask)
         return sums if program.axis_name is None else jax.lax.psum(sums, program.axis_name)
 
-    with jax.default_matmul_precision(program.precision):
+    with jax.default_matmul_precision(program.precision), ops.using(program.implementation):
         return _on_devices(program, score, (P(), P(), P(), P("batch")), P())(params, batch_stats, examples, batch)
 
 

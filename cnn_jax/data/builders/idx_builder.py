@@ -20,6 +20,7 @@ from cnn_jax.data import archives, cache
 from cnn_jax.data.catalogue import IDX_FILES, Entry
 from cnn_jax.data.idx import read_pair
 from cnn_jax.errors import DataError
+from cnn_jax.paths import cache_root
 
 
 class _FromIdx:
@@ -65,7 +66,7 @@ def prepare(entry: Entry, files: Mapping[str, Path]) -> Path:
 
     Done once, in one process at a time.
     """
-    home = cache.root() / "tfds"
+    home = cache_root() / "tfds"
     with cache.locked(home / entry.name), cache.writable():
         for leftover in (home / entry.name).glob("incomplete.*"):  # of a process that was killed
             shutil.rmtree(leftover)

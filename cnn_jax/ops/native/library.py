@@ -1,0 +1,141 @@
+"""The native library: built with the system's compiler where it is missing, found again in the cache, loaded once.
+
+It lies in a folder named by a sha256 of all that it depends on: sources, compiler, flags, processor, jaxlib. A library
+built elsewhere, or from other sources, is thus never found; a damaged one is known by its own sha256.
+"""
+
+import concurrent.futures
+import ctypes
+import functools
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+from pathlib import Path
+
+import jax
+import jaxlib
+from filelock import FileLock
+
+from cnn_jax.paths import cache_root
+
+HERE = Path(__file__).parent
+UNITS = ("tile", "forward", "gradients", "pooling")
+HANDLERS = (
+    "cnn_forward", "cnn_forward_pooled", "cnn_data_gradient", "cnn_data_gradient_pooled", "cnn_kernel_gradient",
+    "cnn_kernel_gradient_pooled", "cnn_max_pool", "cnn_unpool",
+)  # fmt: skip
+FLAGS = ("-std=c++17", "-O3", "-march=native", "-fPIC", "-Wno-psabi")
+_lock = threading.Lock()
+
+
+class Unavailable(Exception):
+    """Why there is no native library, in a few words."""
+
+
+def available() -> bool:
+    """Whether the native operations can be used; builds and loads them on the first call. Where that fails, one line on
+    standard error says so, once."""
+    return unavailable_because() is None
+
+
+def unavailable_because() -> str | None:
+    """None where the native operations can be used, else the reason."""
+    with _lock:
+        return _load()
+
+
+@functools.cache
+def _load() -> str | None:
+    try:
+        library = ctypes.CDLL(str(build()))
+        for name in HANDLERS:
+            jax.ffi.register_ffi_target(name, jax.ffi.pycapsule(getattr(library, name)), platform="cpu")
+    except (Unavailable, OSError, AttributeError) as error:
+        reason = " ".join(str(error).split())
+        print(f"cnn_jax: no native operations ({reason}); the pure JAX ones are used", file=sys.stderr, flush=True)
+        return reason
+    return None
+
+
+def build() -> Path:
+    """The library's file, built if it is not there or not whole. One process builds, others wait for it."""
+    compiler = find_compiler()
+    folder = cache_root() / "native" / key(compiler)
+    if not _is_whole(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{folder}.lock"):
+            if not _is_whole(folder):
+                _compile(compiler, folder)
+    return folder / "ops.so"
+
+
+def find_compiler() -> str:
+    """$CXX or the first C++ compiler on PATH."""
+    for name in (os.environ.get("CXX"), "c++", "g++", "clang++"):
+        if name and (path := shutil.which(name)):
+            return path
+    raise Unavailable("there is no C++ compiler on PATH")
+
+
+def key(compiler: str) -> str:
+    """The sha256 of what the binary depends on, 16 hex digits."""
+    digest = hashlib.sha256()
+    for path in sorted(HERE.glob("*.h")) + sorted(HERE.glob("*.cc")):
+        digest.update(path.name.encode() + path.read_bytes())
+    identity = subprocess.run([compiler, "--version"], capture_output=True, text=True).stdout
+    for part in (compiler, identity, *FLAGS, processor(), jaxlib.__version__, platform.libc_ver()):
+        digest.update(f"\0{part}".encode())
+    return digest.hexdigest()[:16]
+
+
+def processor() -> str:
+    """The processor's model and instruction sets."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().split("\n\n")[0].splitlines()
+    except OSError:
+        return f"{platform.machine()} {platform.processor()}"
+    kept = ("model name", "flags", "Features", "CPU implementer", "CPU part")
+    return platform.machine() + "".join(line for line in lines if line.startswith(kept))
+
+
+def _is_whole(folder: Path) -> bool:
+    try:
+        return (folder / "sha256").read_text() == _sha256(folder / "ops.so")
+    except OSError:
+        return False
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _compile(compiler: str, folder: Path) -> None:
+    """Builds aside and renames, so that the folder is never there without a whole library in it."""
+    print("cnn_jax: building the native operations, once", file=sys.stderr, flush=True)
+    shutil.rmtree(folder, ignore_errors=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix="building-") as work:
+        include = ["-isystem", jax.ffi.include_dir()]
+
+        def run(*arguments: str) -> None:
+            done = subprocess.run([compiler, *arguments], capture_output=True, text=True, cwd=work)
+            if done.returncode:
+                errors = [line for line in done.stderr.splitlines() if "error" in line] or [
+                    f"exit code {done.returncode}"
+                ]
+                raise Unavailable(f"{compiler} failed: {errors[0]}")
+
+        with concurrent.futures.ThreadPoolExecutor(len(UNITS)) as threads:
+            jobs = [threads.submit(run, *FLAGS, *include, "-c", str(HERE / f"{unit}.cc")) for unit in UNITS]
+            for job in jobs:
+                job.result()
+        run("-shared", *(f"{unit}.o" for unit in UNITS), "-o", "ops.so")
+        made = Path(work) / "made"
+        made.mkdir()
+        (Path(work) / "ops.so").rename(made / "ops.so")
+        (made / "sha256").write_text(_sha256(made / "ops.so"))
+        made.rename(folder)

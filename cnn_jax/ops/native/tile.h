@@ -1,0 +1,101 @@
+// The one inner loop of all convolutions: a tile of positions times a block of channels, held in registers.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <cstring>
+#include <vector>
+
+#if defined(__AVX512F__)
+#include <immintrin.h>
+#endif
+
+namespace cnn {
+
+#if defined(__AVX512F__)
+constexpr int kLanes = 16, kMaxPositions = 28;  // 28 of 32 registers accumulate
+#elif defined(__AVX__)
+constexpr int kLanes = 8, kMaxPositions = 12;
+#else
+constexpr int kLanes = 4, kMaxPositions = 24;
+#endif
+
+// Vectors of the compiler's own kind (GCC, Clang). Only the alignment of one element is promised. (Typedefs: as a template
+// argument such a type would lose its attributes.)
+template <int Lanes>
+struct Vector {
+  typedef float type __attribute__((vector_size(Lanes * 4), aligned(4), may_alias));
+  typedef int32_t integers __attribute__((vector_size(Lanes * 4)));
+};
+
+// Bytes to integers and back. (The compilers' own conversion of vectors goes element by element.)
+template <int L>
+inline typename Vector<L>::integers widen(const uint8_t* bytes) {
+#if defined(__AVX512F__)
+  if constexpr (L == 16) return (typename Vector<L>::integers)_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i*)bytes));
+#endif
+  int32_t numbers[L];
+  for (int l = 0; l < L; l++) numbers[l] = bytes[l];
+  typename Vector<L>::integers made;
+  std::memcpy(&made, numbers, sizeof made);
+  return made;
+}
+
+template <int L>
+inline void narrow(typename Vector<L>::integers numbers, uint8_t* bytes) {
+  int32_t each[L];
+  std::memcpy(each, &numbers, sizeof each);
+  for (int l = 0; l < L; l++) bytes[l] = uint8_t(each[l]);
+}
+
+// Consecutive steps of the sum, from `offset` in the source.
+struct Run {
+  int64_t offset, length;
+};
+
+// out[p][lane] (+)= sum over steps of source[offsets[p] + step] * weights[step][lane]. The steps are `repeats` times the
+// runs in order, with the source moved on by source_repeat and the weights by weight_repeat from one time to the next.
+struct Tile {
+  const float* source;
+  const int64_t* offsets;
+  int64_t repeats, source_repeat, weight_repeat;
+  const Run* runs;
+  int64_t run_count, source_step;
+  const float* weights;
+  int64_t weight_step;
+  float* const* out;
+  int lanes;  // how many are written; the weights have a whole block
+  bool add;
+};
+
+// The loops for one block width, by number of positions (1 … most).
+struct Kernels {
+  int width, most;
+  std::array<void (*)(const Tile&), kMaxPositions + 1> by_positions;
+};
+
+// A block of channels that are computed together.
+struct Block {
+  int64_t first, count;  // channels
+  int64_t packed;        // channels of the blocks before it, filled up to whole widths
+  const Kernels* kernels;
+};
+
+// `channels` channels in blocks of two vectors; what remains in the narrowest block that holds it.
+std::vector<Block> blocks_of(int64_t channels);
+
+inline int64_t packed_width(const std::vector<Block>& blocks) {
+  return blocks.empty() ? 0 : blocks.back().packed + blocks.back().kernels->width;
+}
+
+// Calls f(first, count) for `n` positions cut into tiles of nearly equal size that fit the kernels.
+template <class F>
+void for_tiles(int64_t n, const Kernels& kernels, const F& f) {
+  const int64_t tiles = (n + kernels.most - 1) / kernels.most;
+  for (int64_t i = 0; i < tiles; i++) {
+    const int64_t first = n * i / tiles;
+    f(first, n * (i + 1) / tiles - first);
+  }
+}
+
+}  // namespace cnn
