@@ -14,6 +14,9 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 for _module in ("cnn_jax.ops", "cnn_jax.losses", "cnn_jax.metrics", "cnn_jax.training.augment"):
     install_import_hook(_module, "beartype.beartype")  # shapes and dtypes of annotated arrays
 
+from cnn_jax.ops.native import library  # noqa: E402 - after the hook
+from cnn_jax.paths import cache_root  # noqa: E402
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -28,10 +31,20 @@ def pytest_collection_modifyitems(config, items):
                 item.add_marker(pytest.mark.skip(reason="slow: runs with --slow"))
 
 
+@pytest.fixture(scope="session")
+def native_folder():
+    """Where the native operations lie, built once for all tests; None where they cannot be built."""
+    return cache_root() / "native" if library.available() else None
+
+
 @pytest.fixture(autouse=True)
-def _own_cache(tmp_path_factory, monkeypatch):
-    """No test reads or writes the user's cache."""
-    monkeypatch.setenv("CNN_JAX_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+def _own_cache(tmp_path_factory, monkeypatch, native_folder):
+    """No test reads or writes the user's cache, except for the native operations, which take long to build."""
+    cache = tmp_path_factory.getbasetemp() / "cache"
+    cache.mkdir(exist_ok=True)
+    if native_folder is not None and not (cache / "native").exists():
+        (cache / "native").symlink_to(native_folder)
+    monkeypatch.setenv("CNN_JAX_CACHE", str(cache))
 
 
 @pytest.fixture

@@ -65,7 +65,10 @@ def kernel_gradient(images: Array, maps: Array, *codes: Array, geometry: Geometr
             return jnp.zeros((rows.size, columns.size, images.shape[3] // geometry.groups, maps.shape[3]), images.dtype)
         turned = _convolve(
             lax.optimization_barrier(images.transpose(3, 1, 2, 0)),
-            lax.optimization_barrier(maps.transpose(1, 2, 0, 3)), pads, strides=(rows.dilation, columns.dilation), dilation=(rows.stride, columns.stride),
+            lax.optimization_barrier(maps.transpose(1, 2, 0, 3)),
+            pads,
+            strides=(rows.dilation, columns.dilation),
+            dilation=(rows.stride, columns.stride),
             batch_groups=geometry.groups,
         )  # fmt: skip
         return lax.optimization_barrier(turned).transpose(1, 2, 0, 3)

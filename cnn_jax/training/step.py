@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,13 +18,19 @@ from cnn_jax.metrics import Sums
 from cnn_jax.training.augment import Mixup, augment
 from cnn_jax.training.state import Examples, Hyper, Program, State, zero_sums
 
+Together = Literal["vmap", "map"] | None  # how the trials of one program go on
+
 
 class Batch(NamedTuple):
-    """Which examples a step sees, slot by slot."""
+    """Which examples a step sees, slot by slot; with a leading axis of steps where it is many batches."""
 
     positions: Array  # int32 (b,), of the examples in the split
     mask: Array  # float32 (b,), 1 for an example, 0 for padding
     partners: Array  # int32 (b,), the slot whose example mixup mixes in
+
+    def at(self, step: ArrayLike) -> "Batch":
+        """The batch of one step."""
+        return Batch(*(x[..., step, :] for x in self))
 
 
 class _Slots(NamedTuple):
@@ -115,8 +121,8 @@ def _objective(
 
 def train_step(
     program: Program, state: State, examples: Examples, batch: Batch, learning_rate: Array, hyper: Hyper, key: Array
-) -> tuple[State, Array]:
-    """One step: params -= learning_rate · direction(gradient). Returns the new state and a scalar to wait for.
+) -> State:
+    """One step: params -= learning_rate · direction(gradient).
 
     `key` is the run's; the step folds in its own number, so that a resumed run draws what it would have drawn.
     """
@@ -135,7 +141,7 @@ def train_step(
     if program.ema:  # the decay rises from 0.1, else the average would start at random weights for long
         decay = jnp.minimum(hyper.ema, (1.0 + state.step) / (10.0 + state.step))
         ema = jax.tree.map(lambda e, p: decay * e + (1.0 - decay) * p, ema, params)
-    new = State(
+    return State(
         step=state.step + 1,
         params=params,
         batch_stats=batch_stats,
@@ -144,7 +150,39 @@ def train_step(
         sums=state.sums + sums,
         diverged_step=jnp.where((state.diverged_step < 0) & bad, state.step + 1, state.diverged_step),
     )
-    return new, sums.loss
+
+
+def train_steps(
+    program: Program,
+    together: Together,
+    state: State,
+    examples: Examples,
+    batches: Batch,
+    learning_rates: Array,
+    first: ArrayLike,
+    last: ArrayLike,
+    hyper: Hyper,
+    key: Array,
+) -> State:
+    """The steps from number `first` to before number `last` of `batches` and `learning_rates`, in one program: any
+    number of steps is one dispatch, and another number is no other program.
+
+    With `together` everything but the examples and the two numbers has a leading axis of trials, which are trained side
+    by side ('vmap') or in turn ('map').
+    """
+
+    def one(state: State, batch: Batch, learning_rate: Array, hyper: Hyper, key: Array) -> State:
+        return train_step(program, state, examples, batch, learning_rate, hyper, key)
+
+    def step(i: Array, state: State) -> State:
+        trials = (state, batches.at(i), learning_rates[..., i], hyper, key)
+        if together == "vmap":
+            return jax.vmap(one)(*trials)
+        if together == "map":
+            return jax.lax.map(lambda trial: one(*trial), trials)
+        return one(*trials)
+
+    return jax.lax.fori_loop(first, last, step, state)
 
 
 def evaluate_step(program: Program, params: Any, batch_stats: Any, examples: Examples, batch: Batch) -> Sums:
@@ -161,16 +199,44 @@ def evaluate_step(program: Program, params: Any, batch_stats: Any, examples: Exa
         return _on_devices(program, score, (P(), P(), P(), P("batch")), P())(params, batch_stats, examples, batch)
 
 
-@functools.lru_cache(maxsize=64)
-def compiled_train_step(program: Program) -> Callable[..., tuple[State, Array]]:
-    """`train_step` of a program, jitted once per process, its state donated."""
-    return jax.jit(functools.partial(train_step, program), donate_argnums=0)
+def evaluate_steps(
+    program: Program,
+    together: Together,
+    state: State,
+    examples: Examples,
+    batches: Batch,
+    first: ArrayLike,
+    last: ArrayLike,
+    sums: Sums,
+) -> Sums:
+    """`sums` with those of the batches from number `first` to before number `last` added: of the average weights if the
+    program keeps them, else of the current ones. `together` as for `train_steps`, of state and sums."""
+    params = state.ema if program.ema else state.params
+
+    def one(params: Any, batch_stats: Any, batch: Batch) -> Sums:
+        return evaluate_step(program, params, batch_stats, examples, batch)
+
+    def step(i: Array, sums: Sums) -> Sums:
+        batch = batches.at(i)
+        if together == "vmap":
+            return sums + jax.vmap(one, (0, 0, None))(params, state.batch_stats, batch)
+        if together == "map":
+            return sums + jax.lax.map(lambda trial: one(trial[0], trial[1], batch), (params, state.batch_stats))
+        return sums + one(params, state.batch_stats, batch)
+
+    return jax.lax.fori_loop(first, last, step, sums)
 
 
-@functools.lru_cache(maxsize=64)
-def compiled_evaluate_step(program: Program) -> Callable[..., Sums]:
-    """`evaluate_step` of a program, jitted once per process."""
-    return jax.jit(functools.partial(evaluate_step, program))
+@functools.lru_cache(maxsize=128)
+def compiled_train_steps(program: Program, together: Together = None) -> Callable[..., State]:
+    """`train_steps` of a program, jitted once per process, its state donated."""
+    return jax.jit(functools.partial(train_steps, program, together), donate_argnums=0)
+
+
+@functools.lru_cache(maxsize=128)
+def compiled_evaluate_steps(program: Program, together: Together = None) -> Callable[..., Sums]:
+    """`evaluate_steps` of a program, jitted once per process."""
+    return jax.jit(functools.partial(evaluate_steps, program, together))
 
 
 @functools.lru_cache(maxsize=8)
@@ -194,18 +260,19 @@ def replicate(devices: int, tree: Any) -> Any:
     return jax.device_put(tree, NamedSharding(mesh(devices), P()))
 
 
-def batches(index: np.ndarray, batch_size: int, multiple: int) -> list[Batch]:
-    """`index` cut into batches of `batch_size` slots, rounded up to a multiple of `multiple`; the last is padded with
-    masked slots. Every position of `index` stands in exactly one unmasked slot."""
+def batches(index: np.ndarray, batch_size: int, multiple: int) -> Batch:
+    """`index` cut into batches of `batch_size` slots, rounded up to a multiple of `multiple`, each of shape (steps,
+    slots); the last is padded with masked slots. Every position of `index` stands in exactly one unmasked slot."""
     slots = -(-batch_size // multiple) * multiple
-    made: list[Batch] = []
-    for start in range(0, len(index), batch_size):
-        part = index[start : start + batch_size]
-        mask = np.zeros(slots, np.float32)
-        mask[: len(part)] = 1.0
-        partners = (np.arange(slots, dtype=np.int32) + 1) % len(part)
-        made.append(Batch(np.resize(part, slots).astype(np.int32), mask, partners))  # type: ignore[arg-type]
-    return made
+    steps = -(-len(index) // batch_size)
+    positions, partners = np.zeros((2, steps, slots), np.int32)
+    mask = np.zeros((steps, slots), np.float32)
+    for step in range(steps):
+        part = index[step * batch_size : (step + 1) * batch_size]
+        positions[step] = np.resize(part, slots)
+        mask[step, : len(part)] = 1.0
+        partners[step] = (np.arange(slots) + 1) % len(part)
+    return Batch(positions, mask, partners)  # type: ignore[arg-type]
 
 
 def epoch_order(seed: int, epoch: int, examples: int) -> np.ndarray:

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import pytest
 
-from cnn_jax import lab
+from cnn_jax import lab, ops
 from cnn_jax.errors import RequestError, RunError
 from cnn_jax.runs import execute, record
 from cnn_jax.runs.folder import Folder
@@ -67,7 +67,7 @@ def test_the_record_has_what_a_repetition_needs(run):
     assert made["config_hash"] == CONFIG.hash()
     assert made["seeds"] == {"run": 0, "split": 0, "prng": "threefry2x32"}
     assert made["precision"] == "highest"
-    assert made["choices"] == {"backend": "cpu", "devices": 1, "pooling": "strided slices"}
+    assert made["choices"] == {"backend": "cpu", "devices": 1, "implementation": ops.resolve()}
     assert made["device"]["cpu"]
     assert made["versions"]["jax"] == jax.__version__
     assert made["data"]["splits"] == {"train": 1259, "validation": 269, "test": 269}

@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import itertools
 from types import SimpleNamespace
 
 import jax
@@ -18,8 +17,8 @@ from cnn_jax.notation import parse
 from cnn_jax.training import augment, fit
 from cnn_jax.training.config import Config
 from cnn_jax.training.optimizer import learning_rates
-from cnn_jax.training.state import Examples, Program, hyper_of, initial_state, run_key
-from cnn_jax.training.step import batches, compiled_train_step, epoch_order, pixels, replicate, train_step
+from cnn_jax.training.state import Examples, Program, hyper_of, initial_state, run_key, zero_sums
+from cnn_jax.training.step import batches, compiled_train_steps, epoch_order, pixels, replicate, train_step
 
 NETWORK = Network((8, 8, 1), parse("conv3-4:same relu max2 dense-10"))
 
@@ -42,13 +41,16 @@ def run_steps(config, network, steps, *, devices=1, n=64, dtype="float32"):
     if dtype == "float64":
         state = jax.tree.map(lambda x: x.astype(jnp.float64) if x.dtype == jnp.float32 else x, state)
     state = replicate(devices, state)
-    step, hyper, key = compiled_train_step(program), hyper_of(config), run_key(config)
-    epochs = range(-(-steps * config.batch_size // n))
-    order = [batches(epoch_order(0, e, n), config.batch_size, devices * config.accumulate) for e in epochs]
-    losses = []
-    for batch in itertools.islice(itertools.chain(*order), steps):
-        state, loss = step(state, examples, batch, np.float32(config.learning_rate), hyper, key)
-        losses.append(float(loss) / float(batch.mask.sum()))
+    run, hyper, key = compiled_train_steps(program), hyper_of(config), run_key(config)
+    losses, before = [], zero_sums()
+    for done in range(steps):
+        epoch, i = divmod(done, -(-n // config.batch_size))
+        every = batches(epoch_order(0, epoch, n), config.batch_size, devices * config.accumulate)
+        rates = np.full(len(every.mask), config.learning_rate, np.float32)
+        state = run(state, examples, every, rates, i, i + 1, hyper, key)
+        sums = jax.device_get(state.sums)
+        losses.append(float(sums.loss - before.loss) / float(sums.examples - before.examples))
+        before = sums
     return np.array(losses), jax.device_get(state)
 
 
@@ -144,10 +146,9 @@ def test_accumulated_parts_are_the_whole_batch():
 
 def test_every_example_stands_in_one_slot():
     made = batches(np.arange(50, 103), 16, 3)
-    assert {batch.positions.shape for batch in made} == {(18,)}
-    seen = np.concatenate([batch.positions[batch.mask > 0] for batch in made])
-    np.testing.assert_array_equal(seen, np.arange(50, 103))
-    assert sum(batch.mask.sum() for batch in made) == 53
+    assert made.positions.shape == made.mask.shape == made.partners.shape == (4, 18)
+    np.testing.assert_array_equal(made.positions[made.mask > 0], np.arange(50, 103))
+    assert made.mask.sum() == 53
 
 
 def test_the_order_is_a_function_of_seed_and_epoch():
@@ -173,7 +174,7 @@ def test_evaluation_scores_every_example_once():
 
 def test_numbers_do_not_recompile_and_shapes_do():
     config = Config(batch_size=16)
-    step = compiled_train_step(Program.of(config, NETWORK, 1))
+    step = compiled_train_steps(Program.of(config, NETWORK, 1))
     before = step._cache_size()
     for change in (
         {},
@@ -183,11 +184,11 @@ def test_numbers_do_not_recompile_and_shapes_do():
         {"init_scale": 2.0},
     ):
         changed = dataclasses.replace(config, **change)
-        assert compiled_train_step(Program.of(changed, NETWORK, 1)) is step
+        assert compiled_train_steps(Program.of(changed, NETWORK, 1)) is step
         run_steps(changed, NETWORK, 1)
     assert step._cache_size() - before <= 1
     other = dataclasses.replace(config, optimizer="adam")
-    assert compiled_train_step(Program.of(other, NETWORK, 1)) is not step
+    assert compiled_train_steps(Program.of(other, NETWORK, 1)) is not step
 
 
 def test_ema_is_the_average_of_the_weights():
@@ -321,7 +322,7 @@ def test_accumulated_parts_draw_their_own_dropout(monkeypatch):
     monkeypatch.setattr(Network, "apply_train", spy)
     program = Program.of(Config(batch_size=16, accumulate=2), network, 1)
     state = initial_state(Config(), program)
-    batch = batches(np.arange(16), 16, 2)[0]
+    batch = batches(np.arange(16), 16, 2).at(0)
     with jax.disable_jit():
         train_step(program, state, some_examples(), batch, np.float32(0), hyper_of(Config()), run_key(Config()))
     first, second = (jax.random.key_data(key) for key in keys)
