@@ -51,7 +51,7 @@ class Prepared:
     class_names: tuple[str, ...]
     about: dict[str, Any]
 
-    def read(self, split: str, indices: Sequence[int]) -> Iterator[tuple[str, bytes, int]]:
+    def read(self, split: str, indices: Sequence[int] | np.ndarray) -> Iterator[tuple[str, bytes, int]]:
         """Name, encoded image and label of these examples, in this order. DataError: a record cannot be read."""
         image, label = self.keys
         for start in range(0, len(indices), CHUNK):
