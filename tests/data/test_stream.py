@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import gc
-import itertools
 import sys
 import threading
 import time
