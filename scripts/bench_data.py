@@ -2,6 +2,7 @@
 
     scripts/run scripts/bench_data.py --data-dir DIR --out OUT                   Fashion-MNIST, 28x28 PNG
     scripts/run scripts/bench_data.py --synthetic 20000 --out OUT                random 64x64 colour JPEG
+    scripts/run scripts/bench_data.py --synthetic 2000 --side 224 --out OUT      larger ones
     scripts/run scripts/bench_data.py --data-dir DIR --torch PYTHON --out OUT    and PyTorch's loader
 
 Hardware: CPU; about three minutes. Every contender hands out batches of 128 labelled uint8 images at random positions.
@@ -50,6 +51,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--data-dir", type=Path, help="where the prepared set is, or the archives of (Fashion-)MNIST")
     parser.add_argument("--dataset", default="fashion_mnist", help="its name (default: %(default)s)")
     parser.add_argument("--synthetic", type=int, metavar="N", help="random images instead")
+    parser.add_argument("--side", type=int, default=64, help="of the random images, in pixels (default: %(default)s)")
     parser.add_argument("--torch", metavar="PYTHON", help="the Python of an environment with torch, NumPy and Pillow")
     parser.add_argument("--rounds", type=int, default=ROUNDS, help="turns of each contender (default: %(default)s)")
     parser.add_argument("--out", type=Path)
@@ -59,13 +61,15 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         raise RequestError("give either --data-dir DIR or --synthetic N")
     if parsed.rounds < 1 or (parsed.synthetic is not None and parsed.synthetic < CLASSES):
         raise RequestError(f"--rounds must be at least 1, --synthetic at least {CLASSES}")
+    if not 8 <= parsed.side <= 1024:
+        raise RequestError(f"--side {parsed.side} is impossible: it must be 8 to 1024")
     if parsed.quick:
         parsed.rounds = 2
     return parsed
 
 
-def write_synthetic(folder: Path, count: int) -> None:
-    """Prepares `synthetic`: `count` images of 64x64x3, smooth as photos are, to train with; a tenth as many to test."""
+def write_synthetic(folder: Path, count: int, side: int) -> None:
+    """Prepares `synthetic`: `count` square colour images, smooth as photos are, to train with, a tenth to test with."""
     import tensorflow_datasets as tfds
 
     class Synthetic(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
@@ -83,9 +87,9 @@ def write_synthetic(folder: Path, count: int) -> None:
         def _generate_examples(self, seed: int, examples: int) -> Iterator[tuple[int, dict[str, Any]]]:
             random = np.random.default_rng(seed)
             for index in range(examples):
-                coarse = Image.fromarray(random.integers(0, 256, (8, 8, 3), dtype=np.uint8))
+                coarse = Image.fromarray(random.integers(0, 256, (side // 8, side // 8, 3), dtype=np.uint8))
                 file = io.BytesIO()
-                coarse.resize((64, 64), Image.Resampling.BICUBIC).save(file, "jpeg", quality=90)
+                coarse.resize((side, side), Image.Resampling.BICUBIC).save(file, "jpeg", quality=90)
                 yield index, {"image": file.getvalue(), "label": index % CLASSES}
 
     tfds.disable_progress_bar()
@@ -292,7 +296,7 @@ def command(arguments: Sequence[str]) -> int:
         name, data_dir = parsed.dataset, parsed.data_dir
         if parsed.synthetic:
             name, data_dir = "synthetic", Path(stack.enter_context(tempfile.TemporaryDirectory()))
-            write_synthetic(data_dir, parsed.synthetic)
+            write_synthetic(data_dir, parsed.synthetic, parsed.side)
             os.environ["CNN_JAX_CACHE"] = str(data_dir / "cache")  # gone with the images
         train = open_stream(name, data_dir=prepared_in(name, data_dir)).train
         assert isinstance(train, Streamed)

@@ -62,6 +62,7 @@ def test_torch_takes_part_where_there_is_one(tmp_path):
 def test_what_cannot_be_measured_is_one_line(tmp_path):
     assert "either --data-dir DIR or --synthetic N" in refused(SCRIPT)
     assert "--synthetic at least 10" in refused(SCRIPT, "--synthetic", "3")
+    assert "--side 7" in refused(SCRIPT, "--synthetic", "50", "--side", "7")
     assert "train-images-idx3-ubyte.gz" in refused(SCRIPT, "--data-dir", tmp_path)
     assert "not streamed" in refused(SCRIPT, "--data-dir", tmp_path, "--dataset", "nothing")
 
