@@ -65,6 +65,7 @@ def test_what_only_one_place_may_know():
     assert users_of("tensorflow") == set()
     assert users_of("pickle") == set()
     assert all(name.startswith("data/") for name in users_of("tensorflow_datasets"))
+    assert users_of("grain") == {"data/stream.py"}
 
 
 def test_files_tell_one_story():
@@ -80,11 +81,11 @@ import cnn_jax.{module}
 print(time.perf_counter() - before)
 from jax._src import xla_bridge
 print(xla_bridge.backends_are_initialized())
-print([name for name in ('tensorflow_datasets', 'orbax', 'matplotlib', 'pandas') if name in sys.modules])
+print([name for name in ('tensorflow_datasets', 'grain', 'orbax', 'matplotlib', 'pandas') if name in sys.modules])
 """
 
 
-@pytest.mark.parametrize("module", ["errors", "network", "geometry", "zoo"])
+@pytest.mark.parametrize("module", ["errors", "network", "geometry", "zoo", "data"])
 def test_an_import_starts_no_backend_and_nothing_heavy(module):
     code, out, err = finish("-c", MEASURE.format(module=module))
     assert code == 0, err

@@ -9,11 +9,10 @@ import numpy as np
 
 from cnn_jax.data import archives, cache, cifar, folder, tfds_source
 from cnn_jax.data.catalogue import CATALOGUE, Entry
-from cnn_jax.data.dataset import Dataset, Split, count_duplicates
+from cnn_jax.data.dataset import Dataset, Split, survey
 from cnn_jax.data.images import Images, check_size, resize
-from cnn_jax.data.splits import Parts, divide
-from cnn_jax.data.storage import listing_key
-from cnn_jax.errors import DataError, RequestError
+from cnn_jax.data.splits import Parts, check_seed, divide
+from cnn_jax.errors import DataError
 from cnn_jax.paths import cache_root
 
 DIGITS_FILE = Path(__file__).with_name("digits.npz")
@@ -41,18 +40,18 @@ def load(
     DataError: data missing, damaged, hostile or unknown. RequestError: impossible image_size, validation, split_seed.
     """
     check_size(image_size)
-    if split_seed < 0:
-        raise RequestError(f"split seed {split_seed} is impossible: it must be 0 or more")
+    check_seed(split_seed)
     directory = None if data_dir is None else Path(os.path.expanduser(data_dir)).absolute()
     name, parts = _parts(name_or_path, directory, image_size)
     default = CATALOGUE[name_or_path].validation if name_or_path in CATALOGUE else None
     splits, rule = divide(name_or_path, parts, validation, split_seed, default)
+    facts = survey(parts.class_names, **splits)
     source = parts.source | {
         "image_size": image_size,
         "split": {"rule": rule, "seed": split_seed, "sizes": {name: len(split) for name, split in splits.items()}},
-        "duplicates": count_duplicates(**splits),
+        "duplicates": facts.duplicates,
     }
-    return Dataset(name, parts.class_names, source=source, **splits)
+    return Dataset(name, parts.class_names, source=source, known=facts, **splits)
 
 
 def _parts(name: str, data_dir: Path | None, image_size: int | None) -> tuple[str, Parts]:
@@ -67,9 +66,10 @@ def _parts(name: str, data_dir: Path | None, image_size: int | None) -> tuple[st
         return source.path.name.removesuffix(".zip"), parts
     archives.check_folder(data_dir)
     if prepared := tfds_source.find(name, data_dir):
-        key = f"tfds-{listing_key(prepared, sorted(prepared.iterdir()))}{suffix}"
         with _needs_tfds(name):
-            return name, cache.cached(key, lambda: tfds_source.read(prepared, image_size))
+            return name, cache.cached(
+                tfds_source.key(prepared) + suffix, lambda: tfds_source.read(prepared, image_size)
+            )
     raise DataError(
         f"{name}: no such data set, folder or zip: the names are {', '.join(CATALOGUE)}; a path to a folder of images "
         f"or to a zip of one works too, or the name of a set that TFDS has prepared under --data-dir"

@@ -13,6 +13,9 @@ TEST_SHARE = VALIDATION_SHARE = 0.15  # of a source that has no splits of its ow
 NAMES = ("train", "validation", "test")
 CUT_SHARE = 0.10  # of a train split that comes without a validation split and has no default in the catalogue
 
+Index = np.ndarray | slice  # a slice where a split stays whole, so that its arrays are not copied
+Plan = dict[str, tuple[str, Index]]  # split -> the source's split and the examples of it
+
 
 @dataclass(frozen=True, eq=False)
 class Parts:
@@ -25,6 +28,12 @@ class Parts:
 
 def generator(seed: int) -> np.random.Generator:
     return np.random.Generator(np.random.PCG64(seed))
+
+
+def check_seed(seed: int) -> None:
+    """RequestError for a negative one."""
+    if seed < 0:
+        raise RequestError(f"split seed {seed} is impossible: it must be 0 or more")
 
 
 def cut(examples: int, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -50,40 +59,56 @@ def stratify(labels: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray, np.
     return np.sort(np.concatenate(train)), np.sort(np.concatenate(validation)), np.sort(np.concatenate(test))
 
 
-def divide(name: str, parts: Parts, validation: int | None, seed: int, default: int | None) -> tuple[dict, str]:
-    """The three splits and the rule, in words, that made them.
+def plan(
+    name: str,
+    labels: dict[str, np.ndarray],
+    class_names: tuple[str, ...],
+    validation: int | None,
+    seed: int,
+    default: int | None,
+) -> tuple[Plan, str]:
+    """Which examples of the source's splits, given by their labels, become which split; and that rule in words.
 
     `validation` is the number of examples asked for, `default` the catalogue's. Errors: a number that leaves nothing on
     one side, a number for a source that has its own validation split, a class too small to be dealt to three splits.
     """
-    splits = parts.splits
-    if "validation" in splits:
+    if "validation" in labels:
         if validation is not None:
-            own = len(splits["validation"])
+            own = len(labels["validation"])
             raise RequestError(f"{name} has its own validation split of {own} images: leave out --validation")
-        return {split: splits[split] for split in NAMES}, "the source's own train, validation and test"
-    rule = "the source's own test"
-    if "all" in splits:
-        whole = splits["all"]
-        few = np.flatnonzero(np.bincount(whole.labels, minlength=len(parts.class_names)) < 3)
+        return {split: (split, slice(None)) for split in NAMES}, "the source's own train, validation and test"
+    held: tuple[str, Index] = ("test", slice(None))
+    if "all" in labels:
+        few = np.flatnonzero(np.bincount(labels["all"], minlength=len(class_names)) < 3)
         if few.size:
-            names = ", ".join(parts.class_names[i] for i in few[:3])
+            names = ", ".join(class_names[i] for i in few[:3])
             raise DataError(f"{name}: fewer than 3 images of {names}: too few for train, validation and test")
-        train, middle, test = stratify(whole.labels, seed)
+        train, middle, test = stratify(labels["all"], seed)
         if validation is None:
-            dealt = {"train": train, "validation": middle, "test": test}
-            return {name: take(whole, index) for name, index in dealt.items()}, "stratified 70/15/15 by PCG64"
-        splits = {"train": take(whole, np.sort(np.concatenate([train, middle]))), "test": take(whole, test)}
+            dealt = zip(NAMES, (train, middle, test), strict=True)
+            return {split: ("all", index) for split, index in dealt}, "stratified 70/15/15 by PCG64"
+        source, whole, held = "all", np.sort(np.concatenate([train, middle])), ("all", test)
         rule = "stratified 15 % for test by PCG64"
-    whole = splits["train"]
+    else:
+        source, whole = "train", np.arange(len(labels["train"]))
+        rule = "the source's own test"
     count = validation if validation is not None else default if default is not None else round(CUT_SHARE * len(whole))
     if not 0 < count < len(whole):
         limit = f"between 1 and {len(whole) - 1}, since {len(whole)} images are there to train and validate with"
         raise RequestError(f"{name}: a validation split of {count} images is impossible: it must be {limit}")
     keep, off = cut(len(whole), count, seed)
-    splits = {"train": take(whole, keep), "validation": take(whole, off), "test": splits["test"]}
-    return splits, f"{rule}; validation = {count} of the remaining {len(whole)} by PCG64 permutation"
+    rule = f"{rule}; validation = {count} of the remaining {len(whole)} by PCG64 permutation"
+    return {"train": (source, whole[keep]), "validation": (source, whole[off]), "test": held}, rule
 
 
-def take(split: Split, index: np.ndarray) -> Split:
+def divide(
+    name: str, parts: Parts, validation: int | None, seed: int, default: int | None
+) -> tuple[dict[str, Split], str]:
+    """The three splits as `plan` deals them, and the rule in words."""
+    labels = {split: part.labels for split, part in parts.splits.items()}
+    dealt, rule = plan(name, labels, parts.class_names, validation, seed, default)
+    return {split: take(parts.splits[origin], index) for split, (origin, index) in dealt.items()}, rule
+
+
+def take(split: Split, index: Index) -> Split:
     return dataclasses.replace(split, images=split.images[index], labels=split.labels[index])

@@ -1,7 +1,8 @@
 """Reads what TFDS has prepared as array_record, without TensorFlow and without ever downloading."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 from cnn_jax.data.dataset import Split
 from cnn_jax.data.decoding import decode_all
 from cnn_jax.data.splits import Parts
+from cnn_jax.data.storage import listing_key
 from cnn_jax.errors import DataError
 
 CHUNK = 1000  # examples asked for at once: 32k/s, against 5k/s one by one
@@ -31,8 +33,44 @@ def find(name: str, data_dir: Path | None) -> Path | None:
     return find(f"{name}/{configs[0]}", data_dir) if configs else None
 
 
-def read(folder: Path, image_size: int | None = None) -> Parts:
-    """Every example of a prepared folder, in its order. A lone `train` split counts as unsplit.
+def key(folder: Path) -> str:
+    """What a cache knows the prepared folder by: another one once anything in it has been written to."""
+    return f"tfds-{listing_key(folder, sorted(folder.iterdir()))}"
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A prepared folder, open for reading examples by number, in several threads if need be.
+
+    `sources` are TFDS's data sources under this package's names: `train` and `test`, maybe `validation`, or `all`.
+    """
+
+    folder: Path
+    sources: dict[str, Any]
+    keys: tuple[str, str]  # of the image and of the label
+    class_names: tuple[str, ...]
+    about: dict[str, Any]
+
+    def read(self, split: str, indices: Sequence[int] | np.ndarray) -> Iterator[tuple[str, bytes, int]]:
+        """Name, encoded image and label of these examples, in this order. DataError: a record cannot be read."""
+        image, label = self.keys
+        for start in range(0, len(indices), CHUNK):
+            some = [int(index) for index in indices[start : start + CHUNK]]
+            for index, example in zip(some, self._examples(split, some), strict=True):
+                yield f"{self.folder} {split} {index}", example[image], int(example[label])
+
+    def _examples(self, split: str, indices: list[int]) -> Sequence[dict[str, Any]]:
+        try:
+            return self.sources[split].__getitems__(indices)
+        except Exception as error:  # of many types; array_record hashes what it reads
+            if len(indices) == 1:
+                reason = str(error).splitlines()[0]
+                raise DataError(f"{self.folder} {split} {indices[0]}: this record is damaged: {reason}") from error
+        return [self._examples(split, [index])[0] for index in indices]
+
+
+def open_folder(folder: Path) -> Prepared:
+    """A folder as `find` gives it. A lone `train` split counts as unsplit.
 
     DataError: not array_record, not one image and one class label, splits other than train, validation and test.
     """
@@ -40,17 +78,18 @@ def read(folder: Path, image_size: int | None = None) -> Parts:
 
     try:
         builder = tfds.builder_from_directory(folder)
-        image, label = _keys(folder, builder.info, tfds)
+        info = builder.info
+        image, label = _keys(folder, info, tfds)
         names = {"train": "train", "validation": "validation", "test": "test"}
-        if set(builder.info.splits) == {"train"}:
+        if set(info.splits) == {"train"}:
             names = {"train": "all"}
-        elif missing := {"train", "test"} - set(builder.info.splits):
-            raise DataError(f"{folder}: no {' and no '.join(sorted(missing))} split, only {list(builder.info.splits)}")
+        elif missing := {"train", "test"} - set(info.splits):
+            raise DataError(f"{folder}: no {' and no '.join(sorted(missing))} split, only {list(info.splits)}")
         skip = {image: tfds.decode.SkipDecoding()}  # the bytes, so that one decoder serves every source
         sources = {
             ours: builder.as_data_source(split=theirs, decoders=skip)
             for theirs, ours in names.items()
-            if theirs in builder.info.splits
+            if theirs in info.splits
         }
     except NotImplementedError as error:
         raise DataError(f"{folder}: not stored as array_record: prepare it with file_format='array_record'") from error
@@ -58,24 +97,28 @@ def read(folder: Path, image_size: int | None = None) -> Parts:
         raise
     except (OSError, ValueError, KeyError) as error:
         raise DataError(f"{folder}: TFDS cannot read this: {str(error).splitlines()[0]}") from error
-    labels: dict[str, list[int]] = {split: [] for split in sources}
+    licence = info.redistribution_info.license or "not stated"
+    about = {"title": info.full_name, "licence": licence, "citation": info.citation, "archives": {}, "skipped": {}}
+    return Prepared(folder, sources, (image, label), tuple(info.features[label].names), about)
+
+
+def read(folder: Path, image_size: int | None = None) -> Parts:
+    """Every example of a prepared folder, in its order. DataError: as `open_folder`; a damaged record or image."""
+    prepared = open_folder(folder)
+    labels: dict[str, list[int]] = {split: [] for split in prepared.sources}
 
     def items() -> Iterator[tuple[str, bytes]]:
-        for split, source in sources.items():
-            for start in range(0, len(source), CHUNK):
-                for example in source.__getitems__(list(range(start, min(start + CHUNK, len(source))))):
-                    yield f"{folder} {split} {len(labels[split])}", example[image]
-                    labels[split].append(int(example[label]))
+        for split, source in prepared.sources.items():
+            for name, data, label in prepared.read(split, range(len(source))):
+                yield name, data
+                labels[split].append(label)
 
-    counts = [len(source) for source in sources.values()]
+    counts = [len(source) for source in prepared.sources.values()]
     arrays = decode_all(items(), sum(counts), image_size).split(counts)
     splits = {
-        split: Split(pixels, np.array(labels[split], np.int32)) for split, pixels in zip(sources, arrays, strict=True)
+        split: Split(pixels, np.array(labels[split], np.int32)) for split, pixels in zip(labels, arrays, strict=True)
     }
-    info = builder.info
-    licence = info.redistribution_info.license or "not stated"
-    source = {"title": info.full_name, "licence": licence, "citation": info.citation, "archives": {}, "skipped": {}}
-    return Parts(splits, tuple(info.features[label].names), source)
+    return Parts(splits, prepared.class_names, prepared.about)
 
 
 def _keys(folder: Path, info: Any, tfds: Any) -> tuple[str, str]:

@@ -20,7 +20,10 @@ from cnn_jax.runs.folder import Folder
 from cnn_jax.training.config import Config
 from cnn_jax.training.state import PRNG
 
-PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "tensorflow-datasets", "numpy", "scipy")
+PACKAGES = (
+    *("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "scipy"),
+    *("tensorflow-datasets", "array_record", "grain", "pillow"),
+)
 ROOT = Path(cnn_jax.__file__).resolve().parent.parent
 
 

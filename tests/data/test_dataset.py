@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from cnn_jax.data import Dataset, Split
-from cnn_jax.data.dataset import count_duplicates
+from cnn_jax.data.dataset import survey
 
 
 def split_of(images: np.ndarray) -> Split:
@@ -67,7 +67,7 @@ def test_duplicates_are_those_that_comparing_all_pairs_finds(train, validation, 
     def brute(first, second):
         return sum(any((a == b).all() for a in first) for b in second)
 
-    assert count_duplicates(split_of(train), split_of(validation), split_of(test)) == {
+    assert survey(("a",), split_of(train), split_of(validation), split_of(test)).duplicates == {
         "train/validation": brute(train, validation),
         "train/test": brute(train, test),
         "validation/test": brute(validation, test),

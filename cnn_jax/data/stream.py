@@ -1,0 +1,240 @@
+"""Data that does not fit in memory: the train split stays in the records that TFDS prepared and is read as needed.
+
+The records, the decoder and the cut are those of `load`, so a streamed data set holds the very same examples at the
+same positions. grain reads ahead: its unit of work is a whole chunk, since array_record gives many records at once
+several times as fast as one by one, and a queue between threads costs as much as decoding a small image. Threads, not
+processes: a process of grain's imports the user's main module again.
+"""
+
+import hashlib
+import os
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from cnn_jax.data import archives, cache, tfds_source
+from cnn_jax.data.catalogue import CATALOGUE
+from cnn_jax.data.dataset import Dataset, Facts, Split, survey
+from cnn_jax.data.decoding import decode_all
+from cnn_jax.data.images import check_size, decode
+from cnn_jax.data.splits import Parts, check_seed, plan
+from cnn_jax.data.tfds_source import Prepared
+from cnn_jax.errors import DataError, RequestError
+
+BLOCK = 256  # images read together where the whole split is looked at
+HELD = ("validation", "test")  # in memory
+IDX_SETS = ("mnist", "fashion_mnist")  # of the catalogue, the sets that `load` reads in TFDS's own order
+
+
+class _Coloured(DataError):
+    """A colour image where all are to be grey."""
+
+
+@dataclass(frozen=True, eq=False)
+class Streamed:
+    """A split whose images stay on disk. `labels` is int32 [N], `image_shape` (height, width, channels).
+
+    The example at position i is number `index[i]` of the prepared folder's `split`; where `image_size` is given, its
+    image is resized as it is decoded.
+    """
+
+    labels: np.ndarray
+    image_shape: tuple[int, int, int]
+    prepared: Prepared
+    split: str
+    index: np.ndarray
+    image_size: int | None
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def chunks(
+        self, positions: np.ndarray, size: int, *, workers: int = 2, prefetch: int = 2
+    ) -> Generator[Split, None, None]:
+        """The examples at `positions` (integers [M] of 0..N-1, in any order, repeats allowed), `size` at a time.
+
+        Chunks come in exactly this order, the last may be smaller. `workers` threads read and decode; up to `prefetch`
+        chunks beyond the one handed out are read or being read, so memory holds `prefetch + 2` chunks at most. With 0
+        of either, nothing is read before it is asked for. Reading begins with the first `next`; `close`, which `for`
+        loops left early need (`contextlib.closing`), ends it.
+
+        Several processes share a split by asking for their own positions each: a record is read only where it is asked
+        for.
+
+        ValueError: no such positions. RequestError: sizes that cannot be. DataError, when the chunk is reached: a
+        record that is damaged or of another shape.
+        """
+        positions = np.asarray(positions)
+        whole = positions.ndim == 1 and (positions.dtype.kind in "iu" or positions.size == 0)
+        if not whole or (positions.size and not 0 <= positions.min() <= positions.max() < len(self)):
+            raise ValueError(f"positions must be integers [M] of 0 to {len(self) - 1}")
+        if size < 1 or workers < 0 or prefetch < 0:
+            raise RequestError(
+                f"chunks of {size}, {workers} workers, {prefetch} ahead: at least 1, 0 and 0 are possible"
+            )
+        return _read(_Chunks(self, positions.astype(np.int64), size), workers, prefetch)
+
+    def blocks(self) -> Iterator[np.ndarray]:
+        """All images in order, a few at a time, uint8 [n,H,W,C]."""
+        workers = min(os.cpu_count() or 1, 8)  # 8 blocks of 224x224 are 300 MB
+        for chunk in self.chunks(np.arange(len(self)), BLOCK, workers=workers, prefetch=workers):
+            yield chunk.images
+
+
+class _Chunks:
+    """What grain reads from: item i is the i-th chunk. A chunk that is being read when `stopped` is set is given up."""
+
+    def __init__(self, streamed: Streamed, positions: np.ndarray, size: int):
+        self.streamed, self.positions, self.size = streamed, positions, size
+        self.stopped = False
+
+    def __len__(self) -> int:
+        return -(-len(self.positions) // self.size)
+
+    def __getitem__(self, number: int) -> Split | None:
+        streamed = self.streamed
+        positions = self.positions[number * self.size : (number + 1) * self.size]
+        images = np.empty((len(positions), *streamed.image_shape), np.uint8)
+        height, width, channels = streamed.image_shape
+        found = streamed.prepared.read(streamed.split, streamed.index[positions])
+        for place, (name, data, _) in zip(images, found, strict=True):
+            if self.stopped:
+                return None
+            image = decode(name, data, streamed.image_size)
+            if image.shape[:2] != (height, width):
+                sizes = f"{image.shape[1]}x{image.shape[0]} but others are {width}x{height}"
+                raise DataError(f"{name}: this image is {sizes}: --image-size N makes all NxN")
+            if image.shape[2] > channels:
+                raise _Coloured(f"{name}: this image has colours but the others are grey")
+            place[...] = image
+        return Split(images, streamed.labels[positions])
+
+
+def _read(chunks: _Chunks, workers: int, prefetch: int) -> Generator[Split, None, None]:
+    if not len(chunks):
+        return
+    with _installed():
+        import grain
+    options = grain.ReadOptions(num_threads=min(workers, prefetch), prefetch_buffer_size=prefetch)
+    iterator = iter(grain.MapDataset.source(chunks).to_iter_dataset(options))
+    try:
+        yield from iterator
+    finally:
+        chunks.stopped = True
+        iterator.close()
+
+
+def open_stream(
+    name: str,
+    *,
+    data_dir: str | Path | None,
+    image_size: int | None = None,
+    validation: int | None = None,
+    split_seed: int = 0,
+) -> Dataset:
+    """The `Dataset` that `load` makes of the same arguments, with a `train` split that is read from disk as needed.
+
+    `validation` and `test` are in memory. The first opening reads every record, once for its label alone and once for
+    its image, and keeps what it finds in the cache, for this cut and size; later ones read none.
+
+    Args:
+      name: `name` or `name/config` of an image classification set that TFDS has prepared as array_record below
+        `data_dir`.
+      image_size, validation, split_seed: as for `load`.
+
+    DataError: anything else, or a set that is damaged. RequestError: impossible image_size, validation, split_seed.
+    """
+    check_size(image_size)
+    check_seed(split_seed)
+    folder = _find(name, None if data_dir is None else Path(os.path.expanduser(data_dir)).absolute())
+    with _installed():
+        prepared = tfds_source.open_folder(folder)
+    labels = _labels(prepared)
+    default = CATALOGUE[name].validation if name in CATALOGUE else None
+    dealt, rule = plan(name, labels, prepared.class_names, validation, split_seed, default)
+    indices = {split: np.arange(len(labels[origin]))[index] for split, (origin, index) in dealt.items()}
+    origin = dealt["train"][0]
+
+    def train(shape: tuple[int, int, int]) -> Streamed:
+        index = indices["train"]
+        return Streamed(labels[origin][index], shape, prepared, origin, index, image_size)
+
+    cut = hashlib.sha256(b"".join(index.astype("<i8").tobytes() for index in indices.values())).hexdigest()[:16]
+    size = f"-{image_size}" if image_size else ""
+    found = cache.cached(
+        f"{tfds_source.key(folder)}{size}-stream-{cut}",
+        lambda: _look(prepared, {split: (dealt[split][0], indices[split]) for split in HELD}, image_size, train),
+    )
+    facts = Facts(**found.source["facts"])
+    height, width, channels = found.source["image_shape"]
+    source = prepared.about | {
+        "image_size": image_size,
+        "split": {"rule": rule, "seed": split_seed, "sizes": {split: len(index) for split, index in indices.items()}},
+        "duplicates": facts.duplicates,
+    }
+    parts = {"train": train((height, width, channels)), **found.splits}
+    return Dataset(name, prepared.class_names, source=source, known=facts, **parts)  # type: ignore[arg-type]
+
+
+def _look(
+    prepared: Prepared,
+    held: dict[str, tuple[str, np.ndarray]],
+    image_size: int | None,
+    train: Callable[[tuple[int, int, int]], Streamed],
+) -> Parts:
+    """The splits held in memory, and the shape and the facts that one pass over train finds."""
+    names = (item[:2] for origin, index in held.values() for item in prepared.read(origin, index))
+    counts = [len(index) for _, index in held.values()]
+    images = decode_all(names, sum(counts), image_size)
+    labels = _labels(prepared)
+    while True:
+        arrays = zip(held.items(), images.split(counts), strict=True)
+        splits = {split: Split(array, labels[origin][index]) for (split, (origin, index)), array in arrays}
+        shape = splits["test"].image_shape
+        try:
+            facts = survey(prepared.class_names, train(shape), **splits)
+        except _Coloured:  # all held in memory are grey, and so was all of train up to here
+            images.colour = True
+        else:
+            return Parts(splits, prepared.class_names, {"image_shape": shape, "facts": asdict(facts)})
+
+
+def _labels(prepared: Prepared) -> dict[str, np.ndarray]:
+    """int32 [N] for each split of the source."""
+
+    def read() -> Parts:
+        splits = {}
+        for split, source in prepared.sources.items():
+            found = (label for _, _, label in prepared.read(split, range(len(source))))
+            labels = np.fromiter(found, np.int32, len(source))
+            splits[split] = Split(np.empty((len(labels), 0, 0, 1), np.uint8), labels)  # the cache keeps splits
+        return Parts(splits, prepared.class_names, {})
+
+    kept = cache.cached(f"{tfds_source.key(prepared.folder)}-labels", read)
+    return {split: part.labels for split, part in kept.splits.items()}
+
+
+def _find(name: str, data_dir: Path | None) -> Path:
+    """The prepared folder. DataError: there is none, or `load` gives other data under this name."""
+    if name in CATALOGUE and name not in IDX_SETS:
+        raise DataError(f"{name} is not streamed: it fits in memory, load it")
+    if name not in CATALOGUE and os.path.exists(os.path.expanduser(name)):
+        raise DataError(
+            f"{name} is not streamed: a folder or zip is loaded into memory; what TFDS has prepared streams"
+        )
+    archives.check_folder(data_dir)
+    if folder := tfds_source.find(name, data_dir):
+        return folder
+    where = f"below {data_dir}" if data_dir else "here: give --data-dir DIR"
+    raise DataError(f"{name} is not streamed: no set of this name that TFDS has prepared as array_record is {where}")
+
+
+@contextmanager
+def _installed() -> Iterator[None]:
+    try:
+        yield
+    except ImportError as error:
+        raise DataError(f"streaming needs TFDS and grain ({error}): install cnn_jax[data]") from error

@@ -1,0 +1,315 @@
+"""A streamed data set is the loaded one, but for the memory it takes."""
+
+import contextlib
+import dataclasses
+import gc
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+import tensorflow_datasets as tfds
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from samples import encoded, picture
+from test_tfds_source import prepare
+
+from cnn_jax.data import Split, Streamed, load, open_stream, stream
+from cnn_jax.data.tfds_source import Prepared
+
+SIZES = {"train": 60, "validation": 8, "test": 10}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A data folder with `small`, three splits; `cut`, two; `lone`, one; `sizes`, images of different sizes."""
+    home = tmp_path_factory.mktemp("prepared")
+    prepare(home, "small", SIZES)
+    prepare(home, "cut", {"train": 50, "test": 10}, channels=1)
+    prepare(home, "lone", {"train": 40})
+    prepare(home, "sizes", {"train": 30, "test": 4}, side=0)
+    return home
+
+
+@pytest.fixture(scope="module")
+def small(folder, tmp_path_factory):
+    """The streamed train split of `small` and the same in memory."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CNN_JAX_CACHE", str(tmp_path_factory.mktemp("cache")))
+        return open_stream("small", data_dir=folder).train, load("small", data_dir=folder).train
+
+
+def prepare_images(home, name, train, test):
+    """A set of images given as the bytes of files, under their labels 0 and 1 in turn."""
+
+    class Images(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+        VERSION = tfds.core.Version("1.0.0")
+
+        def _info(self):
+            features = {"image": tfds.features.Image(), "label": tfds.features.ClassLabel(names=["a", "b"])}
+            return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(features))
+
+        def _split_generators(self, dl_manager):
+            return {"train": self._generate_examples(train), "test": self._generate_examples(test)}
+
+        def _generate_examples(self, images):
+            yield from ((i, {"image": image, "label": i % 2}) for i, image in enumerate(images))
+
+    Images.name = name
+    builder = Images(data_dir=home)
+    builder.download_and_prepare(file_format="array_record")
+    return builder.data_path
+
+
+def joined(chunks):
+    chunks = list(chunks)
+    return Split(np.concatenate([c.images for c in chunks]), np.concatenate([c.labels for c in chunks]))
+
+
+def same(a, b):
+    return np.array_equal(a.images, b.images) and np.array_equal(a.labels, b.labels)
+
+
+def readers():
+    return [thread for thread in threading.enumerate() if thread.name.startswith("grain")]
+
+
+def ended():
+    """Whether all reader threads end, within a second."""
+    for _ in range(100):
+        if not readers():
+            return True
+        time.sleep(0.01)
+    return False
+
+
+def check_equal(name, folder, **options):
+    streamed, loaded = open_stream(name, data_dir=folder, **options), load(name, data_dir=folder, **options)
+    assert isinstance(streamed.train, Streamed)
+    assert len(streamed.train) == len(loaded.train)
+    assert same(joined(streamed.train.chunks(np.arange(len(loaded.train)), 7)), loaded.train)
+    assert streamed.train.labels.dtype == np.int32
+    assert np.array_equal(streamed.train.labels, loaded.train.labels)
+    assert same(streamed.validation, loaded.validation)
+    assert same(streamed.test, loaded.test)
+    for what in ("name", "class_names", "image_shape", "facts", "fingerprint"):
+        assert getattr(streamed, what) == getattr(loaded, what)
+    assert np.array_equal(streamed.mean, loaded.mean)
+    assert np.array_equal(streamed.std, loaded.std)
+    return streamed, loaded
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("small", {}),
+        ("small", {"image_size": 4}),
+        ("cut", {}),
+        ("cut", {"validation": 7, "split_seed": 3, "image_size": 9}),
+        ("lone", {"split_seed": 1}),
+        ("lone", {"validation": 5}),
+        ("sizes", {"image_size": 5}),
+    ],
+)
+def test_every_split_and_fact_is_that_of_load(folder, name, options):
+    streamed, loaded = check_equal(name, folder, **options)
+    assert streamed.source == loaded.source
+
+
+def test_mnist_as_prepared_is_the_mnist_of_the_catalogue(tiny_mnist, cache):
+    loaded = load("mnist", data_dir=tiny_mnist)  # which prepares it below the cache
+    streamed = open_stream("mnist", data_dir=cache / "tfds")
+    assert streamed.fingerprint == loaded.fingerprint
+    assert len(streamed.validation) == 100
+    assert same(joined(streamed.train.chunks(np.arange(500), 100)), loaded.train)
+
+
+@pytest.mark.parametrize("place", ["first", "late", "test"])
+def test_one_colour_image_makes_all_of_them_colour(place, tmp_path):
+    grey = [encoded(picture(i, 6, 5)) for i in range(700)]
+    colour = encoded(picture(0, 6, 5, 3))
+    train, test = list(grey), grey[:3]
+    if place == "test":
+        test[1] = colour
+    else:
+        train[0 if place == "first" else 600] = colour
+    prepare_images(tmp_path, "mixed", train, test)
+    streamed, _ = check_equal("mixed", tmp_path, validation=1)
+    assert streamed.image_shape == (6, 5, 3)
+
+
+def test_duplicates_are_counted_across_splits(tmp_path):
+    images = [encoded(picture(i, 6, 5)) for i in range(20)]
+    prepare_images(tmp_path, "twice", images, images[:5])
+    streamed, loaded = check_equal("twice", tmp_path)
+    assert streamed.source["duplicates"] == loaded.source["duplicates"]
+    assert sum(streamed.source["duplicates"].values()) == 5
+
+
+def test_the_second_opening_reads_no_record(folder, monkeypatch):
+    first = open_stream("cut", data_dir=folder)
+    monkeypatch.setattr(Prepared, "read", None)
+    second = open_stream("cut", data_dir=folder)
+    assert second.facts == first.facts
+    assert np.array_equal(second.train.labels, first.train.labels)
+    with pytest.raises(TypeError):  # another cut is another data set
+        open_stream("cut", data_dir=folder, split_seed=1)
+
+
+@given(data=st.data(), size=st.integers(1, 70), workers=st.integers(0, 3), prefetch=st.integers(0, 3))
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_chunks_hold_what_is_asked_for_in_that_order(small, data, size, workers, prefetch):
+    streamed, loaded = small
+    positions = np.array(data.draw(st.lists(st.integers(0, len(loaded) - 1), max_size=90)), np.int64)
+    chunks = list(streamed.chunks(positions, size, workers=workers, prefetch=prefetch))
+    lengths = [min(size, len(positions) - start) for start in range(0, len(positions), size)]
+    assert [len(chunk) for chunk in chunks] == lengths
+    if len(positions):
+        assert same(joined(chunks), Split(loaded.images[positions], loaded.labels[positions]))
+
+
+@given(seed=st.integers(0, 1000), count=st.integers(2, 5), size=st.integers(1, 20))
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_processes_that_ask_for_their_own_positions_have_the_whole_together(small, seed, count, size):
+    streamed, loaded = small
+    order = np.random.default_rng(seed).permutation(len(loaded))
+    whole = np.zeros_like(loaded.images)
+    for process in range(count):
+        mine = order[process::count]
+        whole[mine] = joined(streamed.chunks(mine, size)).images
+    assert np.array_equal(whole, loaded.images)
+
+
+def test_closing_early_ends_the_threads_in_the_middle_of_a_chunk(small, monkeypatch):
+    streamed, _ = small
+    decode = stream.decode
+
+    def slow_for_the_second_example(name, *arguments):
+        time.sleep(0.05 * name.endswith(f" {streamed.index[1]}"))
+        return decode(name, *arguments)
+
+    monkeypatch.setattr(stream, "decode", slow_for_the_second_example)
+    chunks = streamed.chunks(np.repeat([0, 1], [100, 900]), 100, workers=3, prefetch=3)
+    next(chunks)
+    assert readers()
+    chunks.close()
+    assert ended()  # a whole chunk would take 5 s
+    assert next(chunks, None) is None
+
+
+def test_an_iterator_that_is_forgotten_or_exhausted_leaves_no_thread(small):
+    streamed, _ = small
+    chunks = streamed.chunks(np.arange(60), 5)
+    next(chunks)
+    del chunks
+    gc.collect()
+    assert ended()
+    assert len(list(streamed.chunks(np.arange(60), 5, workers=3, prefetch=5))) == 12
+    assert ended()
+
+
+@pytest.mark.parametrize(("workers", "prefetch", "ahead"), [(1, 1, 1), (2, 3, 3), (4, 2, 2), (0, 3, 0), (2, 0, 0)])
+def test_no_more_than_prefetch_chunks_are_read_ahead(small, monkeypatch, workers, prefetch, ahead):
+    streamed, _ = small
+    begun, read = [], Prepared.read
+
+    def spy(self, split, indices):
+        begun.append(len(indices))
+        return read(self, split, indices)
+
+    monkeypatch.setattr(Prepared, "read", spy)
+    with contextlib.closing(streamed.chunks(np.arange(60), 4, workers=workers, prefetch=prefetch)) as chunks:
+        for taken in range(1, 5):
+            next(chunks)
+            deadline = time.monotonic() + 5
+            while len(begun) < taken + ahead and time.monotonic() < deadline:
+                time.sleep(0.01)
+            time.sleep(0.05)
+            assert begun == [4] * (taken + ahead)
+
+
+def test_a_damaged_record_is_named(tmp_path, refuses):
+    home = prepare(tmp_path, "small", SIZES).data_path
+    train = open_stream("small", data_dir=tmp_path).train
+    ((_, image, _),) = train.prepared.read("train", [33])
+    train = open_stream("small", data_dir=tmp_path).train  # no file is open
+    (path,) = home.glob("*train.array_record*")
+    content = bytearray(path.read_bytes())
+    content[content.index(image[-40:-20])] ^= 4
+    path.write_bytes(content)
+    whole = train.chunks(np.arange(60), 10, workers=2, prefetch=4)
+    assert [len(next(whole)) for _ in range(3)] == [10] * 3
+    with refuses(f"{home} train 33: this record is damaged"):
+        next(whole)
+    assert ended()
+    for opener in (open_stream, load):
+        with refuses(f"{home} train 33: this record is damaged"):
+            opener("small", data_dir=tmp_path)
+
+
+def test_a_record_that_holds_no_image_is_named(tmp_path, refuses):
+    good = [encoded(picture(i, 6, 5)) for i in range(8)]
+    home = prepare_images(tmp_path, "broken", [*good, good[0][:-30]], good)
+    with refuses(f"{home} train ", "broken image"):
+        open_stream("broken", data_dir=tmp_path)
+    assert ended()
+
+
+def test_an_image_of_another_shape_is_named(small, folder, refuses):
+    with refuses("sizes", "--image-size N"):
+        open_stream("sizes", data_dir=folder)
+    streamed, _ = small
+    for shape, words in (((5, 6, 3), "is 6x6 but others are 6x5"), ((6, 6, 1), "has colours")):
+        other = dataclasses.replace(streamed, image_shape=shape)
+        with refuses(f"{streamed.prepared.folder} train 9: this image", words):
+            next(other.chunks(np.array([9]), 1))
+
+
+def test_positions_and_sizes_that_cannot_be_are_refused(small, refuses):
+    streamed, _ = small
+    for positions in ([60], [-1], [[1]], [0.5], [True]):
+        with pytest.raises(ValueError, match="positions must be integers"):
+            streamed.chunks(np.array(positions), 4)
+    for options in ({"size": 0}, {"size": 1, "workers": -1}, {"size": 1, "prefetch": -1}):
+        with refuses("at least 1, 0 and 0"):
+            streamed.chunks(np.arange(4), **options)
+
+
+def test_what_cannot_be_streamed_is_refused(folder, tmp_path, refuses, monkeypatch):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos.zip").touch()
+    for name, words in (
+        ("digits", "it fits in memory"),
+        ("cifar10", "it fits in memory"),
+        ("mnist", f"prepared as array_record is below {folder}"),
+        ("nothing", f"prepared as array_record is below {folder}"),
+        (str(tmp_path / "photos"), "loaded into memory"),
+        (str(tmp_path / "photos.zip"), "loaded into memory"),
+    ):
+        with refuses(f"{name} is not streamed", words):
+            open_stream(name, data_dir=folder)
+    with refuses("small is not streamed", "--data-dir"):
+        open_stream("small", data_dir=None)
+    with refuses(tmp_path / "gone", "not there"):
+        open_stream("small", data_dir=tmp_path / "gone")
+    with refuses("split seed -1"):
+        open_stream("small", data_dir=folder, split_seed=-1)
+    with refuses("--image-size 0"):
+        open_stream("small", data_dir=folder, image_size=0)
+    with refuses("a validation split of 50 images"):
+        open_stream("cut", data_dir=folder, validation=50)
+    train = open_stream("small", data_dir=folder).train
+    monkeypatch.setitem(sys.modules, "grain", None)
+    with refuses("streaming needs TFDS and grain", "install cnn_jax[data]"):
+        next(train.chunks(np.arange(3), 1))
+    monkeypatch.setitem(sys.modules, "tensorflow_datasets", None)
+    with refuses("streaming needs TFDS and grain", "install cnn_jax[data]"):
+        open_stream("small", data_dir=folder)
+
+
+def test_records_in_another_format_are_refused(tmp_path, refuses):
+    info = prepare(tmp_path, "small", {"train": 4, "test": 4}).data_path / "dataset_info.json"
+    info.write_text(info.read_text().replace("array_record", "tfrecord"))
+    with refuses("small", "not stored as array_record"):
+        open_stream("small", data_dir=tmp_path)
