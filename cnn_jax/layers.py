@@ -167,7 +167,7 @@ class Conv(_Sliding):
             kernel = whole.at[:, :, channel, filter].set(kernel)
         kernel = jnp.asarray(kernel, images.dtype)
         if self.bias:
-            bias = self.param("bias", nn.initializers.zeros, self._bias_shape(shape)).astype(images.dtype)
+            bias = jnp.asarray(self.param("bias", nn.initializers.zeros, self._bias_shape(shape)), images.dtype)
         if rectify or pool > 1:
             return ops.convolution_pooled(images, kernel, bias, *self.windows(shape), self.groups, pool, rectify)
         maps = ops.convolution(images, kernel, *self.windows(shape), groups=self.groups)
