@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import shutil
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +14,13 @@ import numpy as np
 from cnn_jax.data import Dataset, load
 from cnn_jax.errors import RequestError
 from cnn_jax.runs import record
-from cnn_jax.runs.execute import Interrupt, Listener, Prepared, execute, score
+from cnn_jax.runs.execute import Interrupt, execute
 from cnn_jax.runs.folder import LOCK, Folder
+from cnn_jax.runs.prepared import Prepared
 from cnn_jax.runs.trained import load_state
+from cnn_jax.sweep import engine
 from cnn_jax.sweep.grid import Grid
+from cnn_jax.sweep.plan import Parallel, Trials, choose, devices_of, groups
 from cnn_jax.sweep.table import Table, row
 from cnn_jax.training.config import Config, differences
 from cnn_jax.variants import first_filters
@@ -59,49 +63,125 @@ def train(config: Config, out: Path | str, *, resume: bool = False, profile: boo
         if there.has("result.json") and there.read_json("result.json")["status"] != "interrupted":
             write_report(there)  # a kill may have come between the result and its report
             return Run(there.path, there.read_json("result.json"))
-    prepared = Prepared.of(config, _dataset(config))  # refuses what cannot be before a folder is made
+    prepared = Prepared.of(config, _dataset(config), _decided(there))  # refuses what cannot be before a folder is made
     with Interrupt().listening() as interrupt, _claimed(out) as folder:
         steps = prepared.steps_per_epoch * config.epochs
         with Progress(steps, "training") if show else Silent() as listener:
-            result = execute(
-                prepared, folder, record.provenance(), interrupt, listener, score_test=True, profile=profile
+            (result,) = execute(
+                [prepared], [folder], record.provenance(), interrupt, listener, score_test=True, profile=profile
             )
         write_report(folder)
     return Run(folder.path, result, interrupt.signal)
 
 
-def sweep(grid: Grid, out: Path | str, *, resume: bool = False, show: bool = True) -> Sweep:
+def sweep(
+    grid: Grid, out: Path | str, *, resume: bool = False, parallel: Parallel = "auto", show: bool = True
+) -> Sweep:
     """Trains every trial of `grid` into `out`/trials, then scores the test split for the seeds of the chosen cell and
-    writes the table, the figures and the page. With `resume` only what is missing is trained."""
+    writes the table, the figures and the page. With `resume` only what is missing is trained.
+
+    `parallel` says how trials run side by side: 'one' after another, by several 'workers' (each trial as alone),
+    together under 'vmap' or 'map', or 'auto', the fastest of these by a short measurement.
+    """
     from cnn_jax.report.progress import Silent, SweepProgress
-    from cnn_jax.report.sweep import report_sweep
 
     if (there := _going_on(out, resume)) is not None:
         _refuse_other_grid(there, grid)
-    trials = grid.trials()
-    prepared = [Prepared.of(config, _dataset(config)) for config in trials]  # refuses a bad trial before the first
+    decided = _decided(there)
+    # Refuses a bad trial now. Devices are there for the trials, unless the config splits each batch over them.
+    prepared = [Prepared.of(config, _dataset(config), decided, devices=1) for config in grid.trials()]
     with Interrupt().listening() as interrupt, _claimed(out) as folder:
         if not folder.has("config.json"):
             folder.write_json("config.json", grid.to_json())
-        provenance = record.provenance()
-        begun = record.begin(folder, _sweep_record(grid, prepared[0], provenance))
         steps = [one.steps_per_epoch * one.config.epochs for one in prepared]
-        rows = []
         with SweepProgress(steps) if show else Silent() as bar:
-            for i, one in enumerate(prepared):
-                result = _trial(folder, i, one, provenance, interrupt, bar)
-                if result["status"] == "interrupted":
-                    return Sweep(folder.path, None, interrupt.signal)
-                last = _trial_folder(folder, i).metrics()[-1:]
-                train_loss = last[0]["train_loss"] if last else None
-                rows.append(row(grid, one.config, result, train_loss, first_filters(one.network.layers)))
-                bar.trial(_line(grid, one.config, result))
-                _write_rows(folder, grid, rows)
-        table = Table.of(grid, rows)
-        _score_chosen(folder, table, prepared)
-        folder.write_json("record.json", begun | _totals(folder, len(rows)))
-        report_sweep(folder, table)
-    return Sweep(folder.path, table)
+            return _Sweeping(folder, grid, prepared, parallel, interrupt, bar).run()
+
+
+class _Sweeping:
+    """A sweep while it runs."""
+
+    def __init__(
+        self, folder: Folder, grid: Grid, prepared: list[Prepared], parallel: Parallel, interrupt: Interrupt, bar: Any
+    ):
+        self.folder, self.grid, self.prepared, self.interrupt, self.bar = folder, grid, prepared, interrupt, bar
+        self.provenance = record.provenance()
+        self.begun = record.begin(folder, _sweep_record(grid, prepared[0], self.provenance))
+        self.plan = self._plan(parallel)
+        self.results: dict[int, dict[str, Any]] = {}
+        self.lock = threading.Lock()
+
+    def _plan(self, parallel: Parallel) -> list[Trials]:
+        """What was decided before, else what is decided now."""
+        kept = self.begun.get("plan")
+        if kept is not None:
+            if kept["parallel"] != parallel and parallel != "auto":
+                raise RequestError(
+                    f"{self.folder.path} was begun with parallel = {kept['parallel']!r}, not {parallel!r}"
+                )
+            return [Trials.from_json(trials) for trials in kept["programs"]]
+        configs = [one.config for one in self.prepared]
+        made = []
+        for numbers in groups(configs, [one.program for one in self.prepared]):
+            first = self.prepared[numbers[0]]
+            own = [configs[i] for i in numbers]
+            made.append(choose(parallel, numbers, own, first.program, first.train, first.examples("validation")))
+        self.begun["plan"] = {"parallel": parallel, "programs": [trials.to_json() for trials in made]}
+        self.folder.write_json("record.json", self.begun)
+        return made
+
+    def run(self) -> Sweep:
+        from cnn_jax.report.sweep import report_sweep
+
+        for trials in self.plan:
+            work = functools.partial(self._train, trials)
+            engine.run(trials.units(), work, devices_of(trials.workers))
+            if self.interrupt.signal is not None:
+                return Sweep(self.folder.path, None, self.interrupt.signal)
+        table = self._table()
+        _score_chosen(self.folder, table, self.prepared)
+        self.folder.write_json("record.json", self.begun | _totals(self.folder, len(self.prepared)))
+        report_sweep(self.folder, table)
+        return Sweep(self.folder.path, table)
+
+    def _train(self, trials: Trials, numbers: tuple[int, ...]) -> None:
+        """Trains the trials of one unit, unless they are found finished."""
+        if self.interrupt.signal is not None:
+            return
+        group = [self.prepared[i] for i in numbers]
+        folders = [_trial_folder(self.folder, i) for i in numbers]
+        for one, folder in zip(group, folders, strict=True):
+            if folder.has("config.json"):
+                _refuse_changes(folder, Config.from_json(folder.read_json("config.json")), one.config)
+        results = [folder.read_json("result.json") for folder in folders if folder.has("result.json")]
+        progress = self.bar.unit()
+        if len(results) < len(numbers) or any(result["status"] == "interrupted" for result in results):
+            for folder in folders:
+                folder.make()
+            together = {} if trials.together is None else {"together": trials.together, "trials": list(numbers)}
+            results = execute(
+                group, folders, self.provenance, self.interrupt, progress, together=trials.together, choices=together,
+                score_test=False,
+            )  # fmt: skip
+        if any(result["status"] == "interrupted" for result in results):
+            return
+        steps = sum(one.steps_per_epoch * one.config.epochs for one in group)
+        with self.lock:
+            self.results |= dict(zip(numbers, results, strict=True))
+            self._table()
+        lines = [_line(self.grid, one.config, result) for one, result in zip(group, results, strict=True)]
+        progress.ended(steps, lines)
+
+    def _table(self) -> Table:
+        """The table of the trials that have ended, written to results.csv."""
+        rows = []
+        for i in sorted(self.results):
+            last = _trial_folder(self.folder, i).metrics()[-1:]
+            one, train_loss = self.prepared[i], last[0]["train_loss"] if last else None
+            rows.append(row(self.grid, one.config, self.results[i], train_loss, first_filters(one.network.layers)))
+        table = Table.of(self.grid, rows)
+        self.folder.write_text("results.csv", table.trials.to_csv(index=False, lineterminator="\n"))
+        return table
 
 
 @functools.lru_cache(maxsize=4)
@@ -149,23 +229,13 @@ def _refuse_other_grid(folder: Folder, grid: Grid) -> None:
         raise RequestError(f"{folder.path} holds a sweep over other axes: {dict(old.axes)} -> {dict(grid.axes)}")
 
 
+def _decided(folder: Folder | None) -> dict[str, Any] | None:
+    """The choices that a run or a sweep made when it began."""
+    return folder.read_json("record.json")["choices"] if folder and folder.has("record.json") else None
+
+
 def _trial_folder(folder: Folder, i: int) -> Folder:
     return Folder(folder.file("trials") / f"{i:04d}")
-
-
-def _trial(
-    folder: Folder, i: int, prepared: Prepared, provenance: dict[str, Any], interrupt: Interrupt, listener: Listener
-) -> dict[str, Any]:
-    """The result of trial number `i`: found, gone on with or trained."""
-    trial = _trial_folder(folder, i)
-    if trial.has("config.json"):
-        _refuse_changes(trial, Config.from_json(trial.read_json("config.json")), prepared.config)
-    if trial.has("result.json"):
-        result = trial.read_json("result.json")
-        if result["status"] != "interrupted":
-            return result
-    trial.make()
-    return execute(prepared, trial, provenance, interrupt, listener, score_test=False)
 
 
 def _line(grid: Grid, config: Config, result: dict[str, Any]) -> str:
@@ -173,10 +243,6 @@ def _line(grid: Grid, config: Config, result: dict[str, Any]) -> str:
     if result["status"] == "diverged":
         return f"{where}  diverged ({result['reason']}, step {result['diverged_step']})"
     return f"{where}  validation accuracy {100 * result['validation']['accuracy']:6.2f} %"
-
-
-def _write_rows(folder: Folder, grid: Grid, rows: list[dict[str, Any]]) -> None:
-    folder.write_text("results.csv", Table.of(grid, rows).trials.to_csv(index=False, lineterminator="\n"))
 
 
 def _score_chosen(folder: Folder, table: Table, prepared: list[Prepared]) -> None:
@@ -194,7 +260,7 @@ def _score_chosen(folder: Folder, table: Table, prepared: list[Prepared]) -> Non
         result = folder_of_trial.read_json("result.json")
         if result["status"] == "complete" and result["test"] is None:
             one = prepared[int(i)]
-            result["test"] = score(one, one.replicate(load_state(one.config, one.program, folder_of_trial)), "test")
+            result["test"] = one.score(one.replicate(load_state(one.config, one.program, folder_of_trial)), "test")
             folder_of_trial.write_json("result.json", result)
         rows.append(_seed_row(trial, result))
     seed = table.representative_seed()

@@ -1,6 +1,7 @@
 """What a person at a terminal sees of a run: a bar with images per second and time left, and lines that stay."""
 
 import sys
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -37,26 +38,17 @@ class Progress:
         if self.bar is not None:
             self.bar.stop()
 
-    def event(self, event: Event) -> None:
+    def event(self, event: Event, steps: int) -> None:
         """Shows how far the run has come."""
-        rate = self.show(event.step, event)
+        rate = f"{event.images / event.seconds:,.0f} images/s" if event.seconds > 0.2 else ""
+        if self.bar is not None:
+            self.bar.update(self.task, completed=event.step, rate=rate)
         if (line := event.evaluation) is not None:
             self.note(
                 f"epoch {line['epoch']:>3}  train loss {line['train_loss']:.4f}  "
                 f"validation loss {line['validation_loss']:.4f}  "
                 f"validation accuracy {100 * line['validation_accuracy']:6.2f} %  {rate}"
             )
-
-    def show(self, step: int, event: Event) -> str:
-        """Moves the bar to `step` of all steps; returns the speed as text."""
-        rate = f"{event.images / event.seconds:,.0f} images/s" if event.seconds > 0.2 else ""
-        if self.bar is not None:
-            self.bar.update(self.task, completed=step, rate=rate)
-        return rate
-
-    def trial(self, text: str) -> None:
-        """A trial of a sweep has ended."""
-        self.note(text)
 
     def note(self, text: str) -> None:
         """A line that stays."""
@@ -75,10 +67,13 @@ class Silent:
     def __exit__(self, *exception: object) -> None:
         pass
 
-    def event(self, event: Event) -> None:
+    def event(self, event: Event, steps: int) -> None:
         pass
 
-    def trial(self, text: str) -> None:
+    def unit(self) -> "Silent":
+        return self
+
+    def ended(self, steps: int, texts: Sequence[str]) -> None:
         pass
 
     def note(self, text: str) -> None:
@@ -90,16 +85,42 @@ class SweepProgress(Progress):
 
     def __init__(self, steps: Sequence[int]):
         super().__init__(sum(steps), f"{len(steps)} trials")
-        self.steps = steps
-        self.done = 0
+        self.trials, self.done, self.steps = len(steps), 0, 0
+        self.lock = threading.Lock()
 
-    def event(self, event: Event) -> None:
-        """Shows how far the running trial has come."""
-        self.show(sum(self.steps[: self.done]) + event.step, event)
+    def unit(self) -> "UnitProgress":
+        """Listens to trials that are trained by one worker."""
+        return UnitProgress(self)
 
-    def trial(self, text: str) -> None:
-        """A trial has ended, or was found finished."""
-        self.done += 1
-        if self.bar is not None:
-            self.bar.update(self.task, completed=sum(self.steps[: self.done]))
-        self.note(f"{self.done:>4}/{len(self.steps)}  {text}")
+    def advance(self, steps: int) -> None:
+        """So many steps more have been taken, of whatever trial."""
+        with self.lock:
+            self.steps += steps
+            if self.bar is not None:
+                self.bar.update(self.task, completed=self.steps)
+
+    def ended(self, texts: Sequence[str]) -> None:
+        """Trials have ended, or were found finished."""
+        for text in texts:
+            with self.lock:
+                self.done += 1
+                self.note(f"{self.done:>4}/{self.trials}  {text}")
+
+
+class UnitProgress:
+    """The part of a sweep's progress that one worker makes with some trials."""
+
+    def __init__(self, whole: SweepProgress):
+        self.whole, self.counted = whole, 0
+
+    def event(self, event: Event, steps: int) -> None:
+        self.counted += steps
+        self.whole.advance(steps)
+
+    def note(self, text: str) -> None:
+        self.whole.note(text)
+
+    def ended(self, steps: int, texts: Sequence[str]) -> None:
+        """The trials, of so many steps in all, have ended; steps not taken now count as done."""
+        self.whole.advance(steps - self.counted)
+        self.whole.ended(texts)

@@ -1,40 +1,43 @@
 """The loop: an iterator of events. It draws no bars, writes no files and stops when its user stops asking."""
 
 import math
+import threading
 import time
-from collections.abc import Collection, Generator
+from collections.abc import Collection, Generator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from cnn_jax import losses
 from cnn_jax.metrics import Sums
 from cnn_jax.training.config import Config
-from cnn_jax.training.optimizer import learning_rates
-from cnn_jax.training.state import Examples, Program, State, hyper_of, initial_state, run_key, zero_sums
-from cnn_jax.training.step import batches, compiled_evaluate_steps, compiled_train_steps, epoch_order, replicate
+from cnn_jax.training.epoch import Streamed, opened, stacked
+from cnn_jax.training.state import Examples, Program, State, initial_state, zero_sums
+from cnn_jax.training.step import Together, batches, compiled_evaluate_steps, home_device, replicate
 
 POLL_SECONDS = 0.2  # how long the device is left alone, so that a caller can show progress, save or stop
 GROWTH = 8.0  # at most, from one number of steps without a word to the next
+_compiling = threading.Lock()  # two workers that need the same program wait for each other
 _compiled: set[tuple] = set()  # programs with the shapes that this process has compiled them for
 
 
 @dataclass(frozen=True)
 class Event:
-    """The run as it stands between two steps. `state` is good until the next event is asked for.
+    """A run as it stands between two steps. `state` is good until the next event is asked for.
 
     `evaluation` is set at the end of an epoch: mean training loss and accuracy over the epoch, validation loss and
     accuracy, the learning rate of its last step, validation examples. `nonfinite` says that after `step` the loss or a
-    parameter was not finite; the state is then worthless and the event the last. `paused` marks the events that were
-    asked for: such a state may lie before the evaluation of an epoch that is over, and is not one to go on from.
+    parameter was not finite; there is no state then. `paused` marks the events that were asked for: such a state may
+    lie before the evaluation of an epoch that is over, and is not one to go on from.
     `images` were trained on so far by this loop, in `seconds` of steps alone.
     """
 
     step: int
     epoch: int
-    state: State
+    state: Any
     evaluation: dict[str, Any] | None = None
     nonfinite: bool = False
     paused: bool = False
@@ -54,112 +57,143 @@ class Stretch:
         self.steps = max(1, int(steps * factor))
 
 
+class _Score:
+    """Scores every example of a split once, in one program."""
+
+    def __init__(self, program: Program, together: Together, trials: int, examples: Examples, batch_size: int):
+        self.examples, self.n = examples, examples.labels.shape[0]
+        made = batches(np.arange(self.n), batch_size, program.devices)
+        self.batches = replicate(program.devices, made)
+        self.zero = replicate(program.devices, stacked([zero_sums()] * trials, together))
+        self._run = compiled_evaluate_steps(program, together)
+
+    def run(self, state: State, sums: Sums, first: int, last: int) -> Sums:
+        return self._run(state, self.examples, self.batches, first, last, sums)
+
+    def __call__(self, state: State) -> Sums:
+        total = jax.device_get(self.run(state, self.zero, 0, self.batches.mask.shape[0]))
+        assert (total.examples == self.n).all(), f"{total.examples} of {self.n} examples were scored"
+        return total
+
+
 def evaluate(program: Program, state: State, examples: Examples, batch_size: int) -> Sums:
     """Scores every example of a split once: the average weights if the program keeps them, else the current ones."""
-    n = examples.labels.shape[0]
-    every = replicate(program.devices, batches(np.arange(n), batch_size, program.devices))
-    sums = compiled_evaluate_steps(program)(state, examples, every, 0, every.mask.shape[0], zero_sums())
-    total = jax.device_get(sums)
-    assert int(total.examples) == n, f"{total.examples} of {n} examples were scored"
-    return total
+    return _Score(program, None, 1, examples, batch_size)(state)
 
 
-def at_chance(config: Config, train: Examples, evaluation: dict[str, Any]) -> bool:
+def at_chance(config: Config, labels: np.ndarray, evaluation: dict[str, Any]) -> bool:
     """Whether an epoch's mean training loss is not below that of the best constant predictor, the class frequencies.
 
     High learning rates end there more often than in a NaN: all ReLUs are dead and only the last bias learns.
     """
-    frequencies = np.bincount(np.asarray(train.labels)) / train.labels.shape[0]
+    frequencies = np.bincount(labels) / len(labels)
     return not evaluation["train_loss"] < losses.best_constant(config.loss, frequencies)
 
 
-def compile_program(program: Program, config: Config, train: Examples, validation: Examples) -> float:
+def compile_program(
+    configs: Sequence[Config], program: Program, together: Together, train: Examples | Streamed, validation: Examples
+) -> float:
     """Compiles the steps that `fit` will take and returns the seconds that took, 0 where the same program has been
     compiled for the same shapes before. No step is taken."""
-    shapes = (program, config.batch_size, train.images.shape, validation.images.shape)
-    if shapes in _compiled:
-        return 0.0
+    train_shape = train.images.shape if isinstance(train, Examples) else (len(train.labels), *train.stream.image_shape)
+    shapes = (
+        program, together, len(configs), configs[0].batch_size, train_shape, validation.images.shape, home_device()
+    )  # fmt: skip
+    with _compiling:
+        if shapes in _compiled:
+            return 0.0
+        seconds = _compile(configs, program, together, train, validation)
+        _compiled.add(shapes)
+    return seconds
+
+
+def _compile(
+    configs: Sequence[Config], program: Program, together: Together, train: Examples | Streamed, validation: Examples
+) -> float:
     started = time.perf_counter()
-    state = replicate(program.devices, initial_state(config, program))
-    every = replicate(
-        program.devices, batches(np.arange(validation.labels.shape[0]), config.batch_size, program.devices)
-    )
-    jax.block_until_ready(compiled_evaluate_steps(program)(state, validation, every, 0, 0, zero_sums()))
-    epoch = Epoch(config, program, train.labels.shape[0], 0)
-    jax.block_until_ready(epoch.run(state, train, 0, 0))
-    _compiled.add(shapes)
+    state = initial_states(configs, program, together)
+    score = _Score(program, together, len(configs), validation, configs[0].batch_size)
+    jax.block_until_ready(score.run(state, score.zero, 0, 0))
+    with opened(configs, program, together, train, 0) as epoch:
+        epoch.limit(0)
+        jax.block_until_ready(epoch.run(state, 0, 0))
     return time.perf_counter() - started
 
 
-class Epoch:
-    """What the steps of one epoch are made of, on the device."""
-
-    def __init__(self, config: Config, program: Program, examples: int, number: int):
-        self.steps = math.ceil(examples / config.batch_size)
-        self.first = number * self.steps
-        order = epoch_order(config.seed, number, examples)
-        rates = learning_rates(config, self.steps)[self.first : self.first + self.steps]
-        made = batches(order, config.batch_size, program.devices * program.accumulate)
-        self.batches, self.rates, self.hyper, self.key = replicate(
-            program.devices, (made, rates, hyper_of(config), run_key(config))
-        )
-        self._run = compiled_train_steps(program)
-
-    def run(self, state: State, examples: Examples, step: int, last: int) -> State:
-        """The state after step number `last` of the run from that after number `step`; `state` is used up."""
-        return self._run(
-            state, examples, self.batches, self.rates, step - self.first, last - self.first, self.hyper, self.key
-        )
+def initial_states(configs: Sequence[Config], program: Program, together: Together) -> State:
+    """The states of the trials before the first step, stacked where they are trained together."""
+    return replicate(program.devices, stacked([initial_state(config, program) for config in configs], together))
 
 
 def fit(
-    config: Config,
+    configs: Sequence[Config],
     program: Program,
-    train: Examples,
+    together: Together,
+    train: Examples | Streamed,
     validation: Examples,
     state: State,
     pause_at: Collection[int] = (),
-) -> Generator[Event, None, None]:
-    """Trains from `state` (the initial one, or one that was saved) to the last epoch, yielding an event at the end of
-    every epoch, after the steps in `pause_at`, and about every POLL_SECONDS between. Ends where the run diverges.
+) -> Generator[list[Event], None, None]:
+    """Trains from `state` (the initial one, or one that was saved) to the last epoch, yielding events at the end of
+    every epoch, after the steps in `pause_at`, and about every POLL_SECONDS between. Ends when all trials diverged.
 
-    `state` and those of the events are used up when the next event is asked for."""
+    There is one trial, or with `together` several that share a program and a number of epochs, and `state` has a
+    leading axis of trials. Each yield has an event for every trial; one that has diverged goes on saying so. `state`
+    and those of the events are used up when the next events are asked for.
+    """
     examples = train.labels.shape[0]
-    steps_per_epoch = math.ceil(examples / config.batch_size)
-    step = int(state.step)
+    batch_size = configs[0].batch_size
+    steps_per_epoch = math.ceil(examples / batch_size)
+    trials = range(len(configs))
+    step = int(np.asarray(state.step).flat[0])
     images, seconds, stretch = 0, 0.0, Stretch()
 
-    for number in range(step // steps_per_epoch, config.epochs):
-        epoch = Epoch(config, program, examples, number)
-        end = epoch.first + steps_per_epoch
-        while step < end:
-            last = min(step + stretch.steps, end, *(pause for pause in pause_at if pause > step))
-            started = time.perf_counter()
-            state = epoch.run(state, train, step, last)
-            bad = int(state.diverged_step)
-            spent = time.perf_counter() - started
-            stretch.took(last - step, spent)
-            seconds += spent
-            images += min((last - epoch.first) * config.batch_size, examples) - (step - epoch.first) * config.batch_size
-            step = last
-            if bad >= 0:
-                yield Event(bad, number, state, nonfinite=True)
-                return
-            # No other event at the end of an epoch: its evaluation comes next, and belongs to the same step.
-            if step < end or step in pause_at:
-                yield Event(step, number, state, paused=step in pause_at, images=images, seconds=seconds)
+    def of(trial: int, tree: Any) -> Any:
+        return tree if together is None else jax.tree.map(lambda leaf: leaf[trial], tree)
+
+    def events(epoch: int, bad: np.ndarray, evaluations: Sequence[dict[str, Any] | None], paused: bool) -> list[Event]:
+        return [
+            Event(int(bad[i]), epoch, None, nonfinite=True) if bad[i] >= 0
+            else Event(step, epoch, of(i, state), evaluations[i], False, paused, images, seconds / len(configs))
+            for i in trials
+        ]  # fmt: skip
+
+    score = _Score(program, together, len(configs), validation, batch_size)
+    nothing: list[None] = [None] * len(configs)
+    for number in range(step // steps_per_epoch, configs[0].epochs):
+        with opened(configs, program, together, train, number) as epoch:
+            while step < epoch.end:
+                last = min(step + stretch.steps, epoch.limit(step), *(pause for pause in pause_at if pause > step))
+                started = time.perf_counter()
+                state = epoch.run(state, step, last)
+                bad = np.atleast_1d(jax.device_get(state.diverged_step))
+                spent = time.perf_counter() - started
+                stretch.took(last - step, spent)
+                seconds += spent
+                done = min((last - epoch.first) * batch_size, examples)
+                images += done - (step - epoch.first) * batch_size
+                step = last
+                if (bad >= 0).all():
+                    yield events(number, bad, nothing, False)
+                    return
+                # No other event at the end of an epoch: its evaluation comes next, and belongs to the same step.
+                if step < epoch.end or step in pause_at:
+                    yield events(number, bad, nothing, step in pause_at)
 
         sums = jax.device_get(state.sums)
-        scored = evaluate(program, state, validation, config.batch_size)
-        evaluation = {
-            "epoch": number + 1,
-            "step": step,
-            "train_loss": float(sums.mean_loss),
-            "train_accuracy": float(sums.accuracy),
-            "validation_loss": float(scored.mean_loss),
-            "validation_accuracy": float(scored.accuracy),
-            "learning_rate": float(epoch.rates[steps_per_epoch - 1]),
-            "examples": int(scored.examples),
-        }
-        state = state._replace(sums=replicate(program.devices, zero_sums()))
-        yield Event(step, number + 1, state, evaluation, images=images, seconds=seconds)
+        scored = score(state)
+        evaluations = [
+            {
+                "epoch": number + 1,
+                "step": step,
+                "train_loss": float(of(i, sums).mean_loss),
+                "train_accuracy": float(of(i, sums).accuracy),
+                "validation_loss": float(of(i, scored).mean_loss),
+                "validation_accuracy": float(of(i, scored).accuracy),
+                "learning_rate": float(epoch.rates[i][-1]),
+                "examples": int(of(i, scored).examples),
+            }
+            for i in trials
+        ]
+        state = state._replace(sums=jax.tree.map(jnp.zeros_like, state.sums))
+        yield events(number + 1, bad, evaluations, False)

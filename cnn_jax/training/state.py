@@ -69,8 +69,15 @@ class Program:
     implementation: ops.Implementation
 
     @classmethod
-    def of(cls, config: Config, network: Network, devices: int | None = None) -> "Program":
-        """The program of a config on `devices` local devices (default: as many as the config says, or all)."""
+    def of(
+        cls,
+        config: Config,
+        network: Network,
+        devices: int | None = None,
+        implementation: ops.Implementation | None = None,
+    ) -> "Program":
+        """The program of a config on `devices` local devices (default: as many as the config says, or all), with the
+        implementation of convolution and pooling that it says (auto: `implementation`, or what is best here)."""
         available = jax.local_device_count()
         devices = devices or config.devices or available
         if devices > available:
@@ -87,7 +94,7 @@ class Program:
             dtype=config.dtype,
             precision=config.precision,
             devices=devices,
-            implementation=ops.resolve(config.implementation),
+            implementation=ops.resolve(implementation or config.implementation),
         )
 
     @property

@@ -239,6 +239,11 @@ def compiled_evaluate_steps(program: Program, together: Together = None) -> Call
     return jax.jit(functools.partial(evaluate_steps, program, together))
 
 
+def home_device() -> jax.Device:
+    """The device of what runs on one: that of the surrounding `jax.default_device`, else the first local one."""
+    return jax.config.jax_default_device or jax.local_devices()[0]  # type: ignore[attr-defined]
+
+
 @functools.lru_cache(maxsize=8)
 def mesh(devices: int) -> jax.sharding.Mesh:
     """The first local devices along one axis, the batch."""
@@ -254,9 +259,9 @@ def _on_devices(program: Program, function: Callable, in_specs: Any, out_specs: 
 
 
 def replicate(devices: int, tree: Any) -> Any:
-    """`tree` on each of the first `devices` local devices."""
+    """`tree` on each of the first `devices` local devices; on the home device where it is one."""
     if devices == 1:
-        return jax.device_put(tree, jax.local_devices()[0])
+        return jax.device_put(tree, home_device())
     return jax.device_put(tree, NamedSharding(mesh(devices), P()))
 
 

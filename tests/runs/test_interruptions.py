@@ -12,7 +12,7 @@ import pytest
 
 from cnn_jax import lab
 from cnn_jax.errors import RequestError
-from cnn_jax.runs import execute
+from cnn_jax.runs import session
 from cnn_jax.runs.folder import Folder
 from cnn_jax.sweep.grid import Grid
 from cnn_jax.training import checkpoint, fit
@@ -95,7 +95,7 @@ def until_it_lives(work, deaths, path):
 
 @pytest.mark.filterwarnings("ignore")
 def test_a_run_dies_at_every_write(deaths, tmp_path, monkeypatch):
-    monkeypatch.setattr(execute, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(session, "CHECKPOINT_SECONDS", 0.0)
     monkeypatch.setattr(fit, "POLL_SECONDS", 0.0)
 
     def work(out, resume):
@@ -121,18 +121,18 @@ def test_a_sweep_dies_at_every_write(deaths, tmp_path):
 @pytest.mark.parametrize("step", [1, 5, 6, 10])
 def test_a_signal_at_any_step_even_the_last_of_an_epoch(step, tmp_path, monkeypatch):
     """5 steps an epoch: the evaluation of an epoch that is over is never lost."""
-    monkeypatch.setattr(execute, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(session, "CHECKPOINT_SECONDS", 0.0)
     monkeypatch.setattr(fit, "POLL_SECONDS", 0.0)
     whole = lab.train(CONFIG, tmp_path / "whole", show=False)
-    keep = execute._Session._keep
+    take = session.Session.take
 
     def interrupting(self, event, urgent):
         if event.step >= step:
             signal.raise_signal(signal.SIGTERM)
-        keep(self, event, urgent)
+        take(self, event, urgent)
 
     with monkeypatch.context() as patch:
-        patch.setattr(execute._Session, "_keep", interrupting)
+        patch.setattr(session.Session, "take", interrupting)
         stopped = lab.train(CONFIG, tmp_path / "run", show=False)
     assert stopped.status == "interrupted"
     assert stopped.signal == signal.SIGTERM

@@ -11,8 +11,9 @@ import pytest
 
 from cnn_jax import lab, ops
 from cnn_jax.errors import RequestError, RunError
-from cnn_jax.runs import execute, record
+from cnn_jax.runs import record
 from cnn_jax.runs.folder import Folder
+from cnn_jax.runs.prepared import Prepared
 from cnn_jax.runs.trained import Trained
 from cnn_jax.training.checkpoint import Checkpoints
 from cnn_jax.training.config import Config
@@ -173,7 +174,7 @@ def test_other_damage_to_the_newest_checkpoint(run, tmp_path, damage):
     else:
         shutil.rmtree(newest / "state")
     checkpoints = Checkpoints(copy)
-    prepared = execute.Prepared.of(CONFIG, lab._dataset(CONFIG))
+    prepared = Prepared.of(CONFIG, lab._dataset(CONFIG))
     like = initial_state(CONFIG, Program.of(CONFIG, prepared.network, 1))
     found = checkpoints.latest(like)
     assert found.step == expected[-1 if damage == "empty directory" else -2]
@@ -205,7 +206,7 @@ def test_no_good_checkpoint_at_all_is_said(run, tmp_path):
 
 
 def test_the_newest_two_and_the_best_are_kept(tmp_path):
-    prepared = execute.Prepared.of(CONFIG, lab._dataset(CONFIG))
+    prepared = Prepared.of(CONFIG, lab._dataset(CONFIG))
     state = jax.device_get(initial_state(CONFIG, prepared.program))
     checkpoints = Checkpoints(tmp_path / "checkpoints")
     for step, accuracy in enumerate([0.1, 0.9, 0.5, 0.9, 0.7, 0.6], start=1):

@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -342,17 +341,18 @@ def test_fit_yields_the_same_events_from_a_saved_state():
     examples = some_examples()
     whole = [
         (event.evaluation, jax.device_get(event.state) if event.step == 6 else None)
-        for event in fit.fit(config, program, examples, examples, initial_state(config, program), pause_at={6})
+        for (event,) in fit.fit([config], program, None, examples, examples, initial_state(config, program), {6})
     ]
     middle = next(state for _, state in whole if state is not None)
-    rest = [e.evaluation for e in fit.fit(config, program, examples, examples, replicate(1, middle)) if e.evaluation]
+    events = fit.fit([config], program, None, examples, examples, replicate(1, middle))
+    rest = [event.evaluation for (event,) in events if event.evaluation]
     assert rest == [evaluation for evaluation, _ in whole if evaluation][1:]
 
 
 def test_chance_is_the_entropy_of_the_class_frequencies():
-    examples = SimpleNamespace(labels=np.array([0] * 30 + [1] * 10))
+    labels = np.array([0] * 30 + [1] * 10)
     entropy = -(0.75 * np.log(0.75) + 0.25 * np.log(0.25))
-    at_chance = functools.partial(fit.at_chance, Config(), examples)
+    at_chance = functools.partial(fit.at_chance, Config(), labels)
     assert at_chance({"train_loss": entropy + 1e-6})
     assert not at_chance({"train_loss": entropy - 1e-6})
     assert at_chance({"train_loss": float("nan")})

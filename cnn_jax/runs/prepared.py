@@ -1,0 +1,83 @@
+"""A config made ready to run: its data on the device, its network and its program."""
+
+import functools
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+
+from cnn_jax.data import Dataset, Split
+from cnn_jax.network import Network
+from cnn_jax.training.config import Config
+from cnn_jax.training.epoch import Streamed
+from cnn_jax.training.fit import evaluate
+from cnn_jax.training.state import Examples, Program, State
+from cnn_jax.training.step import home_device, replicate
+from cnn_jax.zoo import build
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A config with its data on the device and its network and program made."""
+
+    config: Config
+    dataset: Dataset
+    network: Network
+    program: Program
+
+    @classmethod
+    def of(
+        cls,
+        config: Config,
+        dataset: Dataset,
+        decided: Mapping[str, Any] | None = None,
+        devices: int | None = None,
+    ) -> "Prepared":
+        """With the choices that a run `decided` before it was interrupted, on `devices` devices where the config says
+        nothing. RequestError for what cannot be."""
+        network = build(config.network, dataset.image_shape, dataset.classes, config.filters)
+        implementation = (decided or {}).get("implementation") if config.implementation == "auto" else None
+        return cls(config, dataset, network, Program.of(config, network, config.devices or devices, implementation))
+
+    def replicate(self, tree: Any) -> Any:
+        """`tree` on every device of the program."""
+        return replicate(self.program.devices, tree)
+
+    @property
+    def train(self) -> Examples | Streamed:
+        """The training split: on the device, or read as it is needed."""
+        if isinstance(self.dataset.train, Split):
+            return self.examples("train")
+        return Streamed(self.dataset.train, self.dataset.mean, self.dataset.std)
+
+    def examples(self, split: str) -> Examples:
+        """A split on the device."""
+        return _on_device(self.dataset, split, self.program.devices, home_device())
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return math.ceil(len(self.dataset.train) / self.config.batch_size)
+
+    @property
+    def choices(self) -> dict[str, Any]:
+        """What was decided for speed; another choice rounds differently, so a resumed run must make the same."""
+        return {
+            "backend": jax.default_backend(),
+            "devices": self.program.devices,
+            "implementation": self.program.implementation,
+        }
+
+    def score(self, state: State, split: str) -> dict[str, Any]:
+        """Accuracy, mean loss and number of examples of a split."""
+        sums = evaluate(self.program, state, self.examples(split), self.config.batch_size)
+        return {"accuracy": float(sums.accuracy), "loss": float(sums.mean_loss), "examples": int(sums.examples)}
+
+
+@functools.lru_cache(maxsize=32)
+def _on_device(dataset: Dataset, split: str, devices: int, home: jax.Device) -> Examples:
+    part: Split = getattr(dataset, split)
+    arrays = map(np.asarray, (part.images, part.labels, dataset.mean, dataset.std))
+    return replicate(devices, Examples(*arrays))  # type: ignore[arg-type]
