@@ -131,9 +131,11 @@ class _Execution:
         )
         with contextlib.closing(events), contextlib.ExitStack() as profiling:
             for several in events:
+                for i in running:
+                    self.sessions[i].take(several[i])
                 urgent = self.interrupt.signal is not None
                 for i in running:
-                    self.sessions[i].take(several[i], urgent)
+                    self.sessions[i].save(several[i], urgent)
                 running = [i for i in running if not several[i].nonfinite]
                 heard = several[running[0]] if running else several[0]
                 if heard.paused:

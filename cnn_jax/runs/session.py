@@ -51,20 +51,22 @@ class Session:
     def train_seconds(self) -> float:
         return self.earlier_seconds + time.perf_counter() - self.started
 
-    def take(self, event: Event, urgent: bool) -> None:
-        """Writes an evaluation down and saves a checkpoint where one is due, at once where it is `urgent`."""
+    def take(self, event: Event) -> None:
+        """Notes how far the run has come and writes an evaluation down."""
         self.step = event.step
         if event.nonfinite:
             self.diverged_step = event.step
             return
         self.state, self.images, self.step_seconds = event.state, event.images, event.seconds
-        if event.paused:
-            return
         if event.evaluation is not None:
             line = {**event.evaluation, "seconds": round(self.train_seconds, 3)}
             self.folder.append_metrics(line)
             self.evaluations.append(line)
-        elif not urgent and time.perf_counter() - self.saved < CHECKPOINT_SECONDS:
+
+    def save(self, event: Event, urgent: bool) -> None:
+        """Saves a checkpoint where one is due: at the end of an epoch, after some time, at once where it is urgent."""
+        due = event.evaluation is not None or time.perf_counter() - self.saved >= CHECKPOINT_SECONDS
+        if event.nonfinite or event.paused or not (due or urgent):
             return
         self.checkpoints.save(event.state, {"train_seconds": self.train_seconds}, event.evaluation)
         self.saved = time.perf_counter()

@@ -2,9 +2,11 @@
 
 import dataclasses
 import hashlib
+import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
@@ -13,6 +15,10 @@ from orbax.checkpoint import checkpoint_managers as policies
 
 from cnn_jax.errors import RunError
 from cnn_jax.training.state import State
+
+T = TypeVar("T")
+_saving = threading.RLock()
+_busy: ocp.CheckpointManager | None = None  # the manager that may be saving
 
 KEEP_LATEST = 2  # the newest, and the one before in case the newest is damaged
 
@@ -49,8 +55,7 @@ class Checkpoints:
             state=ocp.args.StandardSave(leaves),
             meta=ocp.args.JsonSave({"sha256": _digest(leaves), **meta}),
         )
-        saved = self._manager.save(step, args=items, metrics=metrics)
-        if not saved:
+        if not _one_at_a_time(self._manager, lambda: self._manager.save(step, args=items, metrics=metrics)):
             raise RunError(f"{self.directory}: checkpoint {step} was not saved, since a later one is there")
 
     def latest(self, like: State) -> Restored | None:
@@ -73,10 +78,14 @@ class Checkpoints:
 
     def wait(self) -> None:
         """Returns when everything is on disk."""
-        self._manager.wait_until_finished()
+        _one_at_a_time(self._manager, self._manager.wait_until_finished)
 
     def close(self) -> None:
-        self._manager.close()
+        global _busy
+        _one_at_a_time(self._manager, self._manager.close)
+        with _saving:
+            if _busy is self._manager:
+                _busy = None
 
     def at(self, step: int, like: State) -> Restored:
         """The checkpoint of a step in the form of `like`. Raises RunError if it is missing, unreadable or damaged."""
@@ -95,6 +104,17 @@ class Checkpoints:
             raise RunError(f"checkpoint {where} is damaged: its sha256 is not the one it was saved with")
         state = jax.tree.unflatten(jax.tree.structure(like), [leaves[name] for name in expected])
         return Restored(step, state, meta)
+
+
+def _one_at_a_time(manager: ocp.CheckpointManager, work: Callable[[], T]) -> T:
+    """What `work` returns. Orbax's saves in the background wait for each other for ever where two of them are under way
+    in one process, so another manager's is let come to its end first."""
+    global _busy
+    with _saving:
+        if _busy is not None and _busy is not manager:
+            _busy.wait_until_finished()
+        _busy = manager
+        return work()
 
 
 def rank(metrics: Any) -> tuple[float, int]:

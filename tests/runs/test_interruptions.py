@@ -126,10 +126,10 @@ def test_a_signal_at_any_step_even_the_last_of_an_epoch(step, tmp_path, monkeypa
     whole = lab.train(CONFIG, tmp_path / "whole", show=False)
     take = session.Session.take
 
-    def interrupting(self, event, urgent):
+    def interrupting(self, event):
         if event.step >= step:
             signal.raise_signal(signal.SIGTERM)
-        take(self, event, urgent)
+        take(self, event)
 
     with monkeypatch.context() as patch:
         patch.setattr(session.Session, "take", interrupting)
