@@ -12,7 +12,8 @@ from cnn_jax.training.config import Config, differences
 from cnn_jax.training.fit import Event, at_chance
 from cnn_jax.training.state import State
 
-CHECKPOINT_SECONDS = 30.0  # between checkpoints inside a long epoch; every epoch ends with one
+CHECKPOINT_SECONDS = 30.0  # between checkpoints inside a long epoch
+EPOCH_SECONDS = 2.0  # between checkpoints at the ends of short epochs: one takes longer than many an epoch
 
 
 class Session:
@@ -64,8 +65,15 @@ class Session:
             self.evaluations.append(line)
 
     def save(self, event: Event, urgent: bool) -> None:
-        """Saves a checkpoint where one is due: at the end of an epoch, after some time, at once where it is urgent."""
-        due = event.evaluation is not None or time.perf_counter() - self.saved >= CHECKPOINT_SECONDS
+        """Saves a checkpoint where one is due: after the last epoch, after one that may be scored, some time after the
+        one before, at once where it is urgent."""
+        since = time.perf_counter() - self.saved
+        if event.evaluation is None:
+            due = since >= CHECKPOINT_SECONDS
+        else:
+            last = event.epoch == self.config.epochs
+            best = self.config.select == "best" and max(self.evaluations, key=rank)["step"] == event.step
+            due = last or best or since >= min(EPOCH_SECONDS, CHECKPOINT_SECONDS)
         if event.nonfinite or event.paused or not (due or urgent):
             return
         self.checkpoints.save(event.state, {"train_seconds": self.train_seconds}, event.evaluation)

@@ -11,7 +11,7 @@ import pytest
 
 from cnn_jax import lab, ops
 from cnn_jax.errors import RequestError, RunError
-from cnn_jax.runs import record
+from cnn_jax.runs import record, session
 from cnn_jax.runs.folder import Folder
 from cnn_jax.runs.prepared import Prepared
 from cnn_jax.runs.trained import Trained
@@ -24,7 +24,9 @@ CONFIG = Config(network="conv3-4:same relu max2 dense-10", epochs=3, devices=1, 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    return lab.train(CONFIG, tmp_path_factory.mktemp("run") / "out", show=False)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(session, "EPOCH_SECONDS", 0.0)  # every epoch ends with a checkpoint
+        return lab.train(CONFIG, tmp_path_factory.mktemp("run") / "out", show=False)
 
 
 def weights(path):
@@ -233,7 +235,8 @@ def test_select_best_scores_the_best_epoch(tmp_path):
     assert lab.train(until, tmp_path / "until", show=False).result["test"] == run.result["test"]
 
 
-def test_a_run_that_blows_up_says_where_and_keeps_its_last_good_checkpoint(tmp_path):
+def test_a_run_that_blows_up_says_where_and_keeps_its_last_good_checkpoint(tmp_path, monkeypatch):
+    monkeypatch.setattr(session, "EPOCH_SECONDS", 0.0)
     config = dataclasses.replace(CONFIG, schedule="step", decay_epochs=(2.0,), decay_factor=1e38)
     run = lab.train(config, tmp_path / "out", show=False)
     assert (run.status, run.result["reason"]) == ("diverged", "nonfinite")
