@@ -7,8 +7,7 @@
     scripts/run scripts/bench_step.py --out DIR --axis width           the cost of L with its filters (or: batch)
 
 Hardware: CPU, or one GPU without --torch. Writes DIR/MODE.json (everything) and DIR/MODE.md (its tables), for an axis
-DIR/axis-AXIS.json, .md and .png. Ours and Flax in mode step take about five minutes on two CPU cores. What exactly is
-compared: docs/performance.md.
+DIR/axis-AXIS.json, .md and .png. What exactly is compared: docs/performance.md.
 """
 
 import argparse
@@ -87,11 +86,11 @@ def measure(parsed: argparse.Namespace) -> dict[str, Any]:
     known["works"] = {}
     for name in parsed.works:
         say(f"network {name}")
-        field = Field(WORKS[name], parsed.mode, rivals(parsed), options)
+        field = Field(WORKS[name], rivals(parsed), options)
         if parsed.mode == "start":
             known["works"][name] = field.starts()
         else:
-            known["works"][name] = field.steps(known["ceiling"]["gflops_per_second"])
+            known["works"][name] = field.steps(parsed.mode, known["ceiling"]["gflops_per_second"])
     return known | facts(known["works"][parsed.works[0]])
 
 

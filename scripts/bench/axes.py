@@ -18,7 +18,7 @@ def measure_axis(axis: str, options: Options, ceiling_gflops: float) -> list[dic
     for value in VALUES[axis]:
         work = work_of("L", value if axis == "width" else None)
         here = dataclasses.replace(options, batch_size=value) if axis == "batch" else options
-        measured = Field(work, "step", rivals, here).steps(ceiling_gflops)
+        measured = Field(work, rivals, here).steps("step", ceiling_gflops)
         points.append({axis: value, **measured})
     return points
 

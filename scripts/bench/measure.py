@@ -54,7 +54,7 @@ def describe(work: Work) -> dict[str, Any]:
 def take_turns(workers: dict[str, Worker], options: Options) -> dict[str, dict[str, Any]]:
     """Milliseconds per step of each worker over the rounds. Every second round goes backwards, so that no contender
     always follows the same other one."""
-    steps = {name: options.steps or _steps_of_a_turn(worker) for name, worker in workers.items()}
+    steps = {name: _steps_of_a_turn(worker, options.steps) for name, worker in workers.items()}
     times: dict[str, list[float]] = {name: [] for name in workers}
     for number in range(options.rounds):
         for name in _order(list(workers), number):
@@ -68,9 +68,12 @@ def _order(items: list, number: int) -> list:
     return items[::-1] if number % 2 else items
 
 
-def _steps_of_a_turn(worker: Worker) -> int:
+def _steps_of_a_turn(worker: Worker, wanted: int | None) -> int:
+    """Warms a worker up, and finds out how many steps take TURN_SECONDS where no number is wanted."""
     turn = 1e3 * TURN_SECONDS
-    milliseconds, steps = worker.run(1)  # to warm up
+    milliseconds, steps = worker.run(1)
+    if wanted:
+        return wanted
     if milliseconds * steps < turn:
         milliseconds, _ = worker.run(3)
     return max(1, round(turn / milliseconds))
@@ -94,17 +97,17 @@ def measure_ceiling(options: Options) -> dict[str, Any]:
 class Field:
     """The contenders on one work: starts their workers, and gathers what is known of the work and of them."""
 
-    def __init__(self, work: Work, mode: str, contenders: Sequence[Contender], options: Options):
-        self.work, self.mode, self.contenders, self.options = work, mode, contenders, options
+    def __init__(self, work: Work, contenders: Sequence[Contender], options: Options):
+        self.work, self.contenders, self.options = work, contenders, options
         self.known: dict[str, Any] = {**describe(work), "skipped": {}, "facts": {}}
 
-    def worker(self, contender: Contender) -> Worker | None:
+    def worker(self, contender: Contender, mode: str) -> Worker | None:
         """A worker that has the same number of parameters as ours; None where an optional one fails, with the reason
         noted."""
         if contender.name in self.known["skipped"]:
             return None
         try:
-            worker = start(contender, self.work, self.mode, self.options.batch_size, self.options.torch_python)
+            worker = start(contender, self.work, mode, self.options.batch_size, self.options.torch_python)
         except RunError as error:
             if not contender.optional:
                 raise
@@ -120,12 +123,12 @@ class Field:
             on_error.pop_all()
         return worker
 
-    def steps(self, ceiling_gflops: float) -> dict[str, Any]:
-        """All workers side by side, computing in turns. Compilation is measured apart."""
+    def steps(self, mode: str, ceiling_gflops: float) -> dict[str, Any]:
+        """All workers side by side, computing in turns, in mode step or epoch. Compilation is measured apart."""
         with contextlib.ExitStack() as stack:
             workers: dict[str, Worker] = {}
             for contender in self.contenders:
-                if (worker := self.worker(contender)) is not None:
+                if (worker := self.worker(contender, mode)) is not None:
                     stack.callback(worker.close)
                     workers[contender.name] = worker
             measured = take_turns(workers, self.options)
@@ -146,7 +149,7 @@ class Field:
         seconds: dict[str, list[float]] = {}
         for number in range(self.options.rounds):
             for contender in _order(list(self.contenders), number):
-                if (worker := self.worker(contender)) is not None:
+                if (worker := self.worker(contender, "step")) is not None:
                     seconds.setdefault(contender.name, []).append(worker.start_seconds)
                     worker.close()
         return self._result({name: summary(values, "seconds") for name, values in seconds.items()})

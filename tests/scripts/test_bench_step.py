@@ -44,6 +44,19 @@ def test_quick_measures_every_contender_and_writes_its_files(tmp_path):
     assert (tmp_path / "step.md").read_text() == table.markdown(measured) == out
 
 
+@pytest.mark.parametrize("mode", ["epoch", "start"])
+def test_the_other_modes(tmp_path, mode):
+    arguments = ("--works", "L", "--rounds", "1", "--steps", "1", "--batch-size", "16", "--contenders", "flax")
+    code, _, err = finish(SCRIPT, "--mode", mode, *arguments, "--out", tmp_path)
+    assert code == 0, err
+    contenders = json.loads((tmp_path / f"{mode}.json").read_text())["works"]["L"]["contenders"]
+    assert list(contenders) == ["ours", "flax"]
+    if mode == "epoch":
+        assert contenders["flax"]["steps"] == works.BATCHES  # one dispatch takes as many
+    else:
+        assert all(0 < one["seconds"][0] < 300 for one in contenders.values())
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
