@@ -29,7 +29,8 @@ from cnn_jax.errors import RequestError
 from cnn_jax.runs import record
 
 ROUNDS = {"step": 15, "epoch": 15, "start": 5}
-TELLING = ("JAX_", "XLA_", "OMP_", "MKL_", "KMP_", "MALLOC_", "GLIBC_TUNABLES", "LD_PRELOAD", "TORCH")
+PRIVATE = {"--torch": "PYTHON", "--out": "DIR"}
+TELLING = ("CNN_JAX_OPS", "JAX_", "XLA_", "OMP_", "MKL_", "KMP_", "MALLOC_", "GLIBC_TUNABLES", "LD_PRELOAD", "TORCH")
 
 
 class Parser(argparse.ArgumentParser):
@@ -106,17 +107,19 @@ def rivals(parsed: argparse.Namespace) -> list[Contender]:
 
 def facts(work: dict[str, Any]) -> dict[str, Any]:
     """Versions and device, as the workers saw them: this process leaves the device to them."""
-    return {**work["facts"]["cnn_jax"], "torch": work["facts"].get("torch")}
+    torch = (found for name, found in work["facts"].items() if name.startswith("torch"))
+    return {**work["facts"]["ours"], "torch": next(torch, None)}
 
 
 def command_line(argv: Sequence[str]) -> str:
-    """The command that anyone can run again; where the Python of --torch lies is nobody's business."""
+    """The command that anyone can run again, without the places of this machine."""
     words = list(argv[1:])
     for i, word in enumerate(words):
-        if word == "--torch" and i + 1 < len(words):
-            words[i + 1] = "PYTHON"
-        elif word.startswith("--torch="):
-            words[i] = "--torch=PYTHON"
+        option, _, value = word.partition("=")
+        if option in PRIVATE and value:
+            words[i] = f"{option}={PRIVATE[option]}"
+        elif option in PRIVATE and i + 1 < len(words):
+            words[i + 1] = PRIVATE[option]
     return shlex.join(["scripts/run", "scripts/bench_step.py", *words])
 
 
@@ -129,6 +132,7 @@ def command(arguments: Sequence[str]) -> int:
     if parsed.torch:
         process.check_torch(parsed.torch)
     rivals(parsed)  # a wrong name is refused before anything is measured
+    process.prepare()
     if parsed.out:
         parsed.out.mkdir(parents=True, exist_ok=True)
     measured = measure(parsed)

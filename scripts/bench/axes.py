@@ -14,7 +14,7 @@ VALUES = {"width": (4, 8, 16, 32, 64), "batch": (16, 32, 64, 128, 256, 512, 1024
 def measure_axis(axis: str, options: Options, ceiling_gflops: float) -> list[dict[str, Any]]:
     """One point for each value: what `Field.steps` measures of ours and of flax, and the value."""
     points = []
-    rivals = [contender for contender in contenders(torch=False) if not contender.malloc]
+    rivals = [contender for contender in contenders(torch=False) if contender.name in ("ours", "flax")]
     for value in VALUES[axis]:
         work = work_of("L", value if axis == "width" else None)
         here = dataclasses.replace(options, batch_size=value) if axis == "batch" else options

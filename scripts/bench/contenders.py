@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 # Variants of ours by name: the environment variables that make the difference. A variant that stands here takes part.
 OURS: dict[str, dict[str, str]] = {
     "ours": {},
+    "ours-lax": {"CNN_JAX_OPS": "lax"},  # the operations of XLA alone
 }
 
 TORCH_VARIANTS = ("eager", "eager-channels_last", "compile", "compile-channels_last")

@@ -118,8 +118,8 @@ class Field:
             if worker.ready["parameters"] != self.known["parameters"]:
                 counts = f"{worker.ready['parameters']:,} parameters and not {self.known['parameters']:,}"
                 raise RunError(f"{worker.name}: another network, with {counts}")
-            if contender.framework not in self.known["facts"]:
-                self.known["facts"][contender.framework] = worker.ask("facts")
+            if contender.name not in self.known["facts"]:
+                self.known["facts"][contender.name] = worker.ask("facts")
             on_error.pop_all()
         return worker
 

@@ -104,6 +104,15 @@ def start(contender: Contender, work: Work, mode: str, batch_size: int, torch_py
     return Worker(f"{contender.name} on {work.name}", python, arguments, more)
 
 
+def prepare() -> None:
+    """Lets cnn_jax build what it builds once on a machine, so that no measurement has it in it. RequestError where it
+    cannot run as it is asked to."""
+    command = [sys.executable, "-c", "from cnn_jax import ops; ops.resolve()"]
+    done = subprocess.run(command, env=environment("cnn_jax"), stderr=subprocess.PIPE, text=True)
+    if done.returncode:
+        raise RequestError(f"cnn_jax cannot choose its operations: {done.stderr.strip().splitlines()[-1]}")
+
+
 def check_torch(python: str) -> None:
     """RequestError unless this Python can import what the torch workers need."""
     try:

@@ -31,7 +31,7 @@ class Job:
 @dataclass(frozen=True)
 class Built:
     """A contender that is ready to compile. `run` takes at least as many steps as it is asked for, waits for the device
-    and returns how many it took and the mean loss of the last. `facts`: versions, threads, device."""
+    and returns how many it took and a mean loss. `facts`: versions, threads, device."""
 
     parameters: int
     run: Callable[[int], tuple[int, float]]
