@@ -50,7 +50,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--axis", choices=axes.VALUES, help="network L along an axis, ours and Flax")
     parser.add_argument("--works", nargs="+", choices=WORKS, default=list(WORKS), metavar="WORK", help="L, M, C, R")
     parser.add_argument("--torch", metavar="PYTHON", help="the Python of an environment with torch and numpy")
-    parser.add_argument("--contenders", nargs="+", metavar="NAME", help="beside ours; default: all")
+    parser.add_argument("--contenders", nargs="+", metavar="NAME", help="beside ours; default: all peers")
     parser.add_argument("--rounds", type=positive, help="turns of each contender (15; for mode start 5)")
     parser.add_argument("--steps", type=positive, help="steps in a turn (as many as take half a second)")
     parser.add_argument("--batch-size", type=positive, default=128)
@@ -101,7 +101,7 @@ def rivals(parsed: argparse.Namespace) -> list[Contender]:
     for name in parsed.contenders or ():
         if name not in known:
             raise RequestError(f"--contenders {name}: known here are {', '.join(known)}")
-    wanted = {"ours", *(parsed.contenders or known)}
+    wanted = {"ours", *(parsed.contenders or (name for name, one in known.items() if not one.on_request))}
     return [contender for name, contender in known.items() if name in wanted]
 
 

@@ -3,10 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-# Variants of ours by name: the environment variables that make the difference. A variant that stands here takes part.
+# Variants of ours by name: the environment variables that make the difference. But for the first they are measured only
+# where --contenders names them.
 OURS: dict[str, dict[str, str]] = {
     "ours": {},
-    "ours-lax": {"CNN_JAX_OPS": "lax"},  # the operations of XLA alone
+    "ours-canonical": {"CNN_JAX_OPS": "canonical"},
+    "ours-lax": {"CNN_JAX_OPS": "lax"},
 }
 
 TORCH_VARIANTS = ("eager", "eager-channels_last", "compile", "compile-channels_last")
@@ -15,7 +17,8 @@ WITH_MALLOC = "+malloc"
 
 @dataclass(frozen=True)
 class Contender:
-    """`malloc`: its process sets malloc.SETTINGS. `optional`: where it fails, the others are measured all the same."""
+    """`malloc`: its process sets malloc.SETTINGS. `optional`: where it fails, the others are measured all the same.
+    `on_request`: it is measured only where it is named."""
 
     name: str
     framework: str  # cnn_jax, flax or torch
@@ -24,11 +27,15 @@ class Contender:
     environment: Mapping[str, str] = field(default_factory=dict)
     malloc: bool = False
     optional: bool = False
+    on_request: bool = False
 
 
 def contenders(torch: bool) -> list[Contender]:
     """All contenders, those that need torch only where it is there."""
-    found = [Contender(name, "cnn_jax", "bench.ours", environment=more) for name, more in OURS.items()]
+    found = [
+        Contender(name, "cnn_jax", "bench.ours", environment=more, on_request=name != "ours")
+        for name, more in OURS.items()
+    ]
     peers = [("flax", "flax", "bench.flax_peer", "")]
     peers += [(f"torch-{variant}", "torch", "bench.torch_peer", variant) for variant in TORCH_VARIANTS if torch]
     for malloc in (False, True):
