@@ -1,0 +1,50 @@
+"""The cost of a step of L along one axis: the filters of its first convolution, or the size of the batch."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from bench.contenders import contenders
+from bench.measure import Field, Options
+from bench.works import work_of
+
+VALUES = {"width": (4, 8, 16, 32, 64), "batch": (16, 32, 64, 128, 256, 512, 1024)}
+
+
+def measure_axis(axis: str, options: Options, ceiling_gflops: float) -> list[dict[str, Any]]:
+    """One point for each value: what `Field.steps` measures of ours and of flax, and the value."""
+    points = []
+    rivals = [contender for contender in contenders(torch=False) if contender.name in ("ours", "flax")]
+    for value in VALUES[axis]:
+        work = work_of("L", value if axis == "width" else None)
+        here = dataclasses.replace(options, batch_size=value) if axis == "batch" else options
+        measured = Field(work, rivals, here).steps("step", ceiling_gflops)
+        points.append({axis: value, **measured})
+    return points
+
+
+def plot(measured: dict[str, Any], path: Path) -> None:
+    """Median time of a step against the axis, both logarithmic, with quartiles."""
+    import matplotlib.pyplot as plt
+
+    from cnn_jax.report import figures
+
+    axis, points = measured["axis"], measured["points"]
+    values = [point[axis] for point in points]
+    with plt.rc_context(figures.STYLE):
+        figure, axes = plt.subplots(figsize=(4.5, 3.2), layout="constrained")
+        for i, name in enumerate(points[0]["contenders"]):
+            of = [point["contenders"][name] for point in points]
+            median = [one["median"] for one in of]
+            below = [one["median"] - one["lower_quartile"] for one in of]
+            above = [one["upper_quartile"] - one["median"] for one in of]
+            style: dict[str, Any] = {"color": figures.COLOURS[i], "marker": figures.MARKERS[i], "capsize": 2}
+            axes.errorbar(values, median, [below, above], label=name, **style)
+        axes.set_xscale("log", base=2)
+        axes.set_yscale("log")
+        axes.set_xticks(values, list(map(str, values)))
+        axes.set_xlabel("filters of the first convolution" if axis == "width" else "images in a batch")
+        axes.set_ylabel("milliseconds per step")
+        axes.set_title(f"network L, median and quartiles of n = {measured['rounds']} rounds", fontsize=9)
+        axes.legend()
+        figures.save(figure, path)

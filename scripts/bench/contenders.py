@@ -1,0 +1,46 @@
+"""Who is compared: for each contender the module of its worker, its variant, its environment."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+# Variants of ours by name: the environment variables that make the difference. But for the first they are measured only
+# where --contenders names them.
+OURS: dict[str, dict[str, str]] = {
+    "ours": {},
+    "ours-canonical": {"CNN_JAX_OPS": "canonical"},
+    "ours-lax": {"CNN_JAX_OPS": "lax"},
+}
+
+TORCH_VARIANTS = ("eager", "eager-channels_last", "compile", "compile-channels_last")
+WITH_MALLOC = "+malloc"
+
+
+@dataclass(frozen=True)
+class Contender:
+    """`malloc`: its process sets malloc.SETTINGS. `optional`: where it fails, the others are measured all the same.
+    `on_request`: it is measured only where it is named."""
+
+    name: str
+    framework: str  # cnn_jax, flax or torch
+    module: str
+    variant: str = ""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    malloc: bool = False
+    optional: bool = False
+    on_request: bool = False
+
+
+def contenders(torch: bool) -> list[Contender]:
+    """All contenders, those that need torch only where it is there."""
+    found = [
+        Contender(name, "cnn_jax", "bench.ours", environment=more, on_request=name != "ours")
+        for name, more in OURS.items()
+    ]
+    peers = [("flax", "flax", "bench.flax_peer", "")]
+    peers += [(f"torch-{variant}", "torch", "bench.torch_peer", variant) for variant in TORCH_VARIANTS if torch]
+    for malloc in (False, True):
+        for name, framework, module, variant in peers:
+            optional = malloc or variant.startswith("compile")  # glibc may be missing, or a C++ compiler
+            name += WITH_MALLOC * malloc
+            found.append(Contender(name, framework, module, variant, malloc=malloc, optional=optional))
+    return found

@@ -1,0 +1,177 @@
+"""Lets the workers of one work compute in turns, one at a time, and summarises what they answer."""
+
+import contextlib
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from bench import ceiling
+from bench.contenders import Contender
+from bench.process import Worker, environment, start
+from bench.works import CLASSES, Work
+from cnn_jax.errors import RunError
+from cnn_jax.zoo import build
+
+TURN_SECONDS = 0.5  # how long a turn takes where the number of steps is not given
+PAUSE_SECONDS = 0.05  # before a turn: the threads of the worker before go on spinning for a moment
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to measure, whatever the work. `steps` in a turn: None for as many as take TURN_SECONDS."""
+
+    rounds: int
+    steps: int | None
+    batch_size: int
+    torch_python: str | None
+
+
+def summary(values: Sequence[float], unit: str) -> dict[str, Any]:
+    """n, median, quartiles, least and largest of `values`, and the values as they came under the name of their unit."""
+    least, lower, median, upper, largest = np.percentile(values, (0, 25, 50, 75, 100)).tolist()
+    spread = {"median": median, "lower_quartile": lower, "upper_quartile": upper, "min": least, "max": largest}
+    return {"n": len(values), **spread, unit: list(values)}
+
+
+def describe(work: Work) -> dict[str, Any]:
+    """What a work is and costs by arithmetic. A backward pass costs two forward passes, but for the gradient with
+    respect to the images, which nobody asks for."""
+    network = build(work.text, work.shape, CLASSES)
+    first = next(node.multiply_adds for node in network.walk() if node.multiply_adds)
+    return {
+        "network": work.text,
+        "shape": list(work.shape),
+        "parameters": network.parameters,
+        "multiply_adds": network.multiply_adds,
+        "flops_per_image": 2 * (3 * network.multiply_adds - first),
+    }
+
+
+def take_turns(workers: dict[str, Worker], options: Options) -> dict[str, dict[str, Any]]:
+    """Milliseconds per step of each worker over the rounds. Every second round goes backwards, so that no contender
+    always follows the same other one."""
+    steps = {name: _steps_of_a_turn(worker, options.steps) for name, worker in workers.items()}
+    times: dict[str, list[float]] = {name: [] for name in workers}
+    for number in range(options.rounds):
+        for name in _order(list(workers), number):
+            time.sleep(PAUSE_SECONDS)
+            milliseconds, steps[name] = workers[name].run(steps[name])
+            times[name].append(milliseconds)
+    return {name: {**summary(times[name], "ms_per_step"), "steps": steps[name]} for name in workers}
+
+
+def _order(items: list, number: int) -> list:
+    return items[::-1] if number % 2 else items
+
+
+def _steps_of_a_turn(worker: Worker, wanted: int | None) -> int:
+    """Warms a worker up, and finds out how many steps take TURN_SECONDS where no number is wanted."""
+    turn = 1e3 * TURN_SECONDS
+    milliseconds, steps = worker.run(1)
+    if wanted:
+        return wanted
+    if milliseconds * steps < turn:
+        milliseconds, _ = worker.run(3)
+    return max(1, round(turn / milliseconds))
+
+
+def measure_ceiling(options: Options) -> dict[str, Any]:
+    """The float32 matrix product in JAX and, where there is one, in torch: milliseconds for each, and the GFLOP/s of
+    the better median."""
+    with contextlib.ExitStack() as stack:
+        workers = {}
+        for name, python in (("jax", sys.executable), ("torch", options.torch_python)):
+            if python is not None:
+                arguments = ["bench.ceiling", name]
+                workers[name] = Worker(f"matrix product in {name}", python, arguments, environment(name))
+                stack.callback(workers[name].close)
+        products = take_turns(workers, options)
+    best = min(product["median"] for product in products.values())
+    return {"size": ceiling.SIZE, "products": products, "gflops_per_second": 2 * ceiling.MULTIPLY_ADDS / best / 1e6}
+
+
+class Field:
+    """The contenders on one work: starts their workers, and gathers what is known of the work and of them."""
+
+    def __init__(self, work: Work, contenders: Sequence[Contender], options: Options):
+        self.work, self.contenders, self.options = work, contenders, options
+        self.known: dict[str, Any] = {**describe(work), "skipped": {}, "facts": {}}
+
+    def worker(self, contender: Contender, mode: str) -> Worker | None:
+        """A worker that has the same number of parameters as ours; None where an optional one fails, with the reason
+        noted."""
+        if contender.name in self.known["skipped"]:
+            return None
+        try:
+            worker = start(contender, self.work, mode, self.options.batch_size, self.options.torch_python)
+        except RunError as error:
+            if not contender.optional:
+                raise
+            self.known["skipped"][contender.name] = str(error)
+            return None
+        with contextlib.ExitStack() as on_error:
+            on_error.callback(worker.close)
+            if worker.ready["parameters"] != self.known["parameters"]:
+                counts = f"{worker.ready['parameters']:,} parameters and not {self.known['parameters']:,}"
+                raise RunError(f"{worker.name}: another network, with {counts}")
+            if contender.name not in self.known["facts"]:
+                self.known["facts"][contender.name] = worker.ask("facts")
+            on_error.pop_all()
+        return worker
+
+    def steps(self, mode: str, ceiling_gflops: float) -> dict[str, Any]:
+        """All workers side by side, computing in turns, in mode step or epoch. Compilation is measured apart."""
+        with contextlib.ExitStack() as stack:
+            workers: dict[str, Worker] = {}
+            for contender in self.contenders:
+                if (worker := self.worker(contender, mode)) is not None:
+                    stack.callback(worker.close)
+                    workers[contender.name] = worker
+            measured = take_turns(workers, self.options)
+        images = 1e3 * self.options.batch_size
+        for name, worker in workers.items():
+            gflops = self.known["flops_per_image"] * images / measured[name]["median"] / 1e9
+            measured[name] |= {
+                "compile_seconds": worker.ready["compile_seconds"],
+                "malloc": worker.ready["malloc"],
+                "images_per_second": images / measured[name]["median"],
+                "gflops_per_second": gflops,
+                "ceiling_fraction": gflops / ceiling_gflops,
+            }
+        return self._result(measured)
+
+    def starts(self) -> dict[str, Any]:
+        """Seconds from before a process begins until its first step is finished: a fresh process for every turn."""
+        seconds: dict[str, list[float]] = {}
+        for number in range(self.options.rounds):
+            for contender in _order(list(self.contenders), number):
+                if (worker := self.worker(contender, "step")) is not None:
+                    seconds.setdefault(contender.name, []).append(worker.start_seconds)
+                    worker.close()
+        return self._result({name: summary(values, "seconds") for name, values in seconds.items()})
+
+    def _result(self, measured: dict[str, dict[str, Any]]) -> dict[str, Any]:
+        for contender in self.contenders:
+            if contender.name in measured:
+                measured[contender.name] |= {
+                    "framework": contender.framework,
+                    "environment": dict(contender.environment),
+                }
+        return {**self.known, "contenders": measured, "against": against(measured, self.contenders)}
+
+
+def against(measured: dict[str, dict[str, Any]], contenders: Sequence[Contender]) -> dict[str, Any]:
+    """How many times the median time of ours its rivals need: flax, and the fastest PyTorch without and with the malloc
+    settings, with the name of the contender that it is."""
+    found = {}
+    kinds = {"flax": ("flax", False), "torch": ("torch", False), "torch+malloc": ("torch", True)}
+    for rival, kind in kinds.items():
+        names = [one.name for one in contenders if (one.framework, one.malloc) == kind and one.name in measured]
+        if names and "ours" in measured:
+            best = min(names, key=lambda name: measured[name]["median"])
+            found[rival] = {"contender": best, "ratio": measured[best]["median"] / measured["ours"]["median"]}
+    return found

@@ -1,0 +1,96 @@
+"""What bench_step.py has measured, as Markdown: from its JSON alone, standard library only."""
+
+from typing import Any
+
+RIVALS = {"flax": "Flax + optax", "torch": "PyTorch", "torch+malloc": "PyTorch, malloc"}
+UNITS = {"step": "ms per step", "epoch": "ms per step", "start": "seconds to the first step", "axis": "ms per step"}
+
+
+def markdown(measured: dict[str, Any]) -> str:
+    """All tables of one file: the comparison, then every contender; for an axis, the cost along it."""
+    if measured["mode"] == "axis":
+        return f"{heading(measured)}\n\n{axis_table(measured)}"
+    parts = [heading(measured), comparison(measured), details(measured)]
+    skipped = [
+        f"- {reason}" for work in measured["works"].values() for reason in work["skipped"].values()
+    ]  # a reason begins with who and on what
+    if skipped:
+        parts.append("Not measured:\n\n" + "\n".join(skipped))
+    return "\n\n".join(part.strip() for part in parts) + "\n"
+
+
+def heading(measured: dict[str, Any]) -> str:
+    """What was measured, where, with what."""
+    versions = ", ".join(f"{name} {measured['versions'][name]}" for name in ("jax", "flax", "optax"))
+    torch = measured["torch"] and f", torch {measured['torch']['torch']}"
+    device = measured["device"]
+    where = device["cpu"] if device["backend"] == "cpu" else f"{device['kind']} ({device['cpu']})"
+    batch = "" if measured["axis"] == "batch" else f"batch of {measured['batch_size']}, "
+    line = f"{UNITS[measured['mode']]}, {batch}{measured['rounds']} rounds in turns; {where}; {versions}"
+    line += f"{torch or ''}; {measured['started'][:10]}."
+    if ceiling := measured.get("ceiling"):
+        line += (
+            f" A float32 matrix product of {ceiling['size']:,} x {ceiling['size']:,} reached "
+            f"{number(ceiling['gflops_per_second'])} GFLOP/s in the same run: the ceiling."
+        )
+    return f"**{measured['mode']}**: {line}\n\n`{measured['command']}`"
+
+
+def comparison(measured: dict[str, Any]) -> str:
+    """A row for each work: medians with quartiles and the ratios of medians. PyTorch is the fastest of its variants."""
+    works = measured["works"].values()
+    ours = [name for name, one in next(iter(works))["contenders"].items() if one["framework"] == "cnn_jax"]
+    rivals = [rival for rival in RIVALS if all(rival in work["against"] for work in works)]
+    header = ["network", *ours, *(RIVALS[rival] for rival in rivals), *(f"{RIVALS[rival]} / ours" for rival in rivals)]
+    rows = []
+    for name, work in measured["works"].items():
+        cells = [f"{name}: `{work['network']}`, {'x'.join(map(str, work['shape']))}"]
+        cells += [spread(work["contenders"][one]) for one in ours]
+        for rival in rivals:
+            contender = work["against"][rival]["contender"]
+            which = f" {contender.removeprefix('torch-').removesuffix('+malloc')}" if "torch" in rival else ""
+            cells.append(spread(work["contenders"][contender]) + which)
+        cells += [f"{work['against'][rival]['ratio']:.2f}" for rival in rivals]
+        rows.append(cells)
+    return rendered(header, rows)
+
+
+def details(measured: dict[str, Any]) -> str:
+    """A row for each contender on each work."""
+    steps = measured["mode"] != "start"
+    header = ["network", "contender", "median (quartiles)", "min", "max", "n"]
+    header += ["compile, s", "images/s", "GFLOP/s", "of the ceiling"] if steps else []
+    rows = []
+    for name, work in measured["works"].items():
+        for contender, one in work["contenders"].items():
+            cells = [name, contender, spread(one), number(one["min"]), number(one["max"]), str(one["n"])]
+            if steps:
+                cells += [number(one["compile_seconds"]), f"{one['images_per_second']:,.0f}"]
+                cells += [number(one["gflops_per_second"]), f"{100 * one['ceiling_fraction']:.0f} %"]
+            rows.append(cells)
+    return rendered(header, rows)
+
+
+def axis_table(measured: dict[str, Any]) -> str:
+    """A row for each value along the axis."""
+    names = list(measured["points"][0]["contenders"])
+    rows = [
+        [str(point[measured["axis"]]), *(spread(point["contenders"][name]) for name in names)]
+        for point in measured["points"]
+    ]
+    return rendered([measured["axis"], *names], rows)
+
+
+def rendered(header: list[str], rows: list[list[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def spread(one: dict[str, Any]) -> str:
+    """Median (lower – upper quartile)."""
+    return f"{number(one['median'])} ({number(one['lower_quartile'])} – {number(one['upper_quartile'])})"
+
+
+def number(value: float) -> str:
+    """At least three digits, none that are only noise."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"

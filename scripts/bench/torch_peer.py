@@ -1,0 +1,107 @@
+"""Worker: PyTorch on a CPU, written as its users write it. Runs in an environment that has torch and numpy; nothing of
+cnn_jax or JAX is in it. Variants: eager and compile, each contiguous (NCHW) and channels_last (NHWC in memory)."""
+
+import os
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from bench import worker, works
+from bench.worker import Built, Job
+from bench.works import Work
+
+
+def stack(work: Work) -> nn.Sequential:
+    """Works L, M and C."""
+    layers: list[nn.Module] = []
+    height, width, channels = work.shape
+    for filters in work.filters:
+        layers += [nn.Conv2d(channels, filters, work.kernel, padding=work.kernel // 2), nn.ReLU(), nn.MaxPool2d(2)]
+        height, width, channels = height // 2, width // 2, filters
+    layers += [nn.Flatten(), nn.Linear(height * width * channels, 256), nn.ReLU(), nn.Linear(256, works.CLASSES)]
+    return nn.Sequential(*layers)
+
+
+class Block(nn.Module):
+    """Two convolutions and a shortcut of option A: strided, with zero channels."""
+
+    def __init__(self, channels: int, filters: int, stride: int):
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, filters, 3, stride, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(filters)
+        self.conv2 = nn.Conv2d(filters, filters, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(filters)
+        self.stride, self.missing = stride, filters - channels
+
+    def forward(self, x):
+        y = F.relu(self.bn1(self.conv1(x)))
+        y = self.bn2(self.conv2(y))
+        if self.stride > 1:
+            x = x[:, :, :: self.stride, :: self.stride]
+            x = F.pad(x, (0, 0, 0, 0, self.missing // 2, self.missing - self.missing // 2))
+        return F.relu(x + y)
+
+
+class ResNet20(nn.Module):
+    """He et al. 2016, 4.2, with n = 3. Work R."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, 16, 3, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(16)
+        blocks, channels = [], 16
+        for stage in range(3):
+            for block in range(3):
+                filters = 16 * 2**stage
+                blocks.append(Block(channels, filters, stride=2 if stage and not block else 1))
+                channels = filters
+        self.blocks = nn.Sequential(*blocks)
+        self.linear = nn.Linear(64, works.CLASSES)
+
+    def forward(self, x):
+        x = self.blocks(F.relu(self.bn1(self.conv1(x))))
+        return self.linear(x.mean((2, 3)))
+
+
+def use_all_cores() -> None:
+    torch.set_num_threads(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+
+
+def facts() -> dict[str, str | int]:
+    return {"torch": torch.__version__, "threads": torch.get_num_threads(), "mkl": torch.backends.mkl.is_available()}
+
+
+def build(job: Job) -> Built:
+    use_all_cores()
+    how, _, layout = job.variant.partition("-")
+    memory_format = torch.channels_last if layout == "channels_last" else torch.contiguous_format
+    torch.manual_seed(0)
+    model = ResNet20() if job.work.zoo else stack(job.work)
+    model = model.to(memory_format=memory_format)
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    optimizer = torch.optim.SGD(model.parameters(), lr=works.LEARNING_RATE, momentum=works.MOMENTUM)
+    images, labels = works.normalised_batches(job.work, job.batch_size)
+    batches = [
+        (torch.from_numpy(x).permute(0, 3, 1, 2).contiguous(memory_format=memory_format), torch.from_numpy(y).long())
+        for x, y in zip(images, labels, strict=True)
+    ]
+    forward = torch.compile(model) if how == "compile" else model
+    done = 0
+
+    def run(steps: int) -> tuple[int, float]:
+        nonlocal done
+        for _ in range(steps):
+            x, y = batches[done % len(batches)]
+            optimizer.zero_grad()
+            loss = F.cross_entropy(forward(x), y)
+            loss.backward()
+            optimizer.step()
+            done += 1
+        return steps, loss.item()
+
+    return Built(parameters, run, facts)
+
+
+if __name__ == "__main__":
+    worker.main(build)
