@@ -7,7 +7,7 @@ from bench import worker, works
 from bench.worker import Built, Job
 from cnn_jax.runs.record import device, versions
 from cnn_jax.training.config import Config
-from cnn_jax.training.fit import Epoch
+from cnn_jax.training.epoch import Epoch
 from cnn_jax.training.state import Examples, Program, State, initial_state
 from cnn_jax.training.step import replicate
 from cnn_jax.zoo import build as build_network
@@ -29,13 +29,13 @@ def build(job: Job) -> Built:
     images, labels = works.examples(job.work, job.batch_size)
     examples: Examples = replicate(1, Examples(images, labels, *works.moments(images)))  # type: ignore[arg-type]
     state: State = replicate(1, initial_state(config, program))
-    epoch = Epoch(config, program, len(labels), 0)
-    run = {"step": ours_step, "epoch": ours_epoch}[job.mode](epoch, examples, state)
+    epoch = Epoch([config], program, None, examples, 0)
+    run = {"step": ours_step, "epoch": ours_epoch}[job.mode](epoch, state)
     facts = {"implementation": program.implementation}
     return Built(network.parameters, run, lambda: {**facts, "versions": versions(), "device": device()})
 
 
-def ours_step(epoch: Epoch, examples: Examples, state: State) -> Run:
+def ours_step(epoch: Epoch, state: State) -> Run:
     """One dispatch for each step; the only wait is for the last of the steps that were asked for."""
     done = 0
 
@@ -43,21 +43,21 @@ def ours_step(epoch: Epoch, examples: Examples, state: State) -> Run:
         nonlocal state, done
         for _ in range(steps):
             at = done % epoch.steps
-            state = epoch.run(state, examples, at, at + 1)
+            state = epoch.run(state, at, at + 1)
             done += 1
         return steps, float(state.sums.mean_loss)
 
     return run
 
 
-def ours_epoch(epoch: Epoch, examples: Examples, state: State) -> Run:
+def ours_epoch(epoch: Epoch, state: State) -> Run:
     """One dispatch for each pass over the batches. (In `fit` a dispatch has as many steps as take about 0.2 s.)"""
 
     def run(steps: int) -> tuple[int, float]:
         nonlocal state
         epochs = -(-steps // epoch.steps)
         for _ in range(epochs):
-            state = epoch.run(state, examples, 0, epoch.steps)
+            state = epoch.run(state, 0, epoch.steps)
         return epochs * epoch.steps, float(state.sums.mean_loss)
 
     return run
