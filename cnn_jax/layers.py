@@ -6,6 +6,7 @@ of one example: (height, width, channels), or (features,) after a dense layer or
 batch axis. Parameters are created in float32 and used in the dtype of the images.
 """
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any, ClassVar, Literal
@@ -334,19 +335,37 @@ class BatchNorm(Layer):
 
 def _batch_statistics(x: Array, mask: Array | None, axis_name: str | None) -> tuple[Array, Array, Array]:
     """Mean, variance and the number of values they are of, per channel, over the whole batch."""
-
-    def total(value: Array) -> Array:
-        return value if axis_name is None else lax.psum(value, axis_name)
-
-    axes = tuple(range(x.ndim - 1))
     if mask is None:
         mask = jnp.ones(x.shape[0], x.dtype)
     weight = mask.astype(x.dtype).reshape(-1, *(1,) * (x.ndim - 1))
-    count = total(weight.sum()) * math.prod(x.shape[1:-1])
-    divisor = jnp.maximum(count, 1.0)
-    mean = total((x * weight).sum(axes)) / divisor
-    centred = x - mean[(None,) * (x.ndim - 1)]
-    return mean, total((jnp.square(centred) * weight).sum(axes)) / divisor, count
+    count = _total(weight.sum(), axis_name) * math.prod(x.shape[1:-1])
+    mean, variance = _moments(axis_name, x, weight / jnp.maximum(count, 1.0))
+    return mean, variance, count
+
+
+def _total(value: Array, axis_name: str | None) -> Array:
+    return value if axis_name is None else lax.psum(value, axis_name)
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _moments(axis_name: str | None, x: Array, weight: Array) -> tuple[Array, Array]:
+    """Weighted mean and variance per channel; the weights sum to one.
+
+    Its own derivative, since that of the variance by way of the mean is zero, but a pass over memory to compute.
+    """
+    axes = tuple(range(x.ndim - 1))
+    mean = _total((x * weight).sum(axes), axis_name)
+    return mean, _total((jnp.square(x - mean[(None,) * len(axes)]) * weight).sum(axes), axis_name)
+
+
+@_moments.defjvp
+def _(axis_name: str | None, primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> Any:
+    (x, weight), (dx, _) = primals, tangents  # the weights are the mask's, which is no function of anything
+    axes = tuple(range(x.ndim - 1))
+    mean, variance = _moments(axis_name, x, weight)
+    dx = dx * weight
+    of_variance = _total((2.0 * (x - mean[(None,) * len(axes)]) * dx).sum(axes), axis_name)
+    return (mean, variance), (_total(dx.sum(axes), axis_name), of_variance)
 
 
 class LocalResponseNorm(Layer):

@@ -58,6 +58,8 @@ def main(accelerator: str, *others: str) -> None:
         for name in others:
             if not is_current(name):
                 install(name)
+    # Built ahead, so that no run waits for it; where that cannot be, the command says why and runs do without.
+    subprocess.run([str(VENV / "bin" / "python"), "-m", "cnn_jax", "ops"], check=False, stdout=subprocess.DEVNULL)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from cnn_jax import runtime
 from cnn_jax.errors import CnnJaxError, RequestError
 
 T = TypeVar("T")
@@ -20,6 +21,7 @@ T = TypeVar("T")
 def main(command: Callable[[Sequence[str]], int]) -> None:
     """Runs a command on the arguments of the process and exits: 0 complete, 1 failed or diverged, 2 a wrong request or
     unreadable data, 130 and 143 interrupted."""
+    runtime.tune()
     try:
         sys.exit(command(sys.argv[1:]))
     except CnnJaxError as error:

@@ -10,13 +10,20 @@ from cnn_jax.network import Network
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("network", help="a network in the notation (quoted), or a name of the zoo")
-    parser.add_argument("--input", help="HxWxC, e.g. 28x28x1; a network of the zoo has its own", metavar="HxWxC")
+    add_network(parser)
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
+def add_network(parser: argparse.ArgumentParser, optional: bool = False) -> None:
+    """The arguments that `network_of` reads."""
+    parser.add_argument(
+        "network", nargs="?" if optional else None, help="a network in the notation (quoted), or a name of the zoo"
+    )
+    parser.add_argument("--input", help="HxWxC, e.g. 28x28x1; a network of the zoo has its own", metavar="HxWxC")
+
+
 def run(arguments: argparse.Namespace) -> None:
-    network = _network(arguments.network, arguments.input)
+    network = network_of(arguments.network, arguments.input)
     described = geometry.describe(network)
     if arguments.json:
         print(json.dumps(described, indent=2))
@@ -32,7 +39,8 @@ def run(arguments: argparse.Namespace) -> None:
         print("  ".join([first.ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(rest, widths[1:], strict=True))]))
 
 
-def _network(text: str, size: str | None) -> Network:
+def network_of(text: str, size: str | None) -> Network:
+    """The network of a command line; RequestError for one that cannot be."""
     if size is None:
         if text in zoo.ZOO:
             return zoo.get(text).network()

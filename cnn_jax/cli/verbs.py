@@ -4,10 +4,10 @@ import argparse
 from collections.abc import Sequence
 from typing import NoReturn
 
-from cnn_jax.cli import describe, predict
+from cnn_jax.cli import describe, ops, predict
 from cnn_jax.errors import RequestError
 
-VERBS = {"describe": describe, "predict": predict}
+VERBS = {"describe": describe, "ops": ops, "predict": predict}
 
 
 class _Parser(argparse.ArgumentParser):

@@ -8,7 +8,7 @@ import contextlib
 import contextvars
 import os
 from collections.abc import Iterator
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -20,24 +20,40 @@ from cnn_jax.ops.native import library
 Implementation = Literal["lax", "canonical", "native"]
 IMPLEMENTATIONS = ("lax", "canonical", "native")
 VARIABLE = "CNN_JAX_OPS"
+MOST_TAPS = 255  # of a pool: the number of a tap is a byte, and one number means none
 
 _forced: contextvars.ContextVar[Implementation | None] = contextvars.ContextVar("forced", default=None)
+
+
+class Choice(NamedTuple):
+    """An implementation and why it is the one."""
+
+    implementation: Implementation
+    reason: str
 
 
 def resolve(wanted: str = "auto") -> Implementation:
     """The implementation of a whole program: `wanted`, else that of $CNN_JAX_OPS, else the best there is for the
     default backend. Builds the native library where it is missing; RequestError if it is demanded and cannot be had."""
+    return _program(wanted).implementation
+
+
+def _program(wanted: str = "auto") -> Choice:
+    reason = "demanded"
     if wanted == "auto":
-        wanted = os.environ.get(VARIABLE) or "auto"
+        wanted, reason = os.environ.get(VARIABLE) or "auto", f"{VARIABLE} is set"
     if wanted == "auto":
-        if jax.default_backend() != "cpu":
-            return "lax"
-        return "native" if library.available() else "canonical"
+        backend = jax.default_backend()
+        if backend != "cpu":
+            return Choice("lax", f"XLA's own are best on {backend}")
+        if missing := library.unavailable_because():
+            return Choice("canonical", f"no native operations: {missing}")
+        return Choice("native", "fastest on a CPU")
     if wanted not in IMPLEMENTATIONS:
         raise RequestError(f"{VARIABLE} = {wanted!r} is unknown; there are auto, {', '.join(IMPLEMENTATIONS)}")
-    if wanted == "native" and (reason := library.unavailable_because()):
-        raise RequestError(f"the native operations cannot be had: {reason}")
-    return wanted  # type: ignore[return-value]
+    if wanted == "native" and (missing := library.unavailable_because()):
+        raise RequestError(f"the native operations cannot be had: {missing}")
+    return Choice(wanted, reason)  # type: ignore[arg-type]
 
 
 @contextlib.contextmanager
@@ -50,9 +66,17 @@ def using(implementation: Implementation) -> Iterator[None]:
         _forced.reset(token)
 
 
-def chosen(dtype: DTypeLike) -> Implementation:
-    """The implementation for arrays of `dtype` where this is called: native code knows only float32."""
-    implementation = _forced.get() or resolve()
-    if implementation == "native" and dtype != jnp.float32:
-        return "canonical"
-    return implementation
+def choice(dtype: DTypeLike, taps: int = 1) -> Choice:
+    """The implementation, where this is called, for arrays of `dtype` and windows of `taps` positions to pool over."""
+    forced = _forced.get()
+    made = Choice(forced, "demanded") if forced else _program()
+    if made.implementation == "native" and dtype != jnp.float32:
+        made = Choice("canonical", "native operations know only float32")
+    if made.implementation != "lax" and taps > MOST_TAPS:
+        made = Choice("lax", f"a window of {taps} positions has no codes of one byte")
+    return made
+
+
+def chosen(dtype: DTypeLike, taps: int = 1) -> Implementation:
+    """`choice` without the reason."""
+    return choice(dtype, taps).implementation

@@ -14,7 +14,7 @@ from jaxtyping import Float
 
 from cnn_jax.ops import canonical
 from cnn_jax.ops.choice import chosen
-from cnn_jax.ops.pooling import MOST_TAPS, max_pool
+from cnn_jax.ops.pooling import linear_in_values, max_pool
 from cnn_jax.ops.products import define, forward_p, numbers
 from cnn_jax.ops.window import Geometry, Window
 
@@ -61,8 +61,8 @@ def convolution_pooled(
     The same values and gradients as the three one after another; in the native implementation the full maps never
     leave the processor's cache, in the backward pass neither.
     """
-    implementation = chosen(images.dtype)
-    if implementation != "lax" and pool**2 <= MOST_TAPS:
+    implementation = chosen(images.dtype, pool**2)
+    if implementation != "lax":
         geometry = Geometry(rows, columns, groups, pool, rectify, implementation)
         return pooled_p.bind(images, kernel, bias, geometry=geometry)[0]
     maps = convolution(images, kernel, rows, columns, groups) + bias[None, None, None]
@@ -97,15 +97,41 @@ def _pooled_jvp(
     if type(of_kernel) is not ad.Zero:
         terms.append(forward_p.bind(images, of_kernel, codes, geometry=geometry))
     if type(of_bias) is not ad.Zero:
-        wide = jnp.expand_dims(of_bias, (-2, -3, -4))
-        shape = (*codes.shape[:-4], *pooled.shape[-4:])
-        wide = jnp.broadcast_to(wide, shape)
-        terms.append(jnp.where(codes != canonical.NOWHERE, wide, 0))
+        terms.append(spread_p.bind(of_bias, codes, implementation=geometry.implementation))
     nothing = ad.Zero(jax.typeof(codes).to_tangent_aval())
     if not terms:
         return [pooled, codes], [ad.Zero(jax.typeof(pooled).to_tangent_aval()), nothing]
     return [pooled, codes], [sum(terms[1:], terms[0]), nothing]
 
+
+def _spread(bias: Array, codes: Array, *, implementation: str) -> Array:
+    """The bias at every position that gets a gradient."""
+    return jnp.where(codes != canonical.NOWHERE, bias[..., None, None, None, :], 0)
+
+
+def _gather(gradient: Array, codes: Array, *, implementation: str) -> Array:
+    """The transpose of `_spread`: the sum per channel over the positions that get a gradient."""
+    if implementation == "native":
+        made = jax.ShapeDtypeStruct(_gather_shape(gradient, codes), gradient.dtype)
+        return jax.ffi.ffi_call("cnn_bias_gradient", made)(gradient, codes)
+    return jnp.where(codes != canonical.NOWHERE, gradient, 0).sum((-2, -3, -4))
+
+
+def _spread_shape(bias: Any, codes: Any) -> tuple[int, ...]:
+    return (*np.broadcast_shapes(bias.shape[:-1], codes.shape[:-4]), *codes.shape[-4:])
+
+
+def _gather_shape(gradient: Any, codes: Any) -> tuple[int, ...]:
+    return (*np.broadcast_shapes(gradient.shape[:-4], codes.shape[:-4]), gradient.shape[-1])
+
+
+spread_p, gather_p = Primitive("spread_bias"), Primitive("gather_bias")
+spread_p.def_abstract_eval(lambda bias, codes, **_: ShapedArray(_spread_shape(bias, codes), bias.dtype))
+gather_p.def_abstract_eval(lambda maps, codes, **_: ShapedArray(_gather_shape(maps, codes), maps.dtype))
+define(spread_p, _spread)
+define(gather_p, _gather)
+linear_in_values(spread_p, gather_p)
+linear_in_values(gather_p, spread_p)
 
 pooled_p = Primitive("convolution_pooled")
 pooled_p.multiple_results = True

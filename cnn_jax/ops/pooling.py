@@ -23,14 +23,12 @@ from cnn_jax.ops.choice import chosen
 from cnn_jax.ops.products import define
 from cnn_jax.ops.window import Window
 
-MOST_TAPS = canonical.NOWHERE  # a code is a byte
-
 
 def max_pool(images: Float[Array, "n h w c"], rows: Window, columns: Window) -> Float[Array, "n oh ow c"]:
     """The largest value under each window; padding never wins. Where values tie, the gradient goes to the first in
     row-major order. NaN passes through."""
-    implementation = chosen(images.dtype)
-    if implementation == "lax" or rows.size * columns.size > MOST_TAPS:
+    implementation = chosen(images.dtype, rows.size * columns.size)
+    if implementation == "lax":
         return _reduce_window(images, rows, columns, -jnp.inf, lax.max)
     return max_pool_p.bind(images, rows=rows, columns=columns, implementation=implementation)[0]
 
@@ -145,7 +143,7 @@ def linear_in_values(primitive: Primitive, transposed: Primitive) -> None:
         if type(cotangent) is ad.Zero:
             return [ad.Zero(values.aval), None]
         made = transposed.bind(cotangent, codes, **parameters)
-        shared = [i for i, size in enumerate(values.aval.shape[:-4]) if size < made.shape[i]]
+        shared = [axis for axis, size in enumerate(values.aval.shape) if size < made.shape[axis]]
         return [made.sum(shared, keepdims=True) if shared else made, None]
 
     ad.primitive_jvps[primitive] = jvp

@@ -93,7 +93,7 @@ kernel_gradient_p = _make("kernel_gradient", _kernel_shape, canonical.kernel_gra
 
 def _sum_leading(gradient: Array, operand: Any) -> Array:
     """The gradient of an operand that was shared along a leading axis: the sum along it."""
-    shared = [axis for axis, size in enumerate(operand.aval.shape[:-4]) if size < gradient.shape[axis]]
+    shared = [axis for axis, size in enumerate(operand.aval.shape) if size < gradient.shape[axis]]
     return gradient.sum(shared, keepdims=True) if shared else gradient
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import jax
 
 import cnn_jax
+from cnn_jax import runtime
 from cnn_jax.data import Dataset
 from cnn_jax.errors import RequestError
 from cnn_jax.runs.folder import Folder
@@ -41,6 +42,7 @@ def provenance() -> dict[str, Any]:
         "git": git and {name: value for name, value in git.items() if name != "diff"},
         "versions": versions(),
         "device": device(),
+        "settings": list(runtime.tune()),
     }
 
 

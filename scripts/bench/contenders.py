@@ -9,6 +9,7 @@ OURS: dict[str, dict[str, str]] = {
     "ours": {},
     "ours-canonical": {"CNN_JAX_OPS": "canonical"},
     "ours-lax": {"CNN_JAX_OPS": "lax"},
+    "ours-untuned": {"CNN_JAX_TUNE": "off"},
 }
 
 TORCH_VARIANTS = ("eager", "eager-channels_last", "compile", "compile-channels_last")
@@ -36,7 +37,6 @@ def contenders(torch: bool) -> list[Contender]:
         Contender(name, "cnn_jax", "bench.ours", environment=more, on_request=name != "ours")
         for name, more in OURS.items()
     ]
-    found.append(Contender(f"ours{WITH_MALLOC}", "cnn_jax", "bench.ours", malloc=True, optional=True, on_request=True))
     peers = [("flax", "flax", "bench.flax_peer", "")]
     peers += [(f"torch-{variant}", "torch", "bench.torch_peer", variant) for variant in TORCH_VARIANTS if torch]
     for malloc in (False, True):

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from bench import worker, works
 from bench.worker import Built, Job
+from cnn_jax import runtime
 from cnn_jax.runs.record import device, versions
 from cnn_jax.training.config import Config
 from cnn_jax.training.epoch import Epoch
@@ -17,6 +18,7 @@ Run = Callable[[int], tuple[int, float]]  # see worker.Built
 
 def build(job: Job) -> Built:
     """The step of a config as any user has it, on one device."""
+    runtime.tune()
     config = Config(
         network=job.work.text,
         batch_size=job.batch_size,

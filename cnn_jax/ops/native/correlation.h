@@ -163,16 +163,16 @@ class Correlation {
         tile.weight_step = width;
         tile.lanes = int(block.count);
         float* base = to.first + row * to.row + group * out_ + block.first;
-        for_tiles(positions, *block.kernels, [&](int64_t begin, int64_t count) {
-          float* out[kMaxPositions];
+        float* out[kMaxPositions];
+        tile.spacing = columns_.stride * channels;
+        tile.out = out;
+        compute_tiles(positions, columns_.count, *block.kernels, tile, [&](int64_t begin, int64_t count) {
           int64_t image = begin / columns_.count, column = begin % columns_.count;
           for (int64_t p = 0; p < count; p++) {
             out[p] = base + image * to.image + column * to.column;
             if (++column == columns_.count) column = 0, image++;
           }
           tile.offsets = &offsets_[begin];
-          tile.out = out;
-          block.kernels->by_positions[count](tile);
         });
       }
     }

@@ -109,29 +109,29 @@ class KernelGradient {
       for (int64_t k = begin; k < end; k++) {
         const Block& block = blocks_[k];
         const int64_t channel = group * group_out_ + block.first;
-        for_tiles(int64_t(offsets_.size()), *block.kernels, [&](int64_t tap, int64_t count) {
+        Tile tile{};
+        float* out[kMaxPositions];
+        tile.source = framed + group * w_[2];
+        tile.repeats = n;
+        tile.source_repeat = frame_height_ * row_floats;
+        tile.weight_repeat = maps_height_ * maps_width_ * maps_channels_;
+        tile.source_step = g_.columns.stride * x_[3];
+        tile.spacing = 1;  // the channels of a tap
+        tile.weight_step = maps_channels_;
+        tile.out = out;
+        tile.lanes = int(block.count);
+        tile.add = add;
+        compute_tiles(int64_t(offsets_.size()), w_[2], *block.kernels, tile, [&](int64_t tap, int64_t count) {
           // Only the rows of maps at which some tap of the tile sees a row of the images.
           const int64_t highest = tap / taps_per_row * g_.rows.dilation;
           const int64_t lowest = (tap + count - 1) / taps_per_row * g_.rows.dilation;
-          const int64_t h0 = std::max<int64_t>(0, ceil_div(g_.rows.low - lowest, g_.rows.stride));
+          const int64_t h0 = std::clamp<int64_t>(ceil_div(g_.rows.low - lowest, g_.rows.stride), 0, maps_height_);
           const int64_t h1 = std::min(maps_height_, ceil_div(x_[1] + g_.rows.low - highest, g_.rows.stride));
-          float* to[kMaxPositions];
-          for (int64_t t = 0; t < count; t++) to[t] = sum + (tap + t) * w_[3] + channel;
-          Tile tile{};
-          tile.source = framed + group * w_[2];
-          tile.offsets = &offsets_[tap];
-          tile.repeats = n;
-          tile.source_repeat = frame_height_ * row_floats;
-          tile.weight_repeat = maps_height_ * maps_width_ * maps_channels_;
-          tile.runs = runs_.data() + std::min(h0, maps_height_);
+          tile.runs = runs_.data() + h0;
           tile.run_count = std::max<int64_t>(0, h1 - h0);
-          tile.source_step = g_.columns.stride * x_[3];
-          tile.weights = weights + std::min(h0, maps_height_) * maps_width_ * maps_channels_ + channel;
-          tile.weight_step = maps_channels_;
-          tile.out = to;
-          tile.lanes = int(block.count);
-          tile.add = add;
-          block.kernels->by_positions[count](tile);
+          tile.weights = weights + h0 * maps_width_ * maps_channels_ + channel;
+          tile.offsets = &offsets_[tap];
+          for (int64_t t = 0; t < count; t++) out[t] = sum + (tap + t) * w_[3] + channel;
         });
       }
     }

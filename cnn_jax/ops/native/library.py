@@ -27,7 +27,7 @@ HERE = Path(__file__).parent
 UNITS = ("tile", "forward", "gradients", "pooling")
 HANDLERS = (
     "cnn_forward", "cnn_forward_pooled", "cnn_data_gradient", "cnn_data_gradient_pooled", "cnn_kernel_gradient",
-    "cnn_kernel_gradient_pooled", "cnn_max_pool", "cnn_unpool",
+    "cnn_kernel_gradient_pooled", "cnn_max_pool", "cnn_unpool", "cnn_bias_gradient",
 )  # fmt: skip
 FLAGS = ("-std=c++17", "-O3", "-march=native", "-fPIC", "-Wno-psabi")
 _lock = threading.Lock()

@@ -1,4 +1,5 @@
-// Max pooling on its own, any window, and its transpose: each gradient back to the position that its code names.
+// Max pooling on its own, any window; its transpose: each gradient back to the position that its code names; and the
+// gradient of a bias under a pool.
 
 #include "correlation.h"
 #include "pool.h"
@@ -90,8 +91,40 @@ ffi::Error unpool(ffi::ThreadPool threads, Floats gradient, Bytes codes, ffi::Re
   return ffi::Error::Success();
 }
 
+// The sum per channel over the positions whose code names one. Images are summed in parts, whose number depends on
+// their number alone, then the parts in order.
+ffi::Error bias_gradient(ffi::ThreadPool threads, Floats gradient, Bytes codes, ffi::Result<Floats> result) {
+  constexpr int64_t kParts = 8;
+  const Shape<4> y(gradient), code_shape(codes);
+  const Shape<1> b(*result);
+  const Leading leading(y, code_shape, b);
+  const int64_t channels = b[0], positions = y[1] * y[2];
+  std::vector<float> partial(leading.count() * kParts * channels);
+  parallel_for(threads, leading.count() * kParts, [&](int64_t i) {
+    const int64_t trial = i / kParts, part = i % kParts;
+    const int64_t begin = y[0] * part / kParts * positions, end = y[0] * (part + 1) / kParts * positions;
+    const float* from = gradient.typed_data() + leading.own(y, trial) * y.elements() + begin * channels;
+    const uint8_t* code = codes.typed_data() + leading.own(code_shape, trial) * y.elements() + begin * channels;
+    float* sum = partial.data() + i * channels;
+    for (int64_t p = begin; p < end; p++, from += channels, code += channels) {
+      for (int64_t c = 0; c < channels; c++) sum[c] += code[c] != kNone ? from[c] : 0.0f;
+    }
+  });
+  for (int64_t trial = 0; trial < leading.count(); trial++) {
+    float* sum = result->typed_data() + trial * channels;
+    std::fill_n(sum, channels, 0.0f);
+    for (int64_t part = 0; part < kParts; part++) {
+      const float* from = partial.data() + (trial * kParts + part) * channels;
+      for (int64_t c = 0; c < channels; c++) sum[c] += from[c];
+    }
+  }
+  return ffi::Error::Success();
+}
+
 }  // namespace
 
+XLA_FFI_DEFINE_HANDLER_SYMBOL(cnn_bias_gradient, bias_gradient,
+    ffi::Ffi::Bind().Ctx<ffi::ThreadPool>().Arg<Floats>().Arg<Bytes>().Ret<Floats>());
 XLA_FFI_DEFINE_HANDLER_SYMBOL(cnn_max_pool, max_pool,
     ffi::Ffi::Bind().Ctx<ffi::ThreadPool>().Arg<Floats>().Ret<Floats>().Ret<Bytes>().Attr<Numbers>("geometry"));
 XLA_FFI_DEFINE_HANDLER_SYMBOL(cnn_unpool, unpool,

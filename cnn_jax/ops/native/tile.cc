@@ -3,6 +3,9 @@
 #include <algorithm>
 #include <cstring>
 
+// Keeps the compiler from having a pointer of its own for each position, more than there are registers.
+#define KEEP_IN_REGISTER(pointer) asm("" : "+r"(pointer))
+
 namespace cnn {
 namespace {
 
@@ -18,26 +21,31 @@ inline void copy_lanes(const float* from, int lanes, float* to) {
   if constexpr (part > 1) copy_lanes<part>(from, lanes, to);
 }
 
-template <int Lanes, int Vectors, int Positions>
+// Positions of a group lie tile.spacing apart, so that one register and its multiples address all of them.
+template <int Lanes, int Vectors, int Positions, int Group>
 void compute(const Tile& tile) {
   typedef typename Vector<Lanes>::type V;
-  V sum[Positions][Vectors];
-  const float* at[Positions];
-  for (int p = 0; p < Positions; p++) {
-    at[p] = tile.source + tile.offsets[p];
-    for (int v = 0; v < Vectors; v++) sum[p][v] = V{};
-  }
+  constexpr int kGroups = Positions / Group;
+  V sum[Positions][Vectors] = {};
+  const float* at[kGroups];
+  const int64_t spacing = tile.spacing;
   for (int64_t repeat = 0; repeat < tile.repeats; repeat++) {
     const float* weights = tile.weights + repeat * tile.weight_repeat;
     for (const Run* run = tile.runs; run < tile.runs + tile.run_count; run++) {
-      int64_t i = repeat * tile.source_repeat + run->offset;
-      for (int64_t step = 0; step < run->length; step++, i += tile.source_step, weights += tile.weight_step) {
+      const float* source = tile.source + repeat * tile.source_repeat + run->offset;
+      for (int g = 0; g < kGroups; g++) at[g] = source + tile.offsets[g * Group];
+      for (int64_t step = 0; step < run->length; step++, weights += tile.weight_step) {
         V w[Vectors];
         for (int v = 0; v < Vectors; v++) w[v] = ((const V*)weights)[v];
 #pragma GCC unroll 28
-        for (int p = 0; p < Positions; p++) {
-          const float x = at[p][i];
-          for (int v = 0; v < Vectors; v++) sum[p][v] += x * w[v];
+        for (int g = 0; g < kGroups; g++) {
+          KEEP_IN_REGISTER(at[g]);
+#pragma GCC unroll 4
+          for (int k = 0; k < Group; k++) {
+            const float x = at[g][k * spacing];
+            for (int v = 0; v < Vectors; v++) sum[g * Group + k][v] += x * w[v];
+          }
+          at[g] += tile.source_step;
         }
       }
     }
@@ -59,14 +67,24 @@ void compute(const Tile& tile) {
   }
 }
 
-template <int Lanes, int Vectors, int... P>
-constexpr Kernels make_kernels(std::integer_sequence<int, P...>) {
-  return {Lanes * Vectors, int(sizeof...(P)), {nullptr, compute<Lanes, Vectors, P + 1>...}};
+template <int Lanes, int Vectors, int Group, int... N>
+constexpr Kernels::Variant variant(std::integer_sequence<int, N...>) {
+  return {Group, Group * int(sizeof...(N)), {compute<Lanes, Vectors, Group*(N + 1), Group>...}};
 }
 
-constexpr Kernels kTwo = make_kernels<kLanes, 2>(std::make_integer_sequence<int, kMaxPositions / 2>());
-constexpr Kernels kOne = make_kernels<kLanes, 1>(std::make_integer_sequence<int, kMaxPositions>());
-constexpr Kernels kHalf = make_kernels<kLanes / 2, 1>(std::make_integer_sequence<int, kMaxPositions>());
+// Without groups a position needs a register, of which there are fewer than sums.
+template <int Lanes, int Vectors>
+constexpr Kernels kernels() {
+  constexpr int most = kMaxPositions / Vectors;
+  return {Lanes * Vectors,
+          {variant<Lanes, Vectors, 4>(std::make_integer_sequence<int, most / 4>()),
+           variant<Lanes, Vectors, 2>(std::make_integer_sequence<int, most / 2>()),
+           variant<Lanes, Vectors, 1>(std::make_integer_sequence<int, std::min(most, 14)>())}};
+}
+
+constexpr Kernels kTwo = kernels<kLanes, 2>();
+constexpr Kernels kOne = kernels<kLanes, 1>();
+constexpr Kernels kHalf = kernels<kLanes / 2, 1>();
 
 }  // namespace
 

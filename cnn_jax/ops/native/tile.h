@@ -61,6 +61,7 @@ struct Tile {
   int64_t repeats, source_repeat, weight_repeat;
   const Run* runs;
   int64_t run_count, source_step;
+  int64_t spacing;  // between positions of a group
   const float* weights;
   int64_t weight_step;
   float* const* out;
@@ -68,10 +69,14 @@ struct Tile {
   bool add;
 };
 
-// The loops for one block width, by number of positions (1 … most).
+// The loops for one block width. A variant takes positions in groups that lie evenly spaced.
 struct Kernels {
-  int width, most;
-  std::array<void (*)(const Tile&), kMaxPositions + 1> by_positions;
+  struct Variant {
+    int group, most;
+    std::array<void (*)(const Tile&), kMaxPositions> by_groups;  // for 1, 2 … groups
+  };
+  int width;
+  std::array<Variant, 3> variants;  // the largest groups first, last groups of one
 };
 
 // A block of channels that are computed together.
@@ -88,13 +93,17 @@ inline int64_t packed_width(const std::vector<Block>& blocks) {
   return blocks.empty() ? 0 : blocks.back().packed + blocks.back().kernels->width;
 }
 
-// Calls f(first, count) for `n` positions cut into tiles of nearly equal size that fit the kernels.
+// Computes `n` positions in tiles of nearly equal size. `regular` positions after each other lie evenly spaced.
+// prepare(first, count) fills in offsets and out for a tile.
 template <class F>
-void for_tiles(int64_t n, const Kernels& kernels, const F& f) {
-  const int64_t tiles = (n + kernels.most - 1) / kernels.most;
+void compute_tiles(int64_t n, int64_t regular, const Kernels& kernels, Tile& tile, const F& prepare) {
+  const Kernels::Variant* variant = kernels.variants.data();
+  while (regular % variant->group) variant++;
+  const int64_t groups = n / variant->group, tiles = (n + variant->most - 1) / variant->most;
   for (int64_t i = 0; i < tiles; i++) {
-    const int64_t first = n * i / tiles;
-    f(first, n * (i + 1) / tiles - first);
+    const int64_t first = groups * i / tiles, count = groups * (i + 1) / tiles - first;
+    prepare(first * variant->group, count * variant->group);
+    variant->by_groups[count - 1](tile);
   }
 }
 

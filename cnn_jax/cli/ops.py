@@ -1,0 +1,71 @@
+"""Says which implementation of convolution and pooling is used where, and why."""
+
+import argparse
+import json
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from cnn_jax import ops, runtime
+from cnn_jax.cli.describe import add_network, network_of
+from cnn_jax.layers import Conv, Pool, Subsample
+from cnn_jax.network import Network, Node, fusion
+from cnn_jax.ops.native import library
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_network(parser, optional=True)
+    parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16"), help="of the activations")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Builds the native operations where they are missing."""
+    dtype = jnp.dtype(arguments.dtype)
+    whole = ops.choice(dtype)
+    missing = library.unavailable_because()
+    said: dict[str, Any] = {
+        "backend": jax.default_backend(),
+        "implementation": whole.implementation,
+        "reason": whole.reason,
+        "native": missing or str(library.build()),
+        "settings": list(runtime.tune()),
+    }
+    if arguments.network:
+        said["layers"] = operations(network_of(arguments.network, arguments.input), dtype)
+    if arguments.json:
+        print(json.dumps(said, indent=2))
+        return
+    for name in ("backend", "implementation", "reason", "native", "settings"):
+        value = said[name]
+        print(f"{name:<15} {', '.join(value) if isinstance(value, list) else value}")
+    for layer in said.get("layers", []):
+        print(f"{' + '.join(layer['names']):<24} {layer['implementation']:<10} {layer['reason']}")
+
+
+def operations(network: Network, dtype: jnp.dtype) -> list[dict[str, Any]]:
+    """For every convolution and pool in order of execution: the layers that are one operation, its implementation and
+    the reason."""
+    found: list[dict[str, Any]] = []
+
+    def visit(nodes: tuple[Node, ...]) -> None:
+        at = 0
+        while at < len(nodes):
+            count, fused = fusion(nodes[at:])
+            node = nodes[at]
+            if isinstance(node.layer, Conv | Pool | Subsample):
+                taps = fused.get("pool", 1) ** 2 if isinstance(node.layer, Conv) else node.layer.size**2
+                choice = ops.choice(dtype, taps)
+                if choice.implementation == "native" and (
+                    isinstance(node.layer, Subsample) or node.layer.kind == "avg"
+                ):
+                    choice = choice._replace(implementation="canonical", reason="averages are plain sums in JAX")
+                names = [one.name for one in nodes[at : at + count]]
+                found.append({"names": names, **choice._asdict()})
+            visit(node.body)
+            visit(node.projection)
+            at += count
+
+    visit(network.nodes)
+    return found
