@@ -4,14 +4,16 @@ import contextlib
 import functools
 import shutil
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
-from cnn_jax.data import Dataset, load
+from cnn_jax.data import Dataset, load, open_stream
 from cnn_jax.errors import RequestError
 from cnn_jax.runs import record
 from cnn_jax.runs.execute import Interrupt, execute
@@ -19,6 +21,7 @@ from cnn_jax.runs.folder import LOCK, Folder
 from cnn_jax.runs.prepared import Prepared
 from cnn_jax.runs.trained import load_state
 from cnn_jax.sweep import engine
+from cnn_jax.sweep.engine import POLL_SECONDS
 from cnn_jax.sweep.grid import Grid
 from cnn_jax.sweep.plan import Parallel, Trials, choose, devices_of, groups
 from cnn_jax.sweep.table import Table, row
@@ -41,15 +44,12 @@ class Run:
 
 @dataclass(frozen=True)
 class Sweep:
-    """A sweep's folder and, unless it was interrupted, its table."""
+    """A sweep's folder and, unless it was interrupted, its table (in the first of several processes)."""
 
     path: Path
-    table: Table | None
+    status: str  # complete or interrupted
+    table: Table | None = None
     signal: int | None = None
-
-    @property
-    def status(self) -> str:
-        return "complete" if self.table is not None else "interrupted"
 
 
 def train(config: Config, out: Path | str, *, resume: bool = False, profile: bool = False, show: bool = True) -> Run:
@@ -85,17 +85,21 @@ def sweep(
     """
     from cnn_jax.report.progress import Silent, SweepProgress
 
-    if (there := _going_on(out, resume)) is not None:
-        _refuse_other_grid(there, grid)
-    decided = _decided(there)
-    # Refuses a bad trial now. Devices are there for the trials, unless the config splits each batch over them.
-    prepared = [Prepared.of(config, _dataset(config), decided, devices=1) for config in grid.trials()]
-    with Interrupt().listening() as interrupt, _claimed(out) as folder:
-        if not folder.has("config.json"):
-            folder.write_json("config.json", grid.to_json())
+    with Interrupt().listening() as interrupt, _shared(out, lambda: _may_sweep(grid, out, resume)) as folder:
+        # Refuses a bad trial now. Devices are there for the trials, unless the config splits each batch over them.
+        decided = _decided(folder)
+        prepared = [Prepared.of(config, _dataset(config), decided, devices=1) for config in grid.trials()]
         steps = [one.steps_per_epoch * one.config.epochs for one in prepared]
         with SweepProgress(steps) if show else Silent() as bar:
             return _Sweeping(folder, grid, prepared, parallel, interrupt, bar).run()
+
+
+def _may_sweep(grid: Grid, out: Path | str, resume: bool) -> None:
+    if (there := _going_on(out, resume)) is not None:
+        _refuse_other_grid(there, grid)
+    decided = _decided(there)
+    for config in grid.trials():  # refuses what cannot be before a folder is made
+        Prepared.of(config, _dataset(config), decided, devices=1)
 
 
 class _Sweeping:
@@ -106,8 +110,16 @@ class _Sweeping:
     ):
         self.folder, self.grid, self.prepared, self.interrupt, self.bar = folder, grid, prepared, interrupt, bar
         self.provenance = record.provenance()
-        self.begun = record.begin(folder, _sweep_record(grid, prepared[0], self.provenance))
-        self.plan = self._plan(parallel)
+        self.first = jax.process_index() == 0
+        if self.first:
+            if not folder.has("config.json"):
+                folder.write_json("config.json", grid.to_json())
+            self.begun = record.begin(folder, _sweep_record(grid, prepared[0], self.provenance))
+            self.plan = self._plan(parallel)
+        _agree(True)
+        if not self.first:
+            self.begun = folder.read_json("record.json")
+            self.plan = self._plan("auto")
         self.results: dict[int, dict[str, Any]] = {}
         self.lock = threading.Lock()
 
@@ -134,15 +146,28 @@ class _Sweeping:
         from cnn_jax.report.sweep import report_sweep
 
         for trials in self.plan:
-            work = functools.partial(self._train, trials)
-            engine.run(trials.units(), work, devices_of(trials.workers))
-            if self.interrupt.signal is not None:
-                return Sweep(self.folder.path, None, self.interrupt.signal)
+            mine = trials.units()[jax.process_index() :: jax.process_count()]
+            engine.run(mine, functools.partial(self._train, trials), devices_of(trials.workers))
+        self._await_others()
+        if self.interrupt.signal is not None:
+            return Sweep(self.folder.path, "interrupted", None, self.interrupt.signal)
+        if not self.first:
+            return Sweep(self.folder.path, "complete")
         table = self._table()
         _score_chosen(self.folder, table, self.prepared)
         self.folder.write_json("record.json", self.begun | _totals(self.folder, len(self.prepared)))
         report_sweep(self.folder, table)
-        return Sweep(self.folder.path, table)
+        return Sweep(self.folder.path, "complete", table)
+
+    def _await_others(self) -> None:
+        """The first process waits for the trials of the others."""
+        for i in range(len(self.prepared)) if self.first else ():
+            folder = _trial_folder(self.folder, i)
+            while i not in self.results and self.interrupt.signal is None:
+                if folder.has("result.json") and (result := folder.read_json("result.json"))["status"] != "interrupted":
+                    self.results[i] = result
+                else:
+                    time.sleep(POLL_SECONDS)
 
     def _train(self, trials: Trials, numbers: tuple[int, ...]) -> None:
         """Trains the trials of one unit, unless they are found finished."""
@@ -185,12 +210,17 @@ class _Sweeping:
 
 
 @functools.lru_cache(maxsize=4)
-def _load(name: str, data_dir: str | None, image_size: int | None, validation: int | None, seed: int) -> Dataset:
-    return load(name, data_dir=data_dir, image_size=image_size, validation=validation, split_seed=seed)
+def _load(
+    name: str, stream: bool, data_dir: str | None, image_size: int | None, validation: int | None, seed: int
+) -> Dataset:
+    how = open_stream if stream else load
+    return how(name, data_dir=data_dir, image_size=image_size, validation=validation, split_seed=seed)
 
 
 def _dataset(config: Config) -> Dataset:
-    return _load(config.dataset, config.data_dir, config.image_size, config.validation, config.split_seed)
+    return _load(
+        config.dataset, config.stream, config.data_dir, config.image_size, config.validation, config.split_seed
+    )
 
 
 def _going_on(out: Path | str, resume: bool) -> Folder | None:
@@ -215,6 +245,34 @@ def _claimed(out: Path | str) -> Iterator[Folder]:
             yield folder
     except Timeout:
         raise RequestError(f"{out} is in use by another process") from None
+
+
+@contextlib.contextmanager
+def _shared(out: Path | str, check: Callable[[], None]) -> Iterator[Folder]:
+    """The folder `out`, claimed by the first process for all, after a check that may refuse it."""
+    if jax.process_index() > 0:
+        if not _agree(None):
+            raise RequestError(f"{out}: refused by the first process")
+        yield Folder(out)
+        return
+    with contextlib.ExitStack() as stack:
+        try:
+            check()
+            folder = stack.enter_context(_claimed(out))
+        except BaseException:
+            _agree(False)
+            raise
+        _agree(True)
+        yield folder
+
+
+def _agree(word: bool | None) -> bool:
+    """What the first process says, in all of them; each waits here for the others."""
+    if jax.process_count() == 1:
+        return bool(word)
+    from jax.experimental.multihost_utils import broadcast_one_to_all
+
+    return bool(broadcast_one_to_all(np.int32(bool(word))))
 
 
 def _refuse_changes(folder: Folder, old: Config, new: Config) -> None:

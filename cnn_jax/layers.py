@@ -400,7 +400,7 @@ class Dropout(Layer):
 
     rate: float
 
-    context = ("train", "dropout_key")
+    context = ("train", "dropout_key", "dropout_rate")
     kind = "drop"
 
     def output_shape(self, shape: Shape) -> Shape:
@@ -409,12 +409,21 @@ class Dropout(Layer):
         return shape
 
     @nn.compact
-    def __call__(self, x: Array, *, train: bool = False, dropout_key: Array | None = None) -> Array:
-        if not train or self.rate == 0.0:
+    def __call__(
+        self,
+        x: Array,
+        *,
+        train: bool = False,
+        dropout_key: Array | None = None,
+        dropout_rate: Array | None = None,
+    ) -> Array:
+        """`dropout_rate`, which may be traced, stands in for `rate`."""
+        rate = self.rate if dropout_rate is None else dropout_rate
+        if not train or (dropout_rate is None and rate == 0.0):
             return x
         assert dropout_key is not None, "a network with dropout is trained with a key"
-        kept = jax.random.bernoulli(dropout_key, 1.0 - self.rate, x.shape)
-        return jnp.where(kept, x / (1.0 - self.rate), 0.0).astype(x.dtype)
+        kept = jax.random.bernoulli(dropout_key, 1.0 - rate, x.shape)
+        return jnp.where(kept, x / (1.0 - rate), 0.0).astype(x.dtype)
 
 
 class Dense(Layer):

@@ -110,10 +110,14 @@ class Network:
         key: Array,
         mask: Array | None = None,
         axis_name: str | None = None,
+        dropout_rate: Array | None = None,
     ) -> tuple[Array, dict[str, Any]]:
-        """Logits in training mode and the new batch statistics. `key` is for dropout; examples with mask 0 have no part
-        in the statistics, which `axis_name` extends over a mesh axis."""
-        context = {"train": True, "mask": mask, "axis_name": axis_name, "dropout_key": key}
+        """Logits in training mode and the new batch statistics. `key` is for dropout, `dropout_rate` for
+        every layer of it instead of its own; examples with mask 0 have no part in the statistics, which `axis_name`
+        extends over a mesh axis."""
+        context = {
+            "train": True, "mask": mask, "axis_name": axis_name, "dropout_key": key, "dropout_rate": dropout_rate
+        }  # fmt: skip
         return self._run(variables, images, context)[:2]
 
     def activations(self, variables: Variables, images: Array) -> dict[str, Array]:

@@ -9,8 +9,12 @@ import ctypes
 import functools
 import os
 import platform
+import re
+
+from cnn_jax.errors import RequestError
 
 VARIABLE = "CNN_JAX_TUNE"
+PROCESSES = "CNN_JAX_PROCESSES"
 # mallopt(3): parameter, value. One heap for all threads, large arrays on it too, never given back.
 MALLOC = {"M_ARENA_MAX": (-8, 1), "M_MMAP_THRESHOLD": (-3, 1 << 30), "M_TRIM_THRESHOLD": (-1, 2**31 - 1)}
 
@@ -22,3 +26,23 @@ def tune() -> tuple[str, ...]:
         return ()
     mallopt = ctypes.CDLL(None).mallopt
     return tuple(name for name, setting in MALLOC.items() if mallopt(*setting))
+
+
+def join_processes() -> None:
+    """Joins the processes of a cluster, where $CNN_JAX_PROCESSES says so: `auto` (SLURM, a TPU pod and what else JAX
+    knows), or `HOST:PORT,COUNT,INDEX` with the address of the first of COUNT processes and this one's number."""
+    wanted = os.environ.get(PROCESSES)
+    if not wanted:
+        return
+    import jax
+
+    found = re.fullmatch(r"(\S+:\d+),(\d+),(\d+)", wanted)
+    if found is None and wanted != "auto":
+        raise RequestError(f"{PROCESSES} = {wanted!r}: write auto, or HOST:PORT,COUNT,INDEX")
+    try:
+        if found is None:
+            jax.distributed.initialize()
+        else:
+            jax.distributed.initialize(found[1], int(found[2]), int(found[3]))
+    except (RuntimeError, ValueError) as error:
+        raise RequestError(f"{PROCESSES} = {wanted}: {str(error).splitlines()[0]}") from error

@@ -23,6 +23,7 @@ def main(command: Callable[[Sequence[str]], int]) -> None:
     unreadable data, 130 and 143 interrupted."""
     runtime.tune()
     try:
+        runtime.join_processes()
         sys.exit(command(sys.argv[1:]))
     except CnnJaxError as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)

@@ -9,6 +9,7 @@ from cnn_jax.cli import common
 from cnn_jax.cli.train import defaults_of, fields_of
 from cnn_jax.errors import RequestError
 from cnn_jax.sweep.grid import Grid
+from cnn_jax.sweep.plan import Parallel
 from cnn_jax.training.config import DEFAULT_NETWORK, Config
 
 DEFAULT_AXES = {"learning_rate": (0.01, 0.03, 0.1, 0.3, 1.0), "filters": (4, 8, 16)}
@@ -28,6 +29,9 @@ class SweepArguments(Config):
     """Number of seeds, 0 … N-1, for every cell of the grid."""
     axis: tuple[str, ...] = ()
     """More axes: NAME=V1,V2,… with any numeric field of the config."""
+    parallel: Parallel = "auto"
+    """How trials run side by side: one after another, by several workers (each trial as alone), together in one
+    program under vmap or map, or auto: what a short measurement finds fastest."""
     config: str | None = None
     """A config.json (of a run or a sweep) to start from; options given beside it change it."""
     out: str | None = None
@@ -97,10 +101,10 @@ def command(arguments: Sequence[str]) -> int:
 
     from cnn_jax import lab
 
-    done = lab.sweep(grid, out, resume=parsed.resume)
+    done = lab.sweep(grid, out, resume=parsed.resume, parallel=parsed.parallel)
     if done.table is not None:
         print(done.path.joinpath("summary.md").read_text(encoding="utf-8"))
-    else:
+    elif done.status == "interrupted":
         print("The sweep was interrupted; --resume goes on with it.")
     print(done.path)
     sys.stdout.flush()

@@ -41,7 +41,17 @@ class Checkpoints:
         self.directory = directory.absolute()  # Orbax accepts a relative path and then fails in the background
         newest = policies.LatestN(KEEP_LATEST)
         best = policies.BestN(get_metric_fn=rank, n=1, keep_checkpoints_without_metrics=False)
-        options = ocp.CheckpointManagerOptions(preservation_policy=policies.AnyPreservationPolicy([newest, best]))
+        alone = ocp.options.MultiprocessingOptions(  # each process saves what it has trained itself
+            primary_host=jax.process_index(),
+            active_processes={jax.process_index()},
+            barrier_sync_key_prefix=f"process{jax.process_index()}",
+        )
+        options = ocp.CheckpointManagerOptions(
+            preservation_policy=policies.AnyPreservationPolicy([newest, best]),
+            multiprocessing_options=alone,
+            create=False,
+        )
+        self.directory.mkdir(parents=True, exist_ok=True)
         self._manager = ocp.CheckpointManager(self.directory, options=options)
 
     def save(self, state: State, meta: dict[str, Any], evaluation: dict[str, Any] | None = None) -> None:

@@ -29,6 +29,8 @@ class Config:
     """Where archives are looked up (only read)."""
     image_size: int | None = None
     """Resize images to this height and width, in pixels."""
+    stream: bool = False
+    """Read the training images from disk as they are needed: for prepared TFDS sets that do not fit in memory."""
     validation: int | None = None
     """Number of validation examples cut from the training split (default: the data set's own)."""
 
@@ -63,6 +65,8 @@ class Config:
     initialiser: Literal["he", "glorot", "lecun", "normal"] = "he"
     init_scale: float = 1.0
     """Factor on the initial kernels."""
+    dropout: float | None = None
+    """Rate of every dropout layer, instead of the network's own."""
     augment: str = ""
     """Augmentations separated by blanks: flip, crop<pad>, cutout<size>, mixup<alpha>."""
 
@@ -144,6 +148,7 @@ _RANGES = {
     "decay_epochs": (lambda x: all(a > 0 for a in x) and list(x) == sorted(x), "positive and increasing"),
     "decay_factor": (_positive, "a positive number"),
     "label_smoothing": (lambda x: 0 <= x < 1, "in [0, 1)"),
+    "dropout": (lambda x: 0 <= x < 1, "in [0, 1)"),
     "init_scale": (_positive, "a positive number"),
     "seed": (lambda x: 0 <= x < 2**32, "in [0, 2^32)"),
     "split_seed": (lambda x: 0 <= x < 2**32, "in [0, 2^32)"),

@@ -10,7 +10,7 @@ from jax import Array
 
 from cnn_jax import ops
 from cnn_jax.errors import RequestError
-from cnn_jax.layers import INITIALISERS
+from cnn_jax.layers import INITIALISERS, Dropout
 from cnn_jax.metrics import Sums
 from cnn_jax.network import Network
 from cnn_jax.training import augment
@@ -37,6 +37,7 @@ class Hyper(NamedTuple):
     clip_norm: Array
     ema: Array
     label_smoothing: Array
+    dropout: Array
 
 
 class State(NamedTuple):
@@ -63,6 +64,7 @@ class Program:
     ema: bool
     accumulate: int
     augmentations: tuple[augment.Augmentation, ...]
+    dropout: bool
     dtype: str
     precision: str
     devices: int
@@ -78,6 +80,8 @@ class Program:
     ) -> "Program":
         """The program of a config on `devices` local devices (default: as many as the config says, or all), with the
         implementation of convolution and pooling that it says (auto: `implementation`, or what is best here)."""
+        if config.dropout is not None and not any(isinstance(node.layer, Dropout) for node in network.walk()):
+            raise RequestError(f"dropout = {config.dropout}, but the network has no drop layer")
         available = jax.local_device_count()
         devices = devices or config.devices or available
         if devices > available:
@@ -91,6 +95,7 @@ class Program:
             ema=config.ema > 0,
             accumulate=config.accumulate,
             augmentations=augment.parse(config.augment),
+            dropout=config.dropout is not None,
             dtype=config.dtype,
             precision=config.precision,
             devices=devices,
@@ -112,7 +117,14 @@ class Program:
 def hyper_of(config: Config) -> Hyper:
     """The traced numbers of a config as float32 scalars."""
     clip_norm = config.clip_norm if config.clip_norm is not None else float("inf")
-    values = (config.momentum, config.weight_decay, clip_norm, config.ema, config.label_smoothing)
+    values = (
+        config.momentum,
+        config.weight_decay,
+        clip_norm,
+        config.ema,
+        config.label_smoothing,
+        config.dropout or 0.0,
+    )
     return Hyper(*(jnp.asarray(value, jnp.float32) for value in values))
 
 

@@ -108,6 +108,7 @@ def _objective(
         {"params": params, "batch_stats": batch_stats},
         normalise(images, examples.mean, examples.std, program.dtype),
         key=dropout_key,
+        dropout_rate=hyper.dropout if program.dropout else None,
         mask=slots.mask,
         axis_name=program.axis_name,
     )

@@ -94,27 +94,31 @@ ffi::Error unpool(ffi::ThreadPool threads, Floats gradient, Bytes codes, ffi::Re
 // The sum per channel over the positions whose code names one. Images are summed in parts, whose number depends on
 // their number alone, then the parts in order.
 ffi::Error bias_gradient(ffi::ThreadPool threads, Floats gradient, Bytes codes, ffi::Result<Floats> result) {
-  constexpr int64_t kParts = 8;
+  constexpr int64_t kParts = 8, kRows = 16;  // positions summed side by side, for vectors where channels are few
   const Shape<4> y(gradient), code_shape(codes);
   const Shape<1> b(*result);
   const Leading leading(y, code_shape, b);
   const int64_t channels = b[0], positions = y[1] * y[2];
-  std::vector<float> partial(leading.count() * kParts * channels);
+  const int64_t width = kRows * channels;
+  std::vector<float> partial(leading.count() * kParts * width);
   parallel_for(threads, leading.count() * kParts, [&](int64_t i) {
     const int64_t trial = i / kParts, part = i % kParts;
     const int64_t begin = y[0] * part / kParts * positions, end = y[0] * (part + 1) / kParts * positions;
     const float* from = gradient.typed_data() + leading.own(y, trial) * y.elements() + begin * channels;
     const uint8_t* code = codes.typed_data() + leading.own(code_shape, trial) * y.elements() + begin * channels;
-    float* sum = partial.data() + i * channels;
-    for (int64_t p = begin; p < end; p++, from += channels, code += channels) {
-      for (int64_t c = 0; c < channels; c++) sum[c] += code[c] != kNone ? from[c] : 0.0f;
+    float* sum = partial.data() + i * width;
+    for (int64_t left = (end - begin) * channels; left > 0; left -= width, from += width, code += width) {
+      for (int64_t c = 0; c < std::min(left, width); c++) {
+        const float value = from[c];
+        sum[c] += code[c] != kNone ? value : 0.0f;
+      }
     }
   });
   for (int64_t trial = 0; trial < leading.count(); trial++) {
     float* sum = result->typed_data() + trial * channels;
     std::fill_n(sum, channels, 0.0f);
-    for (int64_t part = 0; part < kParts; part++) {
-      const float* from = partial.data() + (trial * kParts + part) * channels;
+    for (int64_t row = 0; row < kParts * kRows; row++) {
+      const float* from = partial.data() + (trial * kParts * kRows + row) * channels;
       for (int64_t c = 0; c < channels; c++) sum[c] += from[c];
     }
   }
