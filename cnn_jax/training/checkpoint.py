@@ -33,6 +33,25 @@ class Restored:
     skipped: list[str] = field(default_factory=list)
 
 
+class _Arrays(ocp.CheckpointHandler):
+    """Arrays by name in one file. (Orbax's own handler of arrays writes those of the first process alone.)"""
+
+    def save(self, directory: Any, args: "_Leaves") -> None:
+        np.savez(Path(directory) / "leaves.npz", **args.leaves)
+
+    def restore(self, directory: Any, args: "_Leaves") -> dict[str, np.ndarray]:
+        with np.load(Path(directory) / "leaves.npz", allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+
+
+@ocp.args.register_with_handler(_Arrays, for_save=True, for_restore=True)
+@dataclass
+class _Leaves(ocp.args.CheckpointArgs):
+    """What is saved; nothing where it is to be restored."""
+
+    leaves: dict[str, np.ndarray] = field(default_factory=dict)
+
+
 class Checkpoints:
     """The checkpoints in one folder, named by step. Keeps the newest two and the one of the best validation accuracy
     (the first that reached it)."""
@@ -52,7 +71,11 @@ class Checkpoints:
             create=False,
         )
         self.directory.mkdir(parents=True, exist_ok=True)
-        self._manager = ocp.CheckpointManager(self.directory, options=options)
+        handlers = {
+            "state": _Arrays(),
+            "meta": ocp.JsonCheckpointHandler(multiprocessing_options=alone),
+        }
+        self._manager = ocp.CheckpointManager(self.directory, options=options, item_handlers=handlers)
 
     def save(self, state: State, meta: dict[str, Any], evaluation: dict[str, Any] | None = None) -> None:
         """Saves in the background; returns as soon as the state has been copied. `evaluation` ranks the checkpoint."""
@@ -62,7 +85,7 @@ class Checkpoints:
         if evaluation is not None:
             metrics = {"validation_accuracy": evaluation["validation_accuracy"], "step": step}
         items = ocp.args.Composite(
-            state=ocp.args.StandardSave(leaves),
+            state=_Leaves(leaves),
             meta=ocp.args.JsonSave({"sha256": _digest(leaves), **meta}),
         )
         if not _one_at_a_time(self._manager, lambda: self._manager.save(step, args=items, metrics=metrics)):
@@ -104,9 +127,9 @@ class Checkpoints:
         try:
             items = self._manager.restore(
                 step,
-                args=ocp.args.Composite(state=ocp.args.StandardRestore(expected), meta=ocp.args.JsonRestore()),
+                args=ocp.args.Composite(state=_Leaves(), meta=ocp.args.JsonRestore()),
             )
-            leaves, meta = jax.tree.map(np.asarray, items.state), items.meta
+            leaves, meta = items.state, items.meta
         except Exception as error:  # Orbax raises whatever its parts raise: KeyError, ValueError, bare Exception
             reason = str(error).strip().splitlines() or [type(error).__name__]
             raise RunError(f"checkpoint {where} is unreadable ({reason[0][:120]})") from None
