@@ -37,7 +37,7 @@ class _Arrays(ocp.CheckpointHandler):
     """Arrays by name in one file. (Orbax's own handler of arrays writes those of the first process alone.)"""
 
     def save(self, directory: Any, args: "_Leaves") -> None:
-        np.savez(Path(directory) / "leaves.npz", **args.leaves)
+        np.savez(Path(directory) / "leaves.npz", **args.leaves)  # type: ignore[arg-type]
 
     def restore(self, directory: Any, args: "_Leaves") -> dict[str, np.ndarray]:
         with np.load(Path(directory) / "leaves.npz", allow_pickle=False) as file:
