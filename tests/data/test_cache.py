@@ -11,6 +11,7 @@ from samples import files_of, tiny_arrays, write_tree
 
 from cnn_jax.data import cache as cache_module
 from cnn_jax.data import load
+from cnn_jax.paths import cache_root
 
 TINY = "import samples, pathlib; samples.install_tiny_mnist(pathlib.Path({!r}) / 'mnist')\n"
 BLOCK = """
@@ -50,13 +51,13 @@ def test_without_tfds_and_without_cached_arrays_the_error_says_what_to_install(t
 
 def test_the_place_of_the_cache(monkeypatch, tmp_path):
     monkeypatch.setenv("CNN_JAX_CACHE", str(tmp_path / "a"))
-    assert cache_module.root() == tmp_path / "a"
+    assert cache_root() == tmp_path / "a"
     monkeypatch.delenv("CNN_JAX_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "b"))
-    assert cache_module.root() == tmp_path / "b" / "cnn_jax"
+    assert cache_root() == tmp_path / "b" / "cnn_jax"
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path / "c"))
-    assert cache_module.root() == tmp_path / "c" / ".cache" / "cnn_jax"
+    assert cache_root() == tmp_path / "c" / ".cache" / "cnn_jax"
 
 
 @pytest.mark.parametrize("place", ["file", "file/below", "/proc/nowhere"])

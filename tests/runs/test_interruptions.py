@@ -6,6 +6,7 @@ tests/runs/test_kill.py kills real processes.
 
 import dataclasses
 import json
+import shutil
 import signal
 
 import pytest
@@ -44,7 +45,7 @@ def deaths(monkeypatch):
         return call
 
     for owner, name in (
-        (Folder, "write_text"), (Folder, "append_metrics"), (checkpoint.Checkpoints, "save"), (lab.shutil, "copytree"),
+        (Folder, "write_text"), (Folder, "append_metrics"), (checkpoint.Checkpoints, "save"), (shutil, "copytree"),
     ):  # fmt: skip
         monkeypatch.setattr(owner, name, dying(getattr(owner, name)))
 

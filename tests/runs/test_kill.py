@@ -16,7 +16,7 @@ TRAIN = (
     "-c",
     "from cnn_jax.runs import session; from cnn_jax.training import fit; from cnn_jax.cli import common, train; "
     "session.CHECKPOINT_SECONDS = 0.05; fit.POLL_SECONDS = 0.01; common.main(train.command)",
-    *("--network", "conv3-4:same bn relu max2 drop0.2 dense-10", "--epochs", "7", "--batch-size", "16"),
+    *("--network", "conv3-4:same bn relu max2 drop0.2 dense-10", "--epochs", "40", "--batch-size", "16"),
     *("--augment", "crop1", "--optimizer", "adam", "--learning-rate", "0.001", "--ema", "0.9"),
 )
 

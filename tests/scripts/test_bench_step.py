@@ -66,7 +66,10 @@ def test_the_other_modes(tmp_path, mode, names):
     [
         (("--rounds", "0"), "'0' is no positive number"),
         (("--works", "X"), "invalid choice: 'X'"),
-        (("--contenders", "keras"), "--contenders keras: known here are ours, ours-canonical, ours-lax, flax"),
+        (
+            ("--contenders", "keras"),
+            "--contenders keras: known here are ours, ours-canonical, ours-lax, ours-untuned, flax",
+        ),
         (("--torch", "/no/such/python"), "/no/such/python cannot be started"),
         (("--torch", "false"), "--torch false does not import numpy and torch"),
         (("--axis", "width", "--mode", "start"), "--axis goes neither"),

@@ -1,11 +1,9 @@
-"""What a researcher does: train a network, sweep a grid. Only here do training, runs and report meet."""
+"""A sweep while it runs: its plan, its trials, its table."""
 
-import contextlib
 import functools
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,11 +11,11 @@ from typing import Any
 import jax
 import numpy as np
 
-from cnn_jax.data import Dataset, load, open_stream
 from cnn_jax.errors import RequestError
+from cnn_jax.lab.folders import agree, refuse_changes
 from cnn_jax.runs import record
 from cnn_jax.runs.execute import Interrupt, execute
-from cnn_jax.runs.folder import LOCK, Folder
+from cnn_jax.runs.folder import Folder
 from cnn_jax.runs.prepared import Prepared
 from cnn_jax.runs.trained import load_state
 from cnn_jax.sweep import engine
@@ -25,21 +23,8 @@ from cnn_jax.sweep.engine import POLL_SECONDS
 from cnn_jax.sweep.grid import Grid
 from cnn_jax.sweep.plan import Parallel, Trials, choose, devices_of, groups
 from cnn_jax.sweep.table import Table, row
-from cnn_jax.training.config import Config, differences
+from cnn_jax.training.config import Config
 from cnn_jax.variants import first_filters
-
-
-@dataclass(frozen=True)
-class Run:
-    """A run's folder and its result."""
-
-    path: Path
-    result: dict[str, Any]
-    signal: int | None = None
-
-    @property
-    def status(self) -> str:
-        return self.result["status"]
 
 
 @dataclass(frozen=True)
@@ -52,57 +37,7 @@ class Sweep:
     signal: int | None = None
 
 
-def train(config: Config, out: Path | str, *, resume: bool = False, profile: bool = False, show: bool = True) -> Run:
-    """Trains one network into the folder `out`, or with `resume` goes on with what is there (a folder that is missing
-    or empty is started). Raises RequestError for a request that cannot be met."""
-    from cnn_jax.report.progress import Progress, Silent
-    from cnn_jax.report.run import write_report
-
-    if (there := _going_on(out, resume)) is not None:
-        _refuse_changes(there, Config.from_json(there.read_json("config.json")), config)
-        if there.has("result.json") and there.read_json("result.json")["status"] != "interrupted":
-            write_report(there)  # a kill may have come between the result and its report
-            return Run(there.path, there.read_json("result.json"))
-    prepared = Prepared.of(config, _dataset(config), _decided(there))  # refuses what cannot be before a folder is made
-    with Interrupt().listening() as interrupt, _claimed(out) as folder:
-        steps = prepared.steps_per_epoch * config.epochs
-        with Progress(steps, "training") if show else Silent() as listener:
-            (result,) = execute(
-                [prepared], [folder], record.provenance(), interrupt, listener, score_test=True, profile=profile
-            )
-        write_report(folder)
-    return Run(folder.path, result, interrupt.signal)
-
-
-def sweep(
-    grid: Grid, out: Path | str, *, resume: bool = False, parallel: Parallel = "auto", show: bool = True
-) -> Sweep:
-    """Trains every trial of `grid` into `out`/trials, then scores the test split for the seeds of the chosen cell and
-    writes the table, the figures and the page. With `resume` only what is missing is trained.
-
-    `parallel` says how trials run side by side: 'one' after another, by several 'workers' (each trial as alone),
-    together under 'vmap' or 'map', or 'auto', the fastest of these by a short measurement.
-    """
-    from cnn_jax.report.progress import Silent, SweepProgress
-
-    with Interrupt().listening() as interrupt, _shared(out, lambda: _may_sweep(grid, out, resume)) as folder:
-        # Refuses a bad trial now. Devices are there for the trials, unless the config splits each batch over them.
-        decided = _decided(folder)
-        prepared = [Prepared.of(config, _dataset(config), decided, devices=1) for config in grid.trials()]
-        steps = [one.steps_per_epoch * one.config.epochs for one in prepared]
-        with SweepProgress(steps) if show else Silent() as bar:
-            return _Sweeping(folder, grid, prepared, parallel, interrupt, bar).run()
-
-
-def _may_sweep(grid: Grid, out: Path | str, resume: bool) -> None:
-    if (there := _going_on(out, resume)) is not None:
-        _refuse_other_grid(there, grid)
-    decided = _decided(there)
-    for config in grid.trials():  # refuses what cannot be before a folder is made
-        Prepared.of(config, _dataset(config), decided, devices=1)
-
-
-class _Sweeping:
+class Sweeping:
     """A sweep while it runs."""
 
     def __init__(
@@ -116,7 +51,7 @@ class _Sweeping:
                 folder.write_json("config.json", grid.to_json())
             self.begun = record.begin(folder, _sweep_record(grid, prepared[0], self.provenance))
             self.plan = self._plan(parallel)
-        _agree(True)
+        agree(True)
         if not self.first:
             self.begun = folder.read_json("record.json")
             self.plan = self._plan("auto")
@@ -177,7 +112,7 @@ class _Sweeping:
         folders = [_trial_folder(self.folder, i) for i in numbers]
         for one, folder in zip(group, folders, strict=True):
             if folder.has("config.json"):
-                _refuse_changes(folder, Config.from_json(folder.read_json("config.json")), one.config)
+                refuse_changes(folder, Config.from_json(folder.read_json("config.json")), one.config)
         results = [folder.read_json("result.json") for folder in folders if folder.has("result.json")]
         progress = self.bar.unit()
         if len(results) < len(numbers) or any(result["status"] == "interrupted" for result in results):
@@ -207,89 +142,6 @@ class _Sweeping:
         table = Table.of(self.grid, rows)
         self.folder.write_text("results.csv", table.trials.to_csv(index=False, lineterminator="\n"))
         return table
-
-
-@functools.lru_cache(maxsize=4)
-def _load(
-    name: str, stream: bool, data_dir: str | None, image_size: int | None, validation: int | None, seed: int
-) -> Dataset:
-    how = open_stream if stream else load
-    return how(name, data_dir=data_dir, image_size=image_size, validation=validation, split_seed=seed)
-
-
-def _dataset(config: Config) -> Dataset:
-    return _load(
-        config.dataset, config.stream, config.data_dir, config.image_size, config.validation, config.split_seed
-    )
-
-
-def _going_on(out: Path | str, resume: bool) -> Folder | None:
-    """The folder to go on with; None where a new one is to be made. RequestError where something is in the way."""
-    folder = Folder(out)
-    if not folder.occupied:
-        return None
-    if not resume:
-        raise RequestError(f"{out} exists already; give another --out, or --resume to go on with it")
-    return Folder.open(out)
-
-
-@contextlib.contextmanager
-def _claimed(out: Path | str) -> Iterator[Folder]:
-    """The folder `out`, made where it is missing, and no other process's at the same time."""
-    from filelock import FileLock, Timeout
-
-    folder = Folder(out)
-    folder.make()
-    try:
-        with FileLock(folder.file(LOCK), timeout=0):
-            yield folder
-    except Timeout:
-        raise RequestError(f"{out} is in use by another process") from None
-
-
-@contextlib.contextmanager
-def _shared(out: Path | str, check: Callable[[], None]) -> Iterator[Folder]:
-    """The folder `out`, claimed by the first process for all, after a check that may refuse it."""
-    if jax.process_index() > 0:
-        if not _agree(None):
-            raise RequestError(f"{out}: refused by the first process")
-        yield Folder(out)
-        return
-    with contextlib.ExitStack() as stack:
-        try:
-            check()
-            folder = stack.enter_context(_claimed(out))
-        except BaseException:
-            _agree(False)
-            raise
-        _agree(True)
-        yield folder
-
-
-def _agree(word: bool | None) -> bool:
-    """What the first process says, in all of them; each waits here for the others."""
-    if jax.process_count() == 1:
-        return bool(word)
-    from jax.experimental.multihost_utils import broadcast_one_to_all
-
-    return bool(broadcast_one_to_all(np.int32(bool(word))))
-
-
-def _refuse_changes(folder: Folder, old: Config, new: Config) -> None:
-    if changed := differences(old, new):
-        raise RequestError(f"{folder.path} holds a run with another config: {'; '.join(changed)}")
-
-
-def _refuse_other_grid(folder: Folder, grid: Grid) -> None:
-    old = Grid.from_json(folder.read_json("config.json"))
-    _refuse_changes(folder, old.base, grid.base)
-    if list(old.axes.items()) != list(grid.axes.items()):  # in their order, which numbers the trials
-        raise RequestError(f"{folder.path} holds a sweep over other axes: {dict(old.axes)} -> {dict(grid.axes)}")
-
-
-def _decided(folder: Folder | None) -> dict[str, Any] | None:
-    """The choices that a run or a sweep made when it began."""
-    return folder.read_json("record.json")["choices"] if folder and folder.has("record.json") else None
 
 
 def _trial_folder(folder: Folder, i: int) -> Folder:

@@ -1,0 +1,95 @@
+"""What a researcher does: train a network, sweep a grid. Only here do training, runs and report meet."""
+
+import functools
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cnn_jax.data import Dataset, load, open_stream
+from cnn_jax.lab.folders import claimed, decided, going_on, refuse_changes, refuse_other_grid, shared
+from cnn_jax.lab.sweeping import Sweep, Sweeping
+from cnn_jax.runs import record
+from cnn_jax.runs.execute import Interrupt, execute
+from cnn_jax.runs.prepared import Prepared
+from cnn_jax.sweep.grid import Grid
+from cnn_jax.sweep.plan import Parallel
+from cnn_jax.training.config import Config
+
+__all__ = ["Run", "Sweep", "sweep", "train"]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run's folder and its result."""
+
+    path: Path
+    result: dict[str, Any]
+    signal: int | None = None
+
+    @property
+    def status(self) -> str:
+        return self.result["status"]
+
+
+def train(config: Config, out: Path | str, *, resume: bool = False, profile: bool = False, show: bool = True) -> Run:
+    """Trains one network into the folder `out`, or with `resume` goes on with what is there (a folder that is missing
+    or empty is started). Raises RequestError for a request that cannot be met."""
+    from cnn_jax.report.progress import Progress, Silent
+    from cnn_jax.report.run import write_report
+
+    if (there := going_on(out, resume)) is not None:
+        refuse_changes(there, Config.from_json(there.read_json("config.json")), config)
+        if there.has("result.json") and there.read_json("result.json")["status"] != "interrupted":
+            write_report(there)  # a kill may have come between the result and its report
+            return Run(there.path, there.read_json("result.json"))
+    prepared = Prepared.of(config, _dataset(config), decided(there))  # refuses what cannot be before a folder is made
+    with Interrupt().listening() as interrupt, claimed(out) as folder:
+        steps = prepared.steps_per_epoch * config.epochs
+        with Progress(steps, "training") if show else Silent() as listener:
+            (result,) = execute(
+                [prepared], [folder], record.provenance(), interrupt, listener, score_test=True, profile=profile
+            )
+        write_report(folder)
+    return Run(folder.path, result, interrupt.signal)
+
+
+def sweep(
+    grid: Grid, out: Path | str, *, resume: bool = False, parallel: Parallel = "auto", show: bool = True
+) -> Sweep:
+    """Trains every trial of `grid` into `out`/trials, then scores the test split for the seeds of the chosen cell and
+    writes the table, the figures and the page. With `resume` only what is missing is trained.
+
+    `parallel` says how trials run side by side: 'one' after another, by several 'workers' (each trial as alone),
+    together under 'vmap' or 'map', or 'auto', the fastest of these by a short measurement.
+    """
+    from cnn_jax.report.progress import Silent, SweepProgress
+
+    with Interrupt().listening() as interrupt, shared(out, lambda: _may_sweep(grid, out, resume)) as folder:
+        # Refuses a bad trial now. Devices are there for the trials, unless the config splits each batch over them.
+        kept = decided(folder)
+        prepared = [Prepared.of(config, _dataset(config), kept, devices=1) for config in grid.trials()]
+        steps = [one.steps_per_epoch * one.config.epochs for one in prepared]
+        with SweepProgress(steps) if show else Silent() as bar:
+            return Sweeping(folder, grid, prepared, parallel, interrupt, bar).run()
+
+
+def _may_sweep(grid: Grid, out: Path | str, resume: bool) -> None:
+    if (there := going_on(out, resume)) is not None:
+        refuse_other_grid(there, grid)
+    kept = decided(there)
+    for config in grid.trials():  # refuses what cannot be before a folder is made
+        Prepared.of(config, _dataset(config), kept, devices=1)
+
+
+@functools.lru_cache(maxsize=4)
+def _load(
+    name: str, stream: bool, data_dir: str | None, image_size: int | None, validation: int | None, seed: int
+) -> Dataset:
+    how = open_stream if stream else load
+    return how(name, data_dir=data_dir, image_size=image_size, validation=validation, split_seed=seed)
+
+
+def _dataset(config: Config) -> Dataset:
+    return _load(
+        config.dataset, config.stream, config.data_dir, config.image_size, config.validation, config.split_seed
+    )

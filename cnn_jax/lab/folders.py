@@ -1,0 +1,83 @@
+"""The folder of a run or a sweep: whether it may be begun or gone on with, and whose it is."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from cnn_jax.errors import RequestError
+from cnn_jax.runs.folder import LOCK, Folder
+from cnn_jax.sweep.grid import Grid
+from cnn_jax.training.config import Config, differences
+
+
+def going_on(out: Path | str, resume: bool) -> Folder | None:
+    """The folder to go on with; None where a new one is to be made. RequestError where something is in the way."""
+    folder = Folder(out)
+    if not folder.occupied:
+        return None
+    if not resume:
+        raise RequestError(f"{out} exists already; give another --out, or --resume to go on with it")
+    return Folder.open(out)
+
+
+@contextlib.contextmanager
+def claimed(out: Path | str) -> Iterator[Folder]:
+    """The folder `out`, made where it is missing, and no other process's at the same time."""
+    from filelock import FileLock, Timeout
+
+    folder = Folder(out)
+    folder.make()
+    try:
+        with FileLock(folder.file(LOCK), timeout=0):
+            yield folder
+    except Timeout:
+        raise RequestError(f"{out} is in use by another process") from None
+
+
+@contextlib.contextmanager
+def shared(out: Path | str, check: Callable[[], None]) -> Iterator[Folder]:
+    """The folder `out`, claimed by the first process for all, after a check that may refuse it."""
+    if jax.process_index() > 0:
+        if not agree(None):
+            raise RequestError(f"{out}: refused by the first process")
+        yield Folder(out)
+        return
+    with contextlib.ExitStack() as stack:
+        try:
+            check()
+            folder = stack.enter_context(claimed(out))
+        except BaseException:
+            agree(False)
+            raise
+        agree(True)
+        yield folder
+
+
+def agree(word: bool | None) -> bool:
+    """What the first process says, in all of them; each waits here for the others."""
+    if jax.process_count() == 1:
+        return bool(word)
+    from jax.experimental.multihost_utils import broadcast_one_to_all
+
+    return bool(broadcast_one_to_all(np.int32(bool(word))))
+
+
+def refuse_changes(folder: Folder, old: Config, new: Config) -> None:
+    if changed := differences(old, new):
+        raise RequestError(f"{folder.path} holds a run with another config: {'; '.join(changed)}")
+
+
+def refuse_other_grid(folder: Folder, grid: Grid) -> None:
+    old = Grid.from_json(folder.read_json("config.json"))
+    refuse_changes(folder, old.base, grid.base)
+    if list(old.axes.items()) != list(grid.axes.items()):  # in their order, which numbers the trials
+        raise RequestError(f"{folder.path} holds a sweep over other axes: {dict(old.axes)} -> {dict(grid.axes)}")
+
+
+def decided(folder: Folder | None) -> dict[str, Any] | None:
+    """The choices that a run or a sweep made when it began."""
+    return folder.read_json("record.json")["choices"] if folder and folder.has("record.json") else None
