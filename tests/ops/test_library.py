@@ -1,0 +1,87 @@
+"""The native library: built once, found again, never stale or damaged; nothing breaks where it cannot be built."""
+
+import os
+import shutil
+
+import pytest
+from commands import finish, start
+
+from cnn_jax.ops.native import library
+
+pytestmark = pytest.mark.skipif(not library.available(), reason="no compiler")
+
+SAY = "from cnn_jax import ops; print(ops.resolve())"
+BUILD = "from cnn_jax.ops.native import library; print(library.build())"
+
+
+@pytest.fixture
+def built(tmp_path, native_folder):
+    """A cache with a copy of the library of this machine."""
+    shutil.copytree(native_folder, tmp_path / "native")
+    return tmp_path
+
+
+def test_two_processes_at_once_build_it_once(tmp_path):
+    processes = [start("-c", BUILD, CNN_JAX_CACHE=str(tmp_path)) for _ in range(2)]
+    ends = [process.communicate(timeout=300) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], ends
+    assert ends[0][0] == ends[1][0]
+    assert sum("building the native operations" in err for _, err in ends) == 1
+    assert not [path for path in (tmp_path / "native").iterdir() if path.name.startswith("building-")]
+
+
+def test_a_damaged_library_is_built_again(built):
+    code, out, err = finish("-c", BUILD, CNN_JAX_CACHE=str(built))
+    assert (code, err) == (0, ""), err
+    file = built / out.strip()
+    file.write_bytes(file.read_bytes()[:-100])
+    code, again, err = finish("-c", SAY, CNN_JAX_CACHE=str(built))
+    assert (code, again) == (0, "native\n"), err
+    assert "building the native operations" in err
+
+
+def test_without_a_compiler_one_line_and_the_pure_jax_operations(tmp_path):
+    nothing = tmp_path / "bin"
+    nothing.mkdir()
+    code, out, err = finish("-c", SAY, CNN_JAX_CACHE=str(tmp_path), PATH=str(nothing), CXX="")
+    assert (code, out) == (0, "canonical\n")
+    assert err == ("cnn_jax: no native operations (there is no C++ compiler on PATH); the pure JAX ones are used\n")
+
+
+def test_a_compiler_that_fails_is_no_failure_of_the_run(tmp_path):
+    compiler = tmp_path / "c++"
+    compiler.write_text("#!/bin/sh\necho 'c++: error: out of order' >&2\nexit 1\n")
+    compiler.chmod(0o755)
+    code, out, err = finish("-c", SAY, CNN_JAX_CACHE=str(tmp_path / "cache"), CXX=str(compiler))
+    assert (code, out) == (0, "canonical\n")
+    assert "out of order" in err
+
+
+def test_what_is_demanded_and_cannot_be_had_is_refused_in_one_line(tmp_path):
+    code, _, err = finish(
+        "experiments/train.py", "--implementation", "native", "--epochs", "1", "--out", tmp_path / "run",
+        CNN_JAX_CACHE=str(tmp_path), PATH=os.devnull, CXX="",
+    )  # fmt: skip
+    assert code == 2
+    assert err.splitlines()[-1] == "error: the native operations cannot be had: there is no C++ compiler on PATH"
+    assert not (tmp_path / "run").exists()
+    code, _, err = finish("-c", "from cnn_jax import ops; ops.resolve()", CNN_JAX_OPS="fast")
+    assert "CNN_JAX_OPS = 'fast' is unknown; there are auto, lax, canonical, native" in err
+
+
+def test_the_key_follows_sources_compiler_and_processor(monkeypatch, tmp_path):
+    compiler = library.find_compiler()
+    before = library.key(compiler)
+    assert library.key(compiler) == before
+    monkeypatch.setattr(library, "processor", lambda: "another")
+    assert library.key(compiler) != before
+    monkeypatch.undo()
+    monkeypatch.setattr(library, "FLAGS", (*library.FLAGS, "-O2"))
+    assert library.key(compiler) != before
+    monkeypatch.undo()
+    shutil.copytree(library.HERE, tmp_path / "native")
+    monkeypatch.setattr(library, "HERE", tmp_path / "native")
+    assert library.key(compiler) == before
+    with open(tmp_path / "native" / "tile.h", "a") as file:
+        file.write("// another\n")
+    assert library.key(compiler) != before

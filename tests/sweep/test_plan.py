@@ -1,0 +1,172 @@
+"""Trials side by side: whatever the way, each gives what it gives alone."""
+
+import dataclasses
+import json
+
+import jax
+import numpy as np
+import pytest
+from commands import finish, start
+
+from cnn_jax import lab
+from cnn_jax.errors import RequestError
+from cnn_jax.network import Network
+from cnn_jax.notation import parse
+from cnn_jax.runs.folder import Folder
+from cnn_jax.runs.prepared import Prepared
+from cnn_jax.runs.trained import Trained
+from cnn_jax.sweep import engine, plan
+from cnn_jax.sweep.grid import Grid
+from cnn_jax.training.config import Config
+from cnn_jax.training.fit import compile_program, fit, initial_states
+
+CONFIG = Config(network="conv3-4 relu max2 drop0.2 dense-10", epochs=3, learning_rate=0.05)
+GRID = Grid(CONFIG, {"learning_rate": (0.05, 1e30), "dropout": (0.1, 0.4), "seed": (0, 1)})
+
+
+def table(path):
+    """results.csv without seconds."""
+    return [line.rsplit(",", 1)[0] for line in (path / "results.csv").read_text().splitlines()]
+
+
+def weights(path):
+    return jax.tree.leaves(Trained.load(path).variables["params"])
+
+
+@pytest.fixture(scope="module")
+def one(tmp_path_factory):
+    return lab.sweep(GRID, tmp_path_factory.mktemp("sweep") / "one", parallel="one", show=False)
+
+
+@pytest.mark.parametrize("parallel", ["workers", "map"])
+def test_trials_on_eight_devices_or_in_one_loop_are_the_trials_alone(parallel, one, tmp_path):
+    """Bit for bit, beside neighbours that diverge."""
+    done = lab.sweep(GRID, tmp_path / "out", parallel=parallel, show=False)
+    assert table(done.path) == table(one.path)
+    assert sum("diverged" in line for line in table(done.path)) == 4
+    for a, b in zip(weights(one.path / "best"), weights(done.path / "best"), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_a_trial_is_the_run_on_its_own(one, tmp_path):
+    config = dataclasses.replace(CONFIG, dropout=0.4, seed=1, devices=1)
+    run = lab.train(config, tmp_path / "run", show=False)
+    trial = Folder(one.path / "trials" / "0003")
+    assert trial.read_json("config.json")["dropout"] == 0.4
+    assert trial.read_json("result.json")["validation"] == run.result["validation"]
+
+
+def test_under_vmap_the_first_ten_steps_are_those_alone():
+    """To 1e-5 in the parameters, whatever happens to a neighbour."""
+    configs = [dataclasses.replace(CONFIG, seed=s, learning_rate=r, epochs=1) for s, r in enumerate((0.05, 1e30, 0.01))]
+    prepared = [Prepared.of(config, lab._dataset(config), devices=1) for config in configs]
+    first = prepared[0]
+
+    def after_ten(some, together):
+        state = initial_states(some, first.program, together)
+        events = fit(some, first.program, together, first.train, first.examples("validation"), state, {10})
+        return next(several for several in events if several[0].nonfinite or several[0].step == 10)
+
+    among = after_ten(configs, "vmap")
+    assert among[1].nonfinite
+    for i in (0, 2):
+        (alone,) = after_ten([configs[i]], None)
+        for a, b in zip(jax.tree.leaves(alone.state.params), jax.tree.leaves(among[i].state.params), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
+
+
+def test_chunks_and_a_stop_in_the_middle_change_nothing(one, tmp_path, monkeypatch):
+    monkeypatch.setattr(plan, "MOST_TOGETHER", 3)
+    whole = lab.sweep(GRID, tmp_path / "whole", parallel="map", show=False)
+    kept = json.loads((whole.path / "record.json").read_text())["plan"]["programs"]
+    assert [trials["chunk"] for trials in kept] == [3]
+    assert table(whole.path) == table(one.path)
+    for i in (0, 4, 5, 6, 7):
+        (whole.path / "trials" / f"{i:04d}" / "result.json").unlink()
+    again = lab.sweep(GRID, whole.path, resume=True, show=False)
+    assert table(again.path) == table(one.path)
+
+
+def test_a_sweep_goes_on_the_way_it_began(one):
+    with pytest.raises(RequestError, match="was begun with parallel = 'one', not 'vmap'"):
+        lab.sweep(GRID, one.path, resume=True, parallel="vmap", show=False)
+
+
+def test_what_differs_in_numbers_alone_is_one_program():
+    axes = {"learning_rate": (0.1, 0.2), "momentum": (0.5, 0.9), "dropout": (0.1, 0.2), "weight_decay": (0.0, 0.1)}
+    more = {"label_smoothing": (0.0, 0.1), "init_scale": (0.5, 1.0), "seed": (0, 1)}
+    configs = Grid(CONFIG, axes | more).trials()
+    dataset = lab._dataset(CONFIG)
+    programs = [Prepared.of(config, dataset, devices=1).program for config in configs]
+    assert plan.groups(configs, programs) == [tuple(range(128))]
+    configs = Grid(CONFIG, {"filters": (4, 6), "learning_rate": (0.1, 0.2), "seed": (0,)}).trials()
+    programs = [Prepared.of(config, dataset, devices=1).program for config in configs]
+    assert plan.groups(configs, programs) == [(0, 1), (2, 3)]
+
+
+def test_the_way_is_measured_and_recorded(tmp_path):
+    grid = Grid(CONFIG, {"learning_rate": (0.05,), "seed": (0, 1)})
+    done = lab.sweep(grid, tmp_path / "out", show=False)
+    (kept,) = Folder(done.path).read_json("record.json")["plan"]["programs"]
+    assert set(kept["measured_seconds"]) >= {"one", "workers"}
+    assert all(0 < seconds < 10 for seconds in kept["measured_seconds"].values())
+
+
+def test_the_estimate_of_memory_bounds_what_xla_takes():
+    """Parameters, activations and their gradients: between a third and ten times XLA's own plan."""
+    for text in ("conv5-16:same relu max2 conv5-32:same relu max2 dense-10", "conv3-8:same bn relu gap dense-10"):
+        network = Network((28, 28, 1), parse(text))
+        step = jax.jit(jax.grad(lambda v, x, n=network: n.apply_train(v, x, key=jax.random.key(0))[0].sum()))
+        variables = network.init(jax.random.key(0))
+        images = np.zeros((128, 28, 28, 1), np.float32)
+        found = step.lower(variables, images).compile().memory_analysis()
+        taken = found.temp_size_in_bytes + found.argument_size_in_bytes + found.output_size_in_bytes
+        assert taken / 3 < plan.memory(network, 128) < 10 * taken
+
+
+def test_a_worker_that_fails_ends_the_others_and_is_heard():
+    done = []
+
+    def work(unit):
+        if unit == 3:
+            raise RequestError("three")
+        done.append(unit)
+
+    with pytest.raises(RequestError, match="three"):
+        engine.run(range(100), work, jax.local_devices()[:4])
+    assert len(done) < 100
+
+
+def test_compiling_is_shared():
+    prepared = Prepared.of(CONFIG, lab._dataset(CONFIG), devices=1)
+    arguments = ([CONFIG], prepared.program, None, prepared.train, prepared.examples("validation"))
+    compile_program(*arguments)
+    assert compile_program(*arguments) == 0.0
+
+
+def test_two_processes_give_the_table_of_one(tmp_path):
+    options = (
+        "experiments/sweep.py", "--network", CONFIG.network, "--epochs", "2", "--seeds", "2", "--filters", "4", "6",
+        "--learning-rates", "0.05", "0.1",
+    )  # fmt: skip
+    assert finish(*options, "--out", tmp_path / "one")[0] == 0
+    port = 12000 + hash(str(tmp_path)) % 20000
+    both = [
+        start(
+            *options,
+            "--out",
+            tmp_path / "two",
+            CNN_JAX_PROCESSES=f"localhost:{port},2,{i}",
+        )
+        for i in range(2)
+    ]
+    ends = [process.communicate(timeout=300) for process in both]
+    assert [process.returncode for process in both] == [0, 0], ends
+    assert table(tmp_path / "two") == table(tmp_path / "one")
+    assert (tmp_path / "two" / "summary.md").read_text() == (tmp_path / "one" / "summary.md").read_text()
+    assert len(list((tmp_path / "two").glob("record.json"))) == 1
+
+
+def test_a_wrong_word_about_processes_is_refused():
+    code, _, err = finish("experiments/sweep.py", CNN_JAX_PROCESSES="two")
+    assert (code, err) == (2, "error: CNN_JAX_PROCESSES = 'two': write auto, or HOST:PORT,COUNT,INDEX\n")
