@@ -4,6 +4,7 @@
     scripts/run scripts/bench_step.py --out DIR --torch PYTHON         and PyTorch, in the environment of that Python
     scripts/run scripts/bench_step.py --out DIR --mode epoch           many steps in one dispatch, where there is one
     scripts/run scripts/bench_step.py --out DIR --mode start           from the start of a process to its first step
+    scripts/run scripts/bench_step.py --out DIR --mode trials          eight networks at once
     scripts/run scripts/bench_step.py --out DIR --axis width           the cost of L with its filters (or: batch)
 
 Hardware: CPU, or one GPU without --torch. Writes DIR/MODE.json (everything) and DIR/MODE.md (its tables), for an axis
@@ -28,7 +29,7 @@ from cnn_jax.cli import common
 from cnn_jax.errors import RequestError
 from cnn_jax.runs import record
 
-ROUNDS = {"step": 15, "epoch": 15, "start": 5}
+ROUNDS = {"step": 15, "epoch": 15, "start": 5, "trials": 15}
 PRIVATE = {"--torch": "PYTHON", "--out": "DIR"}
 TELLING = ("CNN_JAX_OPS", "JAX_", "XLA_", "OMP_", "MKL_", "KMP_", "MALLOC_", "GLIBC_TUNABLES", "LD_PRELOAD", "TORCH")
 
@@ -54,6 +55,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--rounds", type=positive, help="turns of each contender (15; for mode start 5)")
     parser.add_argument("--steps", type=positive, help="steps in a turn (as many as take half a second)")
     parser.add_argument("--batch-size", type=positive, default=128)
+    parser.add_argument("--trials", type=positive, default=8, help="networks trained at once in mode trials (8)")
     parser.add_argument("--out", type=Path, metavar="DIR")
     parser.add_argument("--quick", action="store_true", help="2 rounds of 1 step of L: to see that it runs")
     parsed = parser.parse_args(arguments)
@@ -67,7 +69,8 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 def measure(parsed: argparse.Namespace) -> dict[str, Any]:
     """What goes into the JSON file."""
-    options = Options(parsed.rounds, parsed.steps, parsed.batch_size, parsed.torch)
+    trials = parsed.trials if parsed.mode == "trials" else 1
+    options = Options(parsed.rounds, parsed.steps, parsed.batch_size, parsed.torch, trials)
     known: dict[str, Any] = {
         "mode": "axis" if parsed.axis else parsed.mode,
         "axis": parsed.axis,
@@ -77,6 +80,7 @@ def measure(parsed: argparse.Namespace) -> dict[str, Any]:
         "environment": {name: value for name, value in os.environ.items() if name.startswith(TELLING)},
         "rounds": options.rounds,
         "batch_size": options.batch_size,
+        "trials": options.trials,
     }
     if parsed.mode != "start":
         say("matrix product")
@@ -97,7 +101,7 @@ def measure(parsed: argparse.Namespace) -> dict[str, Any]:
 
 def rivals(parsed: argparse.Namespace) -> list[Contender]:
     """Ours and the contenders that were asked for."""
-    known = {contender.name: contender for contender in contenders(bool(parsed.torch))}
+    known = {contender.name: contender for contender in contenders(bool(parsed.torch), parsed.mode == "trials")}
     for name in parsed.contenders or ():
         if name not in known:
             raise RequestError(f"--contenders {name}: known here are {', '.join(known)}")

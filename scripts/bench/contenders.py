@@ -12,6 +12,8 @@ OURS: dict[str, dict[str, str]] = {
     "ours-untuned": {"CNN_JAX_TUNE": "off"},
 }
 
+# The ways of ours to train several networks at once; `ours` takes the one that a short measurement chooses.
+WAYS = ("one", "workers", "vmap", "map")
 TORCH_VARIANTS = ("eager", "eager-channels_last", "compile", "compile-channels_last")
 WITH_MALLOC = "+malloc"
 
@@ -31,12 +33,15 @@ class Contender:
     on_request: bool = False
 
 
-def contenders(torch: bool) -> list[Contender]:
-    """All contenders, those that need torch only where it is there."""
+def contenders(torch: bool, several: bool = False) -> list[Contender]:
+    """All contenders, those that need torch only where it is there; or those who can train `several` networks."""
     found = [
         Contender(name, "cnn_jax", "bench.ours", environment=more, on_request=name != "ours")
         for name, more in OURS.items()
     ]
+    if several:
+        found = [Contender("ours", "cnn_jax", "bench.ours", "auto")]
+        found += [Contender(f"ours-{way}", "cnn_jax", "bench.ours", way, on_request=True) for way in WAYS]
     peers = [("flax", "flax", "bench.flax_peer", "")]
     peers += [(f"torch-{variant}", "torch", "bench.torch_peer", variant) for variant in TORCH_VARIANTS if torch]
     for malloc in (False, True):

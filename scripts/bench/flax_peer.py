@@ -104,6 +104,8 @@ def build(job: Job) -> Built:
     data = jax.device_put(works.normalised_batches(job.work, job.batch_size))
     state = initial_state(job.work)
     parameters = sum(leaf.size for leaf in jax.tree.leaves(state.params))
+    if job.mode == "trials":
+        return Built(parameters, by_trials(job, data), dict)
     return Built(parameters, {"step": by_steps, "epoch": by_epochs}[job.mode](state, data), dict)
 
 
@@ -138,6 +140,27 @@ def by_epochs(state, data):
             state, losses = train_epoch(state, data)
         jax.block_until_ready(state)
         return epochs * works.BATCHES, float(losses[-1])
+
+    return run
+
+
+def by_trials(job, data):
+    """So many networks at once: the step under `jax.vmap`, all of them on the same batch."""
+    states = [initial_state(job.work, seed) for seed in range(job.trials)]
+    changing = [(one.step, one.params, one.opt_state, one.batch_stats) for one in states]
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(list(map(jnp.asarray, leaves))), *changing)
+    state = states[0].replace(**dict(zip(("step", "params", "opt_state", "batch_stats"), stacked, strict=True)))
+    train_step = jax.jit(jax.vmap(step, in_axes=(0, None)), donate_argnums=0)
+    batches = list(zip(*map(list, data), strict=True))
+    done = 0
+
+    def run(steps: int) -> tuple[int, float]:
+        nonlocal state, done
+        for _ in range(steps):
+            state, losses = train_step(state, batches[done % len(batches)])
+            done += 1
+        jax.block_until_ready(state)
+        return steps, float(losses[0])
 
     return run
 

@@ -28,6 +28,7 @@ class Options:
     steps: int | None
     batch_size: int
     torch_python: str | None
+    trials: int = 1  # networks trained at once
 
 
 def summary(values: Sequence[float], unit: str) -> dict[str, Any]:
@@ -107,7 +108,9 @@ class Field:
         if contender.name in self.known["skipped"]:
             return None
         try:
-            worker = start(contender, self.work, mode, self.options.batch_size, self.options.torch_python)
+            worker = start(
+                contender, self.work, mode, self.options.batch_size, self.options.trials, self.options.torch_python
+            )
         except RunError as error:
             if not contender.optional:
                 raise
@@ -132,7 +135,7 @@ class Field:
                     stack.callback(worker.close)
                     workers[contender.name] = worker
             measured = take_turns(workers, self.options)
-        images = 1e3 * self.options.batch_size
+        images = 1e3 * self.options.batch_size * self.options.trials
         for name, worker in workers.items():
             gflops = self.known["flops_per_image"] * images / measured[name]["median"] / 1e9
             measured[name] |= {

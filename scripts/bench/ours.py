@@ -1,14 +1,20 @@
 """Worker: cnn_jax, the compiled training steps that `fit` takes. The images lie on the device as uint8; gathering and
 normalising a batch are a part of the step. Environment variables choose between variants, see contenders.py."""
 
+import dataclasses
 from collections.abc import Callable
+
+import jax
+import numpy as np
 
 from bench import worker, works
 from bench.worker import Built, Job
 from cnn_jax import runtime
 from cnn_jax.runs.record import device, versions
+from cnn_jax.sweep import engine, plan
 from cnn_jax.training.config import Config
 from cnn_jax.training.epoch import Epoch
+from cnn_jax.training.fit import initial_states
 from cnn_jax.training.state import Examples, Program, State, initial_state
 from cnn_jax.training.step import replicate
 from cnn_jax.zoo import build as build_network
@@ -28,6 +34,8 @@ def build(job: Job) -> Built:
     )
     network = build_network(config.network, job.work.shape, works.CLASSES)
     program = Program.of(config, network)
+    if job.mode == "trials":
+        return build_trials(job, config, program)
     images, labels = works.examples(job.work, job.batch_size)
     examples: Examples = replicate(1, Examples(images, labels, *works.moments(images)))  # type: ignore[arg-type]
     state: State = replicate(1, initial_state(config, program))
@@ -63,6 +71,33 @@ def ours_epoch(epoch: Epoch, state: State) -> Run:
         return epochs * epoch.steps, float(state.sums.mean_loss)
 
     return run
+
+
+def build_trials(job: Job, config: Config, program: Program) -> Built:
+    """So many trials of a sweep, each with a seed and a learning rate of its own, run as `sweep.plan` says."""
+    configs = [
+        dataclasses.replace(config, seed=i, learning_rate=works.LEARNING_RATE * 1.01**i, epochs=1000)
+        for i in range(job.trials)
+    ]
+    images, labels = works.examples(job.work, job.batch_size)
+    examples: Examples = replicate(1, Examples(images, labels, *works.moments(images)))  # type: ignore[arg-type]
+    way = plan.choose(job.variant, tuple(range(job.trials)), configs, program, examples, examples)  # type: ignore[arg-type]
+    units = [[configs[i] for i in unit] for unit in way.units()]
+    epochs = [Epoch(unit, program, way.together, examples, 0) for unit in units]
+    states = [initial_states(unit, program, way.together) for unit in units]
+
+    def run(steps: int) -> tuple[int, float]:
+        passes = -(-steps // epochs[0].steps)
+
+        def work(unit: int) -> None:
+            for _ in range(passes):
+                states[unit] = jax.block_until_ready(epochs[unit].run(states[unit], 0, epochs[unit].steps))
+
+        engine.run(range(len(units)), work, plan.devices_of(way.workers))
+        return passes * epochs[0].steps, float(np.ravel(states[0].sums.mean_loss)[0])
+
+    facts = {"implementation": program.implementation, "plan": way.to_json()}
+    return Built(program.network.parameters, run, lambda: {**facts, "versions": versions(), "device": device()})
 
 
 if __name__ == "__main__":

@@ -92,9 +92,12 @@ def environment(framework: str, more: Mapping[str, str] | None = None) -> dict[s
     return found | dict(more or {})
 
 
-def start(contender: Contender, work: Work, mode: str, batch_size: int, torch_python: str | None) -> Worker:
+def start(
+    contender: Contender, work: Work, mode: str, batch_size: int, trials: int, torch_python: str | None
+) -> Worker:
     """The worker of a contender for a work."""
     arguments = [contender.module, "--work", work.name, "--batch-size", str(batch_size), "--mode", mode]
+    arguments += ["--trials", str(trials)]
     arguments += ["--width", str(work.filters[0])] if work.filters else []
     arguments += ["--variant", contender.variant] if contender.variant else []
     arguments += ["--malloc"] if contender.malloc else []

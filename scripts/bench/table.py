@@ -3,7 +3,7 @@
 from typing import Any
 
 RIVALS = {"flax": "Flax + optax", "torch": "PyTorch", "torch+malloc": "PyTorch, malloc"}
-UNITS = {"step": "ms per step", "epoch": "ms per step", "start": "seconds to the first step", "axis": "ms per step"}
+UNITS = dict.fromkeys(("step", "epoch", "axis", "trials"), "ms per step") | {"start": "seconds to the first step"}
 
 
 def markdown(measured: dict[str, Any]) -> str:
@@ -26,7 +26,8 @@ def heading(measured: dict[str, Any]) -> str:
     device = measured["device"]
     where = device["cpu"] if device["backend"] == "cpu" else f"{device['kind']} ({device['cpu']})"
     batch = "" if measured["axis"] == "batch" else f"batch of {measured['batch_size']}, "
-    line = f"{UNITS[measured['mode']]}, {batch}{measured['rounds']} rounds in turns; {where}; {versions}"
+    several = f" of {measured['trials']} networks at once" if measured["mode"] == "trials" else ""
+    line = f"{UNITS[measured['mode']]}{several}, {batch}{measured['rounds']} rounds in turns; {where}; {versions}"
     line += f"{torch or ''}; {measured['started'][:10]}."
     if ceiling := measured.get("ceiling"):
         line += (

@@ -76,27 +76,29 @@ def build(job: Job) -> Built:
     use_all_cores()
     how, _, layout = job.variant.partition("-")
     memory_format = torch.channels_last if layout == "channels_last" else torch.contiguous_format
-    torch.manual_seed(0)
-    model = ResNet20() if job.work.zoo else stack(job.work)
-    model = model.to(memory_format=memory_format)
+    trials = []  # one after another, where there are several
+    for seed in range(job.trials):
+        torch.manual_seed(seed)
+        model = (ResNet20() if job.work.zoo else stack(job.work)).to(memory_format=memory_format)
+        optimizer = torch.optim.SGD(model.parameters(), lr=works.LEARNING_RATE, momentum=works.MOMENTUM)
+        trials.append((torch.compile(model) if how == "compile" else model, optimizer))
     parameters = sum(parameter.numel() for parameter in model.parameters())
-    optimizer = torch.optim.SGD(model.parameters(), lr=works.LEARNING_RATE, momentum=works.MOMENTUM)
     images, labels = works.normalised_batches(job.work, job.batch_size)
     batches = [
         (torch.from_numpy(x).permute(0, 3, 1, 2).contiguous(memory_format=memory_format), torch.from_numpy(y).long())
         for x, y in zip(images, labels, strict=True)
     ]
-    forward = torch.compile(model) if how == "compile" else model
     done = 0
 
     def run(steps: int) -> tuple[int, float]:
         nonlocal done
         for _ in range(steps):
             x, y = batches[done % len(batches)]
-            optimizer.zero_grad()
-            loss = F.cross_entropy(forward(x), y)
-            loss.backward()
-            optimizer.step()
+            for forward, optimizer in trials:
+                optimizer.zero_grad()
+                loss = F.cross_entropy(forward(x), y)
+                loss.backward()
+                optimizer.step()
             done += 1
         return steps, loss.item()
 

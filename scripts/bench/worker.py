@@ -25,7 +25,8 @@ class Job:
     variant: str
     work: Work
     batch_size: int
-    mode: str  # step: one dispatch for each step; epoch: many steps in one, where the framework can
+    mode: str  # step: one dispatch for each step; epoch: many steps in one, where the framework can; trials
+    trials: int = 1  # networks that take every step
 
 
 @dataclass(frozen=True)
@@ -46,9 +47,16 @@ def main(build: Callable[[Job], Built]) -> None:
     parser.add_argument("--width", type=int)
     parser.add_argument("--batch-size", type=int, required=True)
     parser.add_argument("--mode", required=True)
+    parser.add_argument("--trials", type=int, default=1)
     parser.add_argument("--malloc", action="store_true")
     arguments = parser.parse_args()
-    job = Job(arguments.variant, work_of(arguments.work, arguments.width), arguments.batch_size, arguments.mode)
+    job = Job(
+        arguments.variant,
+        work_of(arguments.work, arguments.width),
+        arguments.batch_size,
+        arguments.mode,
+        arguments.trials,
+    )
     serve(lambda: build(job), malloc=arguments.malloc)
 
 
