@@ -304,7 +304,7 @@ class BatchNorm(Layer):
     momentum: float = 0.9
     epsilon: float = 1e-5
 
-    context = ("train", "mask", "axis_name")
+    context = ("train", "mask", "axis_name", "rectify")
     kind = "bn"
 
     def parameters(self, shape: Shape) -> int:
@@ -312,8 +312,15 @@ class BatchNorm(Layer):
 
     @nn.compact
     def __call__(
-        self, x: Array, *, train: bool = False, mask: Array | None = None, axis_name: str | None = None
+        self,
+        x: Array,
+        *,
+        train: bool = False,
+        mask: Array | None = None,
+        axis_name: str | None = None,
+        rectify: bool = False,
     ) -> Array:
+        """With `rectify` a relu follows, in one operation."""
         channels = x.shape[-1:]
         scale = self.param("scale", nn.initializers.ones, channels)
         bias = self.param("bias", nn.initializers.zeros, channels)
@@ -330,13 +337,18 @@ class BatchNorm(Layer):
                     running.value = kept * running.value + (1.0 - kept) * lax.stop_gradient(new)
         factor = scale * lax.rsqrt(variance + self.epsilon)
         offset = bias - mean * factor
-        return (x.astype(dtype) * factor[leading] + offset[leading]).astype(x.dtype)
+        if x.ndim == 4:
+            return ops.affine(x.astype(dtype), factor, offset, rectify).astype(x.dtype)
+        made = (x.astype(dtype) * factor[leading] + offset[leading]).astype(x.dtype)
+        return jax.nn.relu(made) if rectify else made
 
 
 def _batch_statistics(x: Array, mask: Array | None, axis_name: str | None) -> tuple[Array, Array, Array]:
     """Mean, variance and the number of values they are of, per channel, over the whole batch."""
     if mask is None:
         mask = jnp.ones(x.shape[0], x.dtype)
+    if x.ndim == 4 and axis_name is None:
+        return *ops.moments(x, mask.astype(x.dtype)), mask.sum() * math.prod(x.shape[1:-1])
     weight = mask.astype(x.dtype).reshape(-1, *(1,) * (x.ndim - 1))
     count = _total(weight.sum(), axis_name) * math.prod(x.shape[1:-1])
     mean, variance = _moments(axis_name, x, weight / jnp.maximum(count, 1.0))

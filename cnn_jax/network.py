@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from cnn_jax.errors import RequestError
-from cnn_jax.layers import Activation, Conv, KernelInit, Layer, Pool, Residual, Shape, he
+from cnn_jax.layers import Activation, BatchNorm, Conv, KernelInit, Layer, Pool, Residual, Shape, he
 
 Variables = Mapping[str, Any]  # {"params": {layer: …}, "batch_stats": {layer: …}}
 
@@ -186,8 +186,11 @@ class _Run:
 
 def fusion(nodes: tuple[Node, ...]) -> tuple[int, dict[str, Any]]:
     """How many of `nodes` their first can compute in one operation, and the context with which it does: a convolution
-    with the relu behind it and a max pool of windows side by side. Names, parameters and results stay the same."""
+    with the relu behind it and a max pool of windows side by side; a batch norm with the relu behind it. Names,
+    parameters and results stay the same."""
     first, *rest = nodes
+    if isinstance(first.layer, BatchNorm) and rest and rest[0].layer == Activation("relu"):
+        return 2, {"rectify": True}
     if not isinstance(first.layer, Conv) or not first.layer.plain_bias:
         return 1, {}
     fused: dict[str, Any] = {}

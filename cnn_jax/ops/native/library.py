@@ -24,10 +24,11 @@ from filelock import FileLock
 from cnn_jax.paths import cache_root
 
 HERE = Path(__file__).parent
-UNITS = ("tile", "forward", "gradients", "pooling")
+UNITS = ("tile", "forward", "gradients", "norm", "pooling")
 HANDLERS = (
     "cnn_forward", "cnn_forward_pooled", "cnn_data_gradient", "cnn_data_gradient_pooled", "cnn_kernel_gradient",
-    "cnn_kernel_gradient_pooled", "cnn_max_pool", "cnn_unpool", "cnn_bias_gradient",
+    "cnn_kernel_gradient_pooled", "cnn_max_pool", "cnn_unpool", "cnn_bias_gradient", "cnn_moments",
+    "cnn_affine_gradient",
 )  # fmt: skip
 FLAGS = ("-std=c++17", "-O3", "-march=native", "-fPIC", "-Wno-psabi")
 _lock = threading.Lock()
