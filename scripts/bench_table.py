@@ -16,7 +16,7 @@ from cnn_jax.cli import common
 from cnn_jax.errors import RequestError
 
 ROOT = Path(__file__).resolve().parent.parent
-FILES = ("step", "epoch", "trials", "start", "axis-width", "axis-batch")  # in the order of the page
+FILES = ("step", "epoch", "trials", "grid", "start", "axis-width", "axis-batch")  # in the order of the page
 BEGIN, END = "<!-- performance -->\n", "<!-- end of performance -->\n"
 
 

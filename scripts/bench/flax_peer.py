@@ -19,6 +19,7 @@ class Stack(nn.Module):
 
     kernel: int
     filters: tuple[int, ...]
+    hidden: int = 256
 
     @nn.compact
     def __call__(self, x):
@@ -27,7 +28,7 @@ class Stack(nn.Module):
             x = nn.relu(x)
             x = nn.max_pool(x, (2, 2), strides=(2, 2))
         x = x.reshape((x.shape[0], -1))
-        x = nn.relu(nn.Dense(256)(x))
+        x = nn.relu(nn.Dense(self.hidden)(x))
         return nn.Dense(works.CLASSES)(x)
 
 
@@ -69,7 +70,7 @@ class TrainState(train_state.TrainState):
 
 
 def network_of(work: Work) -> nn.Module:
-    return ResNet20() if work.zoo else Stack(work.kernel, work.filters)
+    return ResNet20() if work.zoo else Stack(work.kernel, work.filters, work.hidden)
 
 
 def initial_state(work: Work, seed: int = 0) -> TrainState:

@@ -8,6 +8,8 @@ UNITS = dict.fromkeys(("step", "epoch", "axis", "trials"), "ms per step") | {"st
 
 def markdown(measured: dict[str, Any]) -> str:
     """All tables of one file: the comparison, then every contender; for an axis, the cost along it."""
+    if measured["mode"] == "grid":
+        return grid(measured)
     if measured["mode"] == "axis":
         return f"{heading(measured)}\n\n{axis_table(measured)}"
     parts = [heading(measured), comparison(measured), details(measured)]
@@ -70,6 +72,23 @@ def details(measured: dict[str, Any]) -> str:
                 cells += [number(one["gflops_per_second"]), f"{100 * one['ceiling_fraction']:.0f} %"]
             rows.append(cells)
     return rendered(header, rows)
+
+
+def grid(measured: dict[str, Any]) -> str:
+    """The whole grid of bench_sweep.py."""
+    rows = []
+    for name, one in measured["contenders"].items():
+        ratio = one["median"] / measured["contenders"]["ours"]["median"]
+        spread = f"{one['min']:.0f} – {one['max']:.0f}"
+        rows.append([name, f"{one['median']:.0f}", spread, str(one["n"]), f"{ratio:.2f}"])
+    all_seeds = measured["seeds_of_peers"] == measured["seeds"]
+    text = (
+        f"**grid**: {measured['trials']} trials of {measured['epochs']} epochs on {measured['dataset']}, seconds from "
+        f"the command to its end; {measured['device']['cpu']}; {measured['started'][:10]}. The peers trained "
+        f"{measured['seeds_of_peers']} of {measured['seeds']} seeds"
+        f"{'' if all_seeds else ', whose trials count for all'}.\n\n"
+    )
+    return text + rendered(["contender", "median, s", "range", "n", "times ours"], rows)
 
 
 def axis_table(measured: dict[str, Any]) -> str:

@@ -19,7 +19,8 @@ def stack(work: Work) -> nn.Sequential:
     for filters in work.filters:
         layers += [nn.Conv2d(channels, filters, work.kernel, padding=work.kernel // 2), nn.ReLU(), nn.MaxPool2d(2)]
         height, width, channels = height // 2, width // 2, filters
-    layers += [nn.Flatten(), nn.Linear(height * width * channels, 256), nn.ReLU(), nn.Linear(256, works.CLASSES)]
+    layers += [nn.Flatten(), nn.Linear(height * width * channels, work.hidden), nn.ReLU()]
+    layers.append(nn.Linear(work.hidden, works.CLASSES))
     return nn.Sequential(*layers)
 
 

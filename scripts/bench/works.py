@@ -1,5 +1,6 @@
 """The networks whose training step is timed, and the images they are trained on. Imports no framework."""
 
+import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,14 +13,15 @@ MOMENTUM = 0.9
 
 @dataclass(frozen=True)
 class Work:
-    """A stack of convolutions with `filters` of size `kernel`, each with a ReLU and a pool of 2, then a hidden layer of
-    256 units; or, where `zoo` names it, a network of the zoo. `shape` is that of an image: height, width, channels."""
+    """A stack of convolutions with `filters` of size `kernel`, each with a ReLU and a pool of 2, then `hidden` hidden
+    units; or, where `zoo` names it, a network of the zoo. `shape` is that of an image: height, width, channels."""
 
     name: str
     shape: tuple[int, int, int]
     kernel: int = 3
     filters: tuple[int, ...] = ()
     zoo: str | None = None
+    hidden: int = 256
 
     @property
     def text(self) -> str:
@@ -27,8 +29,11 @@ class Work:
         if self.zoo:
             return self.zoo
         stack = " ".join(f"conv{self.kernel}-{filters}:same relu max2" for filters in self.filters)
-        return f"{stack} dense-256 relu dense-{CLASSES}"
+        return f"{stack} dense-{self.hidden} relu dense-{CLASSES}"
 
+
+# The network of the grid that results/grid-fashion swept; bench_sweep.py sets its filters.
+GRID = Work("G", (28, 28, 1), 5, (8, 16), hidden=64)
 
 WORKS = {
     work.name: work
@@ -46,8 +51,13 @@ def work_of(name: str, width: int | None = None) -> Work:
     work = WORKS[name]
     if width is None:
         return work
-    first = work.filters[0]
-    return Work(work.name, work.shape, work.kernel, tuple(round(width * filters / first) for filters in work.filters))
+    return widened(work, width)
+
+
+def widened(work: Work, width: int) -> Work:
+    """A work whose first convolution has `width` filters, the others in proportion."""
+    filters = tuple(round(width * filters / work.filters[0]) for filters in work.filters)
+    return dataclasses.replace(work, filters=filters)
 
 
 def examples(work: Work, batch_size: int) -> tuple[np.ndarray, np.ndarray]:
