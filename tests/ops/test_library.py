@@ -5,8 +5,14 @@ import shutil
 
 import pytest
 from commands import finish, start
+from conftest import required
 
 from cnn_jax.ops.native import library
+
+
+def test_there_is_a_compiler_where_there_must_be_one():
+    assert library.available() or not required("compiler")
+
 
 pytestmark = pytest.mark.skipif(not library.available(), reason="no compiler")
 
