@@ -6,7 +6,7 @@ The grid of results/grid-fashion: 4 numbers of filters, 5 learning rates, 3 seed
 experiments/sweep.py with everything it does: start, compilation, evaluation, checkpoints, table, figures, page. The
 peers train and score the same trials one after another in one process, as their users would, with no checkpoint or
 report. They take turns, `--rounds` times. `--seeds 1` lets the peers train one seed of the three; the seconds of its
-trials count three times then, and the file says so. Several networks at once, step by step: bench_step.py --mode trials.
+trials count three times then, and the file says so. Several networks step by step: bench_step.py --mode trials.
 """
 
 import argparse

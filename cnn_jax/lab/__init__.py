@@ -5,7 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import jax
+
 from cnn_jax.data import Dataset, load, open_stream
+from cnn_jax.errors import RequestError
 from cnn_jax.lab.folders import claimed, decided, going_on, refuse_changes, refuse_other_grid, shared
 from cnn_jax.lab.sweeping import Sweep, Sweeping
 from cnn_jax.runs import record
@@ -37,6 +40,8 @@ def train(config: Config, out: Path | str, *, resume: bool = False, profile: boo
     from cnn_jax.report.progress import Progress, Silent
     from cnn_jax.report.run import write_report
 
+    if jax.process_count() > 1:
+        raise RequestError("one run is trained by one process, on all of its devices; several processes share a sweep")
     if (there := going_on(out, resume)) is not None:
         refuse_changes(there, Config.from_json(there.read_json("config.json")), config)
         if there.has("result.json") and there.read_json("result.json")["status"] != "interrupted":

@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 
+import jax
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
@@ -15,8 +16,15 @@ from hypothesis import strategies as st
 from samples import encoded, picture
 from test_tfds_source import prepare
 
+from cnn_jax import lab
 from cnn_jax.data import Split, Streamed, load, open_stream, stream
 from cnn_jax.data.tfds_source import Prepared
+from cnn_jax.errors import RequestError
+from cnn_jax.runs.folder import Folder
+from cnn_jax.runs.trained import Trained
+from cnn_jax.sweep.grid import Grid
+from cnn_jax.training import epoch
+from cnn_jax.training.config import Config
 
 SIZES = {"train": 60, "validation": 8, "test": 10}
 
@@ -313,3 +321,27 @@ def test_records_in_another_format_are_refused(tmp_path, refuses):
     info.write_text(info.read_text().replace("array_record", "tfrecord"))
     with refuses("small", "not stored as array_record"):
         open_stream("small", data_dir=tmp_path)
+
+
+def test_a_run_on_a_stream_is_the_run_in_memory(folder, tmp_path, monkeypatch):
+    """Bit for bit, with chunks that no epoch is a multiple of, augmentation and a last batch that is padded."""
+    monkeypatch.setattr(epoch, "STREAMED_STEPS", 2)
+    config = Config(
+        dataset="cut", data_dir=str(folder), network="conv3-4:same bn relu max2 dense-2", batch_size=8, epochs=3,
+        augment="crop1", devices=1,
+    )  # fmt: skip
+    runs = [lab.train(dataclasses.replace(config, stream=on), tmp_path / str(on), show=False) for on in (True, False)]
+    lines = [[{k: v for k, v in line.items() if k != "seconds"} for line in Folder(r.path).metrics()] for r in runs]
+    assert len(lines[0]) == 3
+    assert lines[0] == lines[1]
+    weights = [jax.tree.leaves(Trained.load(run.path).variables["params"]) for run in runs]
+    for a, b in zip(*weights, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_a_sweep_on_a_stream_trains_its_trials_alone(folder, tmp_path):
+    config = Config(dataset="cut", data_dir=str(folder), network="gap dense-2", epochs=1, stream=True)
+    grid = Grid(config, {"learning_rate": (0.1,), "seed": (0, 1)})
+    with pytest.raises(RequestError, match="needs one device per trial and data in memory"):
+        lab.sweep(grid, tmp_path / "no", parallel="vmap", show=False)
+    assert lab.sweep(grid, tmp_path / "yes", show=False).status == "complete"

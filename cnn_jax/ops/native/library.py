@@ -31,6 +31,7 @@ HANDLERS = (
     "cnn_affine_gradient",
 )  # fmt: skip
 FLAGS = ("-std=c++17", "-O3", "-march=native", "-fPIC", "-Wno-psabi")
+MORE_FLAGS = "CNN_JAX_CXXFLAGS"  # more of them, for sanitizers
 _lock = threading.Lock()
 
 
@@ -89,9 +90,13 @@ def key(compiler: str) -> str:
     for path in sorted(HERE.glob("*.h")) + sorted(HERE.glob("*.cc")):
         digest.update(path.name.encode() + path.read_bytes())
     identity = subprocess.run([compiler, "--version"], capture_output=True, text=True).stdout
-    for part in (compiler, identity, *FLAGS, processor(), jaxlib.__version__, platform.libc_ver()):
+    for part in (compiler, identity, *_flags(), processor(), jaxlib.__version__, platform.libc_ver()):
         digest.update(f"\0{part}".encode())
     return digest.hexdigest()[:16]
+
+
+def _flags() -> tuple[str, ...]:
+    return (*FLAGS, *os.environ.get(MORE_FLAGS, "").split())
 
 
 def processor() -> str:
@@ -131,10 +136,10 @@ def _compile(compiler: str, folder: Path) -> None:
                 raise Unavailable(f"{compiler} failed: {errors[0]}")
 
         with concurrent.futures.ThreadPoolExecutor(len(UNITS)) as threads:
-            jobs = [threads.submit(run, *FLAGS, *include, "-c", str(HERE / f"{unit}.cc")) for unit in UNITS]
+            jobs = [threads.submit(run, *_flags(), *include, "-c", str(HERE / f"{unit}.cc")) for unit in UNITS]
             for job in jobs:
                 job.result()
-        run("-shared", *(f"{unit}.o" for unit in UNITS), "-o", "ops.so")
+        run(*_flags(), "-shared", *(f"{unit}.o" for unit in UNITS), "-o", "ops.so")
         made = Path(work) / "made"
         made.mkdir()
         (Path(work) / "ops.so").rename(made / "ops.so")
