@@ -19,7 +19,7 @@ ffi::Error forward(ffi::ThreadPool pool, Floats images, Floats kernel, ffi::Resu
   const int64_t at_a_time = images_at_a_time(x[1] * correlation.frame_width() * x[3], kImagesPerUnit);
   const int64_t image_floats = y[1] * y[2] * y[3];
   for_units(pool, leading.count(), x[0], [&](int64_t trial, int64_t begin, int64_t end) {
-    const Images source{images.typed_data() + leading.own(x, trial) * x.elements(), nullptr, x[1], x[2], x[3], 1};
+    const Images source{images.typed_data() + leading.own(x, trial) * x.elements(), nullptr, x[1], x[2], x[3], 1, x[0]};
     const float* weights = packed.get() + leading.own(w, trial) * correlation.packed_elements();
     float* out = maps->typed_data() + trial * y.elements();
     for (int64_t i = begin; i < end; i += at_a_time) {
@@ -47,7 +47,7 @@ ffi::Error forward_pooled(ffi::ThreadPool pool, Floats images, Floats kernel, Fl
   // Rows of windows computed at a time: one, or all where the weights do not stay in the cache.
   const int64_t strip = correlation.packed_elements() > kWeightFloats ? y[1] : 1, image_floats = strip * g.pool * row_floats;
   for_units(pool, leading.count(), x[0], [&](int64_t trial, int64_t begin, int64_t end) {
-    const Images source{images.typed_data() + leading.own(x, trial) * x.elements(), nullptr, x[1], x[2], x[3], 1};
+    const Images source{images.typed_data() + leading.own(x, trial) * x.elements(), nullptr, x[1], x[2], x[3], 1, x[0]};
     const float* weights = packed.get() + leading.own(w, trial) * correlation.packed_elements();
     const float* shift = bias.typed_data() + leading.own(b, trial) * b[0];
     for (int64_t i = begin; i < end; i += at_a_time) {

@@ -21,7 +21,7 @@ struct MapsGradient {
   Images of(const Leading& leading, int64_t trial) const {
     const int64_t n = shape.elements();
     const uint8_t* code = codes ? codes->typed_data() + leading.own(code_shape, trial) * n : nullptr;
-    return {values.typed_data() + leading.own(shape, trial) * n, code, height, width, shape[3], pool};
+    return {values.typed_data() + leading.own(shape, trial) * n, code, height, width, shape[3], pool, shape[0]};
   }
 };
 
@@ -165,7 +165,7 @@ ffi::Error kernel_gradient_of(ffi::ThreadPool& pool, const Floats& images, const
   parallel_for(pool, trials * parts * block_parts, [&](int64_t unit) {
     const int64_t part_of_blocks = unit % block_parts, part = unit / block_parts % parts, trial = unit / block_parts / parts;
     const int64_t begin = x[0] * part / parts, end = x[0] * (part + 1) / parts;
-    const Images source{images.typed_data() + leading.own(x, trial) * x.elements(), nullptr, x[1], x[2], x[3], 1};
+    const Images source{images.typed_data() + leading.own(x, trial) * x.elements(), nullptr, x[1], x[2], x[3], 1, x[0]};
     const Images gradient = maps.of(leading, trial);
     for (int64_t i = begin; i < end; i += at_a_time) {
       product.run(source, gradient, i, std::min(at_a_time, end - i), product.block_count() * part_of_blocks / block_parts,

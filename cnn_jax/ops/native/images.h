@@ -16,6 +16,16 @@ inline void keep_lanes(const uint8_t* code, uint8_t position, const float* from,
   *(V*)to = widen<L>(code) == int32_t(position) ? *(const V*)from : V{};
 }
 
+// The same for fewer channels than lanes, zeros behind them. Reads as many values as there are lanes.
+template <int L>
+inline void keep_few(const uint8_t* code, uint8_t position, const float* from, int64_t channels, float* to) {
+  typedef typename Vector<L>::type V;
+  typedef typename Vector<L>::integers M;
+  M number;
+  for (int l = 0; l < L; l++) number[l] = l;
+  *(V*)to = (widen<L>(code) == int32_t(position)) & (number < int32_t(channels)) ? *(const V*)from : V{};
+}
+
 // to[c] = from[c] where code[c] is `position`, else 0.
 inline void keep_where(const uint8_t* code, uint8_t position, const float* from, int64_t channels, float* to) {
   int64_t c = 0;
@@ -28,7 +38,7 @@ inline void keep_where(const uint8_t* code, uint8_t position, const float* from,
 struct Images {
   const float* values;
   const uint8_t* codes;  // nullptr where the values are not pooled
-  int64_t height, width, channels, pool;
+  int64_t height, width, channels, pool, count;  // count: of images
 
   // `n` images from number `first` on: (n, frame_height, frame_width, frame_channels), with `top` rows and `left`
   // columns of zeros before. Where nothing is to be done, that is the array itself.
@@ -78,10 +88,17 @@ struct Images {
     const int64_t covered = row < pooled_height ? std::min(columns, pooled_width * pool) : 0;
     const int64_t at = (image * pooled_height + row) * pooled_width * channels;
     const float* from = values + at;
+    const float* values_end = values + count * pooled_height * pooled_width * channels;
     const uint8_t* code = codes + at;
     for (int64_t x = 0; x < covered; x += pool, from += channels, code += channels) {
+      const bool last = from + frame_channels > values_end;  // where no more may be read than there is
       for (int64_t k = 0; k < pool && x + k < covered; k++, to += frame_channels) {
-        keep_where(code, uint8_t(y % pool * pool + k), from, channels, to);
+        const uint8_t position = uint8_t(y % pool * pool + k);
+        if (frame_channels == 8 && channels < 8 && !last) {
+          keep_few<8>(code, position, from, channels, to);
+          continue;
+        }
+        keep_where(code, position, from, channels, to);
         for (int64_t c = channels; c < frame_channels; c++) to[c] = 0.0f;
       }
     }

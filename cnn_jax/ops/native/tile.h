@@ -6,7 +6,7 @@
 #include <cstring>
 #include <vector>
 
-#if defined(__AVX512F__)
+#if defined(__AVX2__)
 #include <immintrin.h>
 #endif
 
@@ -33,6 +33,9 @@ template <int L>
 inline typename Vector<L>::integers widen(const uint8_t* bytes) {
 #if defined(__AVX512F__)
   if constexpr (L == 16) return (typename Vector<L>::integers)_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i*)bytes));
+#endif
+#if defined(__AVX2__)
+  if constexpr (L == 8) return (typename Vector<L>::integers)_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i*)bytes));
 #endif
   int32_t numbers[L];
   for (int l = 0; l < L; l++) numbers[l] = bytes[l];
