@@ -1,28 +1,38 @@
 // Batch normalisation: moments per channel in one pass over memory, and the gradients of a scale, an offset and a relu in
 // one. Images are summed in parts, whose number depends on their number alone, then the parts in order.
 
-#include <cmath>
+#include <type_traits>
 
 #include "images.h"
 #include "parallel.h"
+#include "tile.h"
 
 namespace cnn {
 namespace {
 
 constexpr int64_t kParts = 8;
 
-// sum[c] += f(value at c of each position), in floats over one image and in doubles over many.
-struct ChannelSums {
-  std::vector<float> image;
-  std::vector<double> total;
-  explicit ChannelSums(int64_t channels) : image(channels), total(channels) {}
-  void add_image(double weight = 1.0) {
-    for (size_t c = 0; c < image.size(); c++) {
-      total[c] += weight * image[c];
-      image[c] = 0.0f;
-    }
+// f(lanes, first channel) for channels in groups of as many as a vector has lanes, then of fewer.
+template <class F>
+void by_lanes(int64_t channels, const F& f) {
+  int64_t c = 0;
+  for (; c + kLanes <= channels; c += kLanes) f(std::integral_constant<int, kLanes>(), c);
+  for (; c + 4 <= channels; c += 4) f(std::integral_constant<int, 4>(), c);
+  for (; c < channels; c++) f(std::integral_constant<int, 1>(), c);
+}
+
+// The sum of at(position), in several sums side by side that do not wait for each other.
+template <int Lanes, class F>
+typename Vector<Lanes>::type sum_of(int64_t positions, const F& at) {
+  constexpr int64_t kSums = 4;
+  typename Vector<Lanes>::type sums[kSums] = {};
+  int64_t p = 0;
+  for (; p + kSums <= positions; p += kSums) {
+    for (int64_t k = 0; k < kSums; k++) sums[k] += at(p + k);
   }
-};
+  for (; p < positions; p++) sums[0] += at(p);
+  return (sums[0] + sums[1]) + (sums[2] + sums[3]);
+}
 
 // Weight, mean and sum of squared distances from it, of some values; Chan, Golub & LeVeque 1983.
 struct Moments {
@@ -49,28 +59,21 @@ ffi::Error moments(ffi::ThreadPool pool, Floats images, Floats mask, ffi::Result
   std::vector<Moments> parts(leading.count() * kParts, Moments(channels));
   parallel_for(pool, int64_t(parts.size()), [&](int64_t i) {
     const int64_t trial = i / kParts, part = i % kParts;
-    std::vector<float> sum(channels), middle(channels);
     std::vector<double> image_mean(channels), image_squares(channels);
     for (int64_t n = x[0] * part / kParts; n < x[0] * (part + 1) / kParts; n++) {
       const double weight = mask.typed_data()[leading.own(m, trial) * x[0] + n];
       if (weight == 0.0) continue;
       const float* image = images.typed_data() + leading.own(x, trial) * x.elements() + n * positions * channels;
-      std::fill(sum.begin(), sum.end(), 0.0f);
-      for (int64_t p = 0; p < positions; p++) {
-        for (int64_t c = 0; c < channels; c++) sum[c] += image[p * channels + c];
-      }
-      for (int64_t c = 0; c < channels; c++) {
-        middle[c] = sum[c] / float(positions);
-        image_mean[c] = middle[c];
-        sum[c] = 0.0f;
-      }
-      for (int64_t p = 0; p < positions; p++) {  // again, from the cache
-        for (int64_t c = 0; c < channels; c++) {
-          const float distance = image[p * channels + c] - middle[c];
-          sum[c] += distance * distance;
+      by_lanes(channels, [&](auto lanes, int64_t c) {
+        typedef typename Vector<lanes()>::type V;
+        const auto at = [&](int64_t p) { return *(const V*)(image + p * channels + c); };
+        const V mean = sum_of<lanes()>(positions, at) / float(positions);
+        const V squares = sum_of<lanes()>(positions, [&](int64_t p) { return (at(p) - mean) * (at(p) - mean); });
+        for (int l = 0; l < lanes(); l++) {
+          image_mean[c + l] = mean[l];
+          image_squares[c + l] = weight * squares[l];
         }
-      }
-      for (int64_t c = 0; c < channels; c++) image_squares[c] = weight * sum[c];
+      });
       parts[i].add(weight * double(positions), image_mean.data(), image_squares.data());
     }
   });
@@ -88,21 +91,33 @@ ffi::Error moments(ffi::ThreadPool pool, Floats images, Floats mask, ffi::Result
   return ffi::Error::Success();
 }
 
-// One image: from[c] where the relu passed it, times factor; and the sums that the gradients of factor and offset need.
+// One image: the gradient where the relu passed it, times factor; added to of_factor and of_offset, what these have of it.
 template <bool Rectify>
-void gradient_of_image(const float* __restrict x, const float* __restrict gradient, int64_t positions, int64_t channels,
-                       const float* __restrict factor, const float* __restrict offset, float* __restrict result,
-                       float* __restrict of_factor, float* __restrict of_offset) {
-  for (int64_t p = 0; p < positions; p++, x += channels, gradient += channels, result += channels) {
-    for (int64_t c = 0; c < channels; c++) {
-      const float value = x[c];
-      float passed = gradient[c];
-      if (Rectify) passed = value * factor[c] + offset[c] > 0.0f ? passed : 0.0f;
-      result[c] = passed * factor[c];
-      of_factor[c] += passed * value;
-      of_offset[c] += passed;
+void gradient_of_image(const float* x, const float* gradient, int64_t positions, int64_t channels, const float* factor,
+                       const float* offset, float* result, double* of_factor, double* of_offset) {
+  by_lanes(channels, [&](auto lanes, int64_t c) {
+    typedef typename Vector<lanes()>::type V;
+    const V scale = *(const V*)(factor + c), shift = *(const V*)(offset + c);
+    V products[2] = {}, sums[2] = {};
+    const auto add = [&](int64_t p, int k) {
+      const V value = *(const V*)(x + p * channels + c);
+      V passed = *(const V*)(gradient + p * channels + c);
+      if (Rectify) passed = value * scale + shift > 0.0f ? passed : V{};
+      *(V*)(result + p * channels + c) = passed * scale;
+      products[k] += passed * value;
+      sums[k] += passed;
+    };
+    int64_t p = 0;
+    for (; p + 2 <= positions; p += 2) {
+      add(p, 0);
+      add(p + 1, 1);
     }
-  }
+    if (p < positions) add(p, 0);
+    for (int l = 0; l < lanes(); l++) {
+      of_factor[c + l] += products[0][l] + products[1][l];
+      of_offset[c + l] += sums[0][l] + sums[1][l];
+    }
+  });
 }
 
 ffi::Error affine_gradient(ffi::ThreadPool pool, Floats images, Floats factor, Floats offset, Floats gradient,
@@ -112,7 +127,7 @@ ffi::Error affine_gradient(ffi::ThreadPool pool, Floats images, Floats factor, F
   const Shape<1> f(factor), o(offset);
   const Leading leading(x, f, o, g, r);
   const int64_t channels = x[3], positions = x[1] * x[2], floats = positions * channels;
-  std::vector<ChannelSums> factors(leading.count() * kParts, ChannelSums(channels)), offsets = factors;
+  std::vector<std::vector<double>> factors(leading.count() * kParts, std::vector<double>(channels)), offsets = factors;
   parallel_for(pool, int64_t(factors.size()), [&](int64_t i) {
     const int64_t trial = i / kParts, part = i % kParts;
     for (int64_t n = x[0] * part / kParts; n < x[0] * (part + 1) / kParts; n++) {
@@ -120,16 +135,14 @@ ffi::Error affine_gradient(ffi::ThreadPool pool, Floats images, Floats factor, F
       image(images.typed_data() + (leading.own(x, trial) * x[0] + n) * floats,
             gradient.typed_data() + (leading.own(g, trial) * x[0] + n) * floats, positions, channels,
             factor.typed_data() + leading.own(f, trial) * channels, offset.typed_data() + leading.own(o, trial) * channels,
-            result->typed_data() + (trial * x[0] + n) * floats, factors[i].image.data(), offsets[i].image.data());
-      factors[i].add_image();
-      offsets[i].add_image();
+            result->typed_data() + (trial * x[0] + n) * floats, factors[i].data(), offsets[i].data());
     }
   });
   for (int64_t i = 0; i < leading.count() * channels; i++) {
     double sum_of_factor = 0.0, sum_of_offset = 0.0;
     for (int64_t part = 0; part < kParts; part++) {
-      sum_of_factor += factors[i / channels * kParts + part].total[i % channels];
-      sum_of_offset += offsets[i / channels * kParts + part].total[i % channels];
+      sum_of_factor += factors[i / channels * kParts + part][i % channels];
+      sum_of_offset += offsets[i / channels * kParts + part][i % channels];
     }
     of_factor->typed_data()[i] = float(sum_of_factor);
     of_offset->typed_data()[i] = float(sum_of_offset);
