@@ -28,10 +28,7 @@ inline void keep_few(const uint8_t* code, uint8_t position, const float* from, i
 
 // to[c] = from[c] where code[c] is `position`, else 0.
 inline void keep_where(const uint8_t* code, uint8_t position, const float* from, int64_t channels, float* to) {
-  int64_t c = 0;
-  for (; c + 16 <= channels; c += 16) keep_lanes<16>(code + c, position, from + c, to + c);
-  for (; c + 4 <= channels; c += 4) keep_lanes<4>(code + c, position, from + c, to + c);
-  for (; c < channels; c++) to[c] = code[c] == position ? from[c] : 0.0f;
+  by_lanes<16, 4, 1>(channels, [&](auto lanes, int64_t c) { keep_lanes<lanes()>(code + c, position, from + c, to + c); });
 }
 
 // A part of the images of an array in a frame of zeros. In pooled form `values` has (height / pool, width / pool).

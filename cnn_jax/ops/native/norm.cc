@@ -1,8 +1,6 @@
 // Batch normalisation: moments per channel in one pass over memory, and the gradients of a scale, an offset and a relu in
 // one. Images are summed in parts, whose number depends on their number alone, then the parts in order.
 
-#include <type_traits>
-
 #include "images.h"
 #include "parallel.h"
 #include "tile.h"
@@ -11,15 +9,6 @@ namespace cnn {
 namespace {
 
 constexpr int64_t kParts = 8;
-
-// f(lanes, first channel) for channels in groups of as many as a vector has lanes, then of fewer.
-template <class F>
-void by_lanes(int64_t channels, const F& f) {
-  int64_t c = 0;
-  for (; c + kLanes <= channels; c += kLanes) f(std::integral_constant<int, kLanes>(), c);
-  for (; c + 4 <= channels; c += 4) f(std::integral_constant<int, 4>(), c);
-  for (; c < channels; c++) f(std::integral_constant<int, 1>(), c);
-}
 
 // The sum of at(position), in several sums side by side that do not wait for each other.
 template <int Lanes, class F>
@@ -64,7 +53,7 @@ ffi::Error moments(ffi::ThreadPool pool, Floats images, Floats mask, ffi::Result
       const double weight = mask.typed_data()[leading.own(m, trial) * x[0] + n];
       if (weight == 0.0) continue;
       const float* image = images.typed_data() + leading.own(x, trial) * x.elements() + n * positions * channels;
-      by_lanes(channels, [&](auto lanes, int64_t c) {
+      by_lanes<kLanes, 4, 1>(channels, [&](auto lanes, int64_t c) {
         typedef typename Vector<lanes()>::type V;
         const auto at = [&](int64_t p) { return *(const V*)(image + p * channels + c); };
         const V mean = sum_of<lanes()>(positions, at) / float(positions);
@@ -95,7 +84,7 @@ ffi::Error moments(ffi::ThreadPool pool, Floats images, Floats mask, ffi::Result
 template <bool Rectify>
 void gradient_of_image(const float* x, const float* gradient, int64_t positions, int64_t channels, const float* factor,
                        const float* offset, float* result, double* of_factor, double* of_offset) {
-  by_lanes(channels, [&](auto lanes, int64_t c) {
+  by_lanes<kLanes, 4, 1>(channels, [&](auto lanes, int64_t c) {
     typedef typename Vector<lanes()>::type V;
     const V scale = *(const V*)(factor + c), shift = *(const V*)(offset + c);
     V products[2] = {}, sums[2] = {};

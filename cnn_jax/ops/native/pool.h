@@ -48,16 +48,9 @@ inline __attribute__((always_inline)) void pool_lanes(const float* maps, int64_t
 // first, unless it is nullptr. With `rectify` what is not above zero becomes zero and has the code kNone.
 inline __attribute__((always_inline)) void pool_window(const float* maps, int64_t row_floats, int64_t channels, Taps taps,
                                                        const float* bias, bool rectify, float* pooled, uint8_t* codes) {
-  int64_t c = 0;
-  auto part = [&](int64_t lanes, auto pool) {
-    for (; c + lanes <= channels; c += lanes) {
-      pool(maps + c, row_floats, channels, taps, bias ? bias + c : nullptr, rectify, pooled + c, codes + c);
-    }
-  };
-  part(16, pool_lanes<16>);
-  part(4, pool_lanes<4>);
-  part(2, pool_lanes<2>);
-  part(1, pool_lanes<1>);
+  by_lanes<16, 4, 2, 1>(channels, [&](auto lanes, int64_t c) __attribute__((always_inline)) {
+    pool_lanes<lanes()>(maps + c, row_floats, channels, taps, bias ? bias + c : nullptr, rectify, pooled + c, codes + c);
+  });
 }
 
 }  // namespace cnn

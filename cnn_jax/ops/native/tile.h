@@ -4,6 +4,7 @@
 #include <array>
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
 #include <vector>
 
 #if defined(__AVX2__)
@@ -49,6 +50,13 @@ inline void narrow(typename Vector<L>::integers numbers, uint8_t* bytes) {
   int32_t each[L];
   std::memcpy(each, &numbers, sizeof each);
   for (int l = 0; l < L; l++) bytes[l] = uint8_t(each[l]);
+}
+
+// f(lanes, first channel) for channels in groups of as many as the first number says, what remains in smaller groups.
+template <int Lanes, int... Fewer, class F>
+inline __attribute__((always_inline)) void by_lanes(int64_t channels, const F& f, int64_t c = 0) {
+  for (; c + Lanes <= channels; c += Lanes) f(std::integral_constant<int, Lanes>(), c);
+  if constexpr (sizeof...(Fewer) > 0) by_lanes<Fewer...>(channels, f, c);
 }
 
 // Consecutive steps of the sum, from `offset` in the source.
