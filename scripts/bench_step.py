@@ -5,7 +5,8 @@
     scripts/run scripts/bench_step.py --out DIR --mode epoch           many steps in one dispatch, where there is one
     scripts/run scripts/bench_step.py --out DIR --mode start           from the start of a process to its first step
     scripts/run scripts/bench_step.py --out DIR --mode trials          eight networks at once
-    scripts/run scripts/bench_step.py --out DIR --axis width           the cost of L with its filters (or: batch)
+    scripts/run scripts/bench_step.py --out DIR --axis width           the cost of L with its filters
+                                                       (or: batch, trials, devices)
 
 Hardware: CPU, or one GPU without --torch. Writes DIR/MODE.json (everything) and DIR/MODE.md (its tables), for an axis
 DIR/axis-AXIS.json, .md and .png. What exactly is compared: docs/performance.md.
@@ -22,7 +23,7 @@ from typing import Any, NoReturn
 
 from bench import axes, process, table
 from bench.contenders import Contender, contenders
-from bench.measure import Field, Options, measure_ceiling
+from bench.measure import Field, Options, measure_build, measure_ceiling
 from bench.works import WORKS
 
 from cnn_jax.cli import common
@@ -85,6 +86,9 @@ def measure(parsed: argparse.Namespace) -> dict[str, Any]:
     if parsed.mode != "start":
         say("matrix product")
         known["ceiling"] = measure_ceiling(options)
+    else:
+        say("native operations")
+        known["build"] = measure_build(options.rounds)
     if parsed.axis:
         known["points"] = axes.measure_axis(parsed.axis, options, known["ceiling"]["gflops_per_second"])
         return known | facts(known["points"][0])

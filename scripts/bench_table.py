@@ -1,6 +1,6 @@
-"""Writes what bench_step.py has measured into the pages, between their marks.
+"""Writes what the bench scripts have measured into the pages, between their marks.
 
-scripts/run scripts/bench_table.py DIR    DIR/*.json into docs/performance.md, and DIR/step.json into README.md too
+scripts/run scripts/bench_table.py DIR    DIR/*.md into docs/performance.md, DIR/step.json's first table into README.md
 """
 
 import argparse
@@ -8,35 +8,30 @@ import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from bench import table
+from bench import axes, table
 
 from cnn_jax.cli import common
 from cnn_jax.errors import RequestError
 
 ROOT = Path(__file__).resolve().parent.parent
-FILES = ("step", "epoch", "trials", "grid", "start", "axis-width", "axis-batch")  # in the order of the page
+AXES = tuple(f"axis-{axis}" for axis in axes.VALUES)
+FILES = ("step", "epoch", "trials", "grid", "start", *AXES, "data")  # in the order of the page
 BEGIN, END = "<!-- performance -->\n", "<!-- end of performance -->\n"
 
 
-def load(folder: Path) -> dict[str, dict[str, Any]]:
-    """What lies in `folder`, by the name of its file. RequestError where there is nothing."""
-    found = {name: folder / f"{name}.json" for name in FILES}
-    measured = {name: json.loads(path.read_text(encoding="utf-8")) for name, path in found.items() if path.is_file()}
-    if not measured:
-        raise RequestError(f"{folder} holds nothing that bench_step.py wrote, such as step.json")
-    return measured
-
-
-def page(measured: dict[str, dict[str, Any]], folder: Path, page_folder: Path) -> str:
-    """All tables, and the figures of axes as links from the page's folder."""
+def page(folder: Path, page_folder: Path) -> str:
+    """All tables that lie in `folder`, and the figures of axes as links from the page's folder. RequestError where
+    there is nothing."""
     parts = []
-    for name, one in measured.items():
-        parts.append(table.markdown(one))
+    for name in FILES:
+        if (path := folder / f"{name}.md").is_file():
+            parts.append(path.read_text(encoding="utf-8"))
         if (folder / f"{name}.png").is_file():
             link = Path(os.path.relpath(folder, page_folder), f"{name}.png").as_posix()
-            parts.append(f"![cost of a step along the {one['axis']}]({link})\n")
+            parts.append(f"![cost of a step: {name}]({link})\n")
+    if not parts:
+        raise RequestError(f"{folder} holds nothing that a bench script wrote, such as step.md")
     return "\n".join(parts)
 
 
@@ -54,10 +49,10 @@ def command(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, metavar="DIR")
     folder = parser.parse_args(arguments).folder.resolve()
-    measured = load(folder)
-    write(ROOT / "docs" / "performance.md", page(measured, folder, ROOT / "docs"))
-    if "step" in measured:
-        write(ROOT / "README.md", f"{table.comparison(measured['step'])}\n{table.heading(measured['step'])}\n")
+    write(ROOT / "docs" / "performance.md", page(folder, ROOT / "docs"))
+    if (steps := folder / "step.json").is_file():
+        measured = json.loads(steps.read_text(encoding="utf-8"))
+        write(ROOT / "README.md", f"{table.comparison(measured)}\n{table.heading(measured)}\n")
     return 0
 
 

@@ -1,26 +1,48 @@
-"""The cost of a step of L along one axis: the filters of its first convolution, or the size of the batch."""
+"""The cost of a step of L along one axis: the filters of its first convolution, the size of the batch, the networks
+that take it at once, or the devices that share its batch."""
 
 import dataclasses
 from pathlib import Path
 from typing import Any
 
-from bench.contenders import contenders
+from bench.contenders import Contender, contenders
 from bench.measure import Field, Options
 from bench.works import work_of
 
-VALUES = {"width": (4, 8, 16, 32, 64), "batch": (16, 32, 64, 128, 256, 512, 1024)}
+VALUES = {
+    "width": (4, 8, 16, 32, 64),
+    "batch": (16, 32, 64, 128, 256, 512, 1024),
+    "trials": (1, 2, 4, 8, 16, 32, 64),
+    "devices": (1, 2, 4, 8),
+}
+LABELS = {
+    "width": "filters of the first convolution",
+    "batch": "images in a batch",
+    "trials": "networks that take a step at once",
+    "devices": "simulated devices that share a batch",
+}
 
 
 def measure_axis(axis: str, options: Options, ceiling_gflops: float) -> list[dict[str, Any]]:
     """One point for each value: what `Field.steps` measures of ours and of flax, and the value."""
     points = []
-    rivals = [contender for contender in contenders(torch=False) if contender.name in ("ours", "flax")]
+    mode = "trials" if axis == "trials" else "step"
     for value in VALUES[axis]:
         work = work_of("L", value if axis == "width" else None)
-        here = dataclasses.replace(options, batch_size=value) if axis == "batch" else options
-        measured = Field(work, rivals, here).steps("step", ceiling_gflops)
+        changed = {"batch": "batch_size", "trials": "trials"}.get(axis)
+        here = dataclasses.replace(options, **{changed: value}) if changed else options
+        measured = Field(work, rivals(axis, value), here).steps(mode, ceiling_gflops)
         points.append({axis: value, **measured})
     return points
+
+
+def rivals(axis: str, value: int) -> list[Contender]:
+    """Ours and flax; on several devices ours alone, since a Flax user has to write that part himself."""
+    if axis == "devices":
+        several = {"JAX_NUM_CPU_DEVICES": str(value)}
+        return [Contender("ours", "cnn_jax", "bench.ours", f"devices={value}", environment=several)]
+    known = contenders(torch=False, several=axis == "trials")
+    return [contender for contender in known if contender.name in ("ours", "flax")]
 
 
 def plot(measured: dict[str, Any], path: Path) -> None:
@@ -43,7 +65,7 @@ def plot(measured: dict[str, Any], path: Path) -> None:
         axes.set_xscale("log", base=2)
         axes.set_yscale("log")
         axes.set_xticks(values, list(map(str, values)))
-        axes.set_xlabel("filters of the first convolution" if axis == "width" else "images in a batch")
+        axes.set_xlabel(LABELS[axis])
         axes.set_ylabel("milliseconds per step")
         axes.set_title(f"network L, median and quartiles of n = {measured['rounds']} rounds", fontsize=9)
         axes.legend()

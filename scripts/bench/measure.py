@@ -1,7 +1,9 @@
 """Lets the workers of one work compute in turns, one at a time, and summarises what they answer."""
 
 import contextlib
+import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -93,6 +95,28 @@ def measure_ceiling(options: Options) -> dict[str, Any]:
         products = take_turns(workers, options)
     best = min(product["median"] for product in products.values())
     return {"size": ceiling.SIZE, "products": products, "gflops_per_second": 2 * ceiling.MULTIPLY_ADDS / best / 1e6}
+
+
+BUILD = """
+import time
+from cnn_jax.ops.native import library
+started = time.perf_counter()
+library.build()
+print(time.perf_counter() - started)
+"""
+
+
+def measure_build(rounds: int) -> dict[str, Any] | None:
+    """Seconds that building the native operations takes, in an empty cache each time; None without a compiler."""
+    seconds = []
+    for _ in range(rounds):
+        with tempfile.TemporaryDirectory() as cache:
+            more = environment("cnn_jax", {"CNN_JAX_CACHE": cache})
+            done = subprocess.run([sys.executable, "-c", BUILD], env=more, capture_output=True, text=True)
+        if done.returncode:
+            return None
+        seconds.append(float(done.stdout))
+    return summary(seconds, "seconds")
 
 
 class Field:

@@ -13,6 +13,11 @@ def markdown(measured: dict[str, Any]) -> str:
     if measured["mode"] == "axis":
         return f"{heading(measured)}\n\n{axis_table(measured)}"
     parts = [heading(measured), comparison(measured), details(measured)]
+    if build := measured.get("build"):
+        parts.append(
+            f"Building the native operations, once for a machine and not in the rows above: {spread(build)} s, "
+            f"n = {build['n']}."
+        )
     skipped = [
         f"- {reason}" for work in measured["works"].values() for reason in work["skipped"].values()
     ]  # a reason begins with who and on what

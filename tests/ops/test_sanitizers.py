@@ -27,8 +27,21 @@ def test_no_undefined_behaviour_and_no_access_out_of_bounds(tmp_path):
         "ASAN_OPTIONS": "detect_leaks=0",  # Python's own are many
         "JAX_NUM_CPU_DEVICES": "8",
     }
-    words = ["-m", "pytest", "-n", "0", "-v", *TESTS, "-k", "native or alone or trial or plain_jax", "-p", "no:cacheprovider"]
-    done = subprocess.run([sys.executable, *words], cwd=ROOT, env=environment(**more), capture_output=True, text=True, timeout=3000)
+    words = [
+        "-m",
+        "pytest",
+        "-n",
+        "0",
+        "-v",
+        *TESTS,
+        "-k",
+        "native or alone or trial or plain_jax",
+        "-p",
+        "no:cacheprovider",
+    ]
+    done = subprocess.run(
+        [sys.executable, *words], cwd=ROOT, env=environment(**more), capture_output=True, text=True, timeout=3000
+    )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     assert "ERROR: AddressSanitizer" not in done.stderr
     assert "passed" in done.stdout and "skipped" not in done.stdout, done.stdout[-3000:] + done.stderr[-3000:]

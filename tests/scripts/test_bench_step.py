@@ -118,7 +118,8 @@ def test_the_tables_come_from_the_json_alone():
     assert "reached 200 GFLOP/s" in text
     for block in text.split("\n\n"):
         assert len({row.count("|") for row in block.strip().splitlines()}) == 1 or not block.startswith("|")
-    start = table.markdown(made_up("start"))
+    start = table.markdown(made_up("start") | {"build": one(15.0, "")})
+    assert "not in the rows above: 15.0 (14.0 – 16.0) s, n = 3" in start
     assert "seconds to the first step" in start
     assert "GFLOP/s" not in start
 
@@ -131,16 +132,19 @@ def test_an_axis_is_a_row_for_each_value():
 
 def test_the_pages_take_the_tables_between_their_marks(tmp_path):
     for kind in ("step", "start"):
-        (tmp_path / f"{kind}.json").write_text(json.dumps(made_up(kind)))
-    content = bench_table.page(bench_table.load(tmp_path), tmp_path, ROOT / "docs")
-    assert content == f"{table.markdown(made_up())}\n{table.markdown(made_up('start'))}"
+        (tmp_path / f"{kind}.md").write_text(table.markdown(made_up(kind)))
+    (tmp_path / "axis-batch.png").touch()
+    content = bench_table.page(tmp_path, ROOT / "docs")
+    tables, _, link = content.partition("\n![")
+    assert tables == f"{table.markdown(made_up())}\n{table.markdown(made_up('start'))}"
+    assert link.endswith("/axis-batch.png)\n")
     for path in (ROOT / "docs" / "performance.md", ROOT / "README.md"):
         before = path.read_text()
         after = bench_table.between_marks(before, content)
         assert content in after
         assert bench_table.between_marks(after, "") == bench_table.between_marks(before, "")
     with pytest.raises(ValueError, match="holds nothing"):
-        bench_table.load(tmp_path / "elsewhere")
+        bench_table.page(tmp_path / "elsewhere", ROOT / "docs")
 
 
 KINDS = {"Conv": "conv", "BatchNorm": "bn", "Block": None, "Dense": "dense"}  # in the order in which Flax meets them
