@@ -74,12 +74,6 @@ struct Kernel {
   int64_t elements() const { return height * width * in * out; }
 };
 
-// Where a result lies, and the distances from image to image, row to row, column to column.
-struct Places {
-  float* first;
-  int64_t image, row, column;
-};
-
 // A correlation of images with a kernel, forward or with the kernel turned round and its channels exchanged.
 class Correlation {
  public:
@@ -136,9 +130,20 @@ class Correlation {
     }
   }
 
-  // Rows [first, first + n) of the result of `images` framed images; row `first` goes to the first place.
+  // Where the positions of one row of all images go, as run() wants it.
+  std::vector<int64_t> places(int64_t image_floats, int64_t column_floats) const {
+    std::vector<int64_t> found;
+    for (int64_t image = 0; image < kImagesPerUnit; image++) {
+      for (int64_t column = 0; column < columns_.count; column++) {
+        found.push_back(image * image_floats + column * column_floats);
+      }
+    }
+    return found;
+  }
+
+  // Rows [first, first + n) of the result of `images` framed images; row `first` goes to `out`, the next row_floats on.
   void run(const float* framed, int64_t source_height, int64_t images, const float* packed, int64_t first, int64_t n,
-           const Places& to) const {
+           float* out, int64_t row_floats_out, const int64_t* places) const {
     const int64_t channels = in_ * groups_, row_floats = frame_width_ * channels;
     const int64_t positions = images * columns_.count;
     const int64_t taps_per_row = int64_t(columns_.taps.size()) * in_;
@@ -162,17 +167,11 @@ class Correlation {
         tile.weights = packed + (group * packed_width(blocks_) + block.packed) * taps_ + low * taps_per_row * width;
         tile.weight_step = width;
         tile.lanes = int(block.count);
-        float* base = to.first + row * to.row + group * out_ + block.first;
-        float* out[kMaxPositions];
         tile.spacing = columns_.stride * channels;
-        tile.out = out;
-        compute_tiles(positions, columns_.count, *block.kernels, tile, [&](int64_t begin, int64_t count) {
-          int64_t image = begin / columns_.count, column = begin % columns_.count;
-          for (int64_t p = 0; p < count; p++) {
-            out[p] = base + image * to.image + column * to.column;
-            if (++column == columns_.count) column = 0, image++;
-          }
+        tile.out = out + row * row_floats_out + group * out_ + block.first;
+        compute_tiles(positions, columns_.count, *block.kernels, tile, [&](int64_t begin, int64_t) {
           tile.offsets = &offsets_[begin];
+          tile.places = places + begin;
         });
       }
     }

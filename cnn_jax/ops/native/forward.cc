@@ -18,6 +18,7 @@ ffi::Error forward(ffi::ThreadPool pool, Floats images, Floats kernel, ffi::Resu
   const auto packed = pack_all(pool, correlation, kernel.typed_data(), w);
   const int64_t at_a_time = images_at_a_time(x[1] * correlation.frame_width() * x[3], kImagesPerUnit);
   const int64_t image_floats = y[1] * y[2] * y[3];
+  const std::vector<int64_t> places = correlation.places(image_floats, y[3]);
   for_units(pool, leading.count(), x[0], [&](int64_t trial, int64_t begin, int64_t end) {
     const Images source{images.typed_data() + leading.own(x, trial) * x.elements(), nullptr, x[1], x[2], x[3], 1, x[0]};
     const float* weights = packed.get() + leading.own(w, trial) * correlation.packed_elements();
@@ -25,7 +26,7 @@ ffi::Error forward(ffi::ThreadPool pool, Floats images, Floats kernel, ffi::Resu
     for (int64_t i = begin; i < end; i += at_a_time) {
       const int64_t n = std::min(at_a_time, end - i);
       const float* framed = correlation.framed(source, i, n, source_scratch);
-      correlation.run(framed, x[1], n, weights, 0, y[1], {out + i * image_floats, image_floats, y[2] * y[3], y[3]});
+      correlation.run(framed, x[1], n, weights, 0, y[1], out + i * image_floats, y[2] * y[3], places.data());
     }
   });
   return ffi::Error::Success();
@@ -46,6 +47,7 @@ ffi::Error forward_pooled(ffi::ThreadPool pool, Floats images, Floats kernel, Fl
   const int64_t row_floats = y[2] * g.pool * y[3];
   // Rows of windows computed at a time: one, or all where the weights do not stay in the cache.
   const int64_t strip = correlation.packed_elements() > kWeightFloats ? y[1] : 1, image_floats = strip * g.pool * row_floats;
+  const std::vector<int64_t> places = correlation.places(image_floats, y[3]);
   for_units(pool, leading.count(), x[0], [&](int64_t trial, int64_t begin, int64_t end) {
     const Images source{images.typed_data() + leading.own(x, trial) * x.elements(), nullptr, x[1], x[2], x[3], 1, x[0]};
     const float* weights = packed.get() + leading.own(w, trial) * correlation.packed_elements();
@@ -55,7 +57,7 @@ ffi::Error forward_pooled(ffi::ThreadPool pool, Floats images, Floats kernel, Fl
       const float* framed = correlation.framed(source, i, n, source_scratch);
       float* maps = strip_scratch.floats(n * image_floats);
       for (int64_t first = 0; first < y[1]; first += strip) {
-        correlation.run(framed, x[1], n, weights, first * g.pool, strip * g.pool, {maps, image_floats, row_floats, y[3]});
+        correlation.run(framed, x[1], n, weights, first * g.pool, strip * g.pool, maps, row_floats, places.data());
         for (int64_t image = 0; image < n; image++) {
           for (int64_t row = 0; row < strip; row++) {
             const float* from = maps + image * image_floats + row * g.pool * row_floats;

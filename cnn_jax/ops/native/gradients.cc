@@ -37,6 +37,7 @@ ffi::Error data_gradient_of(ffi::ThreadPool& pool, const MapsGradient& maps, con
       const Correlation correlation(Axis::backward(g.rows, w[0], x[1], row),
                                     Axis::backward(g.columns, w[1], x[2], column), kernel_of(w), g.groups, true, maps.height, maps.width);
       const auto packed = pack_all(pool, correlation, kernel.typed_data(), w);
+      const std::vector<int64_t> places = correlation.places(image_floats, g.columns.stride * x[3]);
       const int64_t frame_floats = maps.height * correlation.frame_width() * w[3];
       const int64_t at_a_time = images_at_a_time(frame_floats, kImagesPerUnit);
       for_units(pool, leading.count(), x[0], [&](int64_t trial, int64_t begin, int64_t end) {
@@ -46,8 +47,8 @@ ffi::Error data_gradient_of(ffi::ThreadPool& pool, const MapsGradient& maps, con
         for (int64_t i = begin; i < end; i += at_a_time) {
           const int64_t n = std::min(at_a_time, end - i);
           const float* framed = correlation.framed(source, i, n, source_scratch);
-          correlation.run(framed, maps.height, n, weights, 0, correlation.rows().count,
-                          {out + i * image_floats, image_floats, g.rows.stride * row_floats, g.columns.stride * x[3]});
+          correlation.run(framed, maps.height, n, weights, 0, correlation.rows().count, out + i * image_floats,
+                          g.rows.stride * row_floats, places.data());
         }
       });
     }
@@ -91,6 +92,7 @@ class KernelGradient {
     for (int64_t t = 0; t < taps; t++) {
       const int64_t a = t / (w[1] * in), b = t / in % w[1];
       offsets_.push_back((a * g.rows.dilation * frame_width_ + b * g.columns.dilation) * x[3] + t % in);
+      places_.push_back(t * w[3]);
     }
   }
   int64_t block_count() const { return int64_t(blocks_.size()); }
@@ -110,7 +112,6 @@ class KernelGradient {
         const Block& block = blocks_[k];
         const int64_t channel = group * group_out_ + block.first;
         Tile tile{};
-        float* out[kMaxPositions];
         tile.source = framed + group * w_[2];
         tile.repeats = n;
         tile.source_repeat = frame_height_ * row_floats;
@@ -118,7 +119,7 @@ class KernelGradient {
         tile.source_step = g_.columns.stride * x_[3];
         tile.spacing = 1;  // the channels of a tap
         tile.weight_step = maps_channels_;
-        tile.out = out;
+        tile.out = sum + channel;
         tile.lanes = int(block.count);
         tile.add = add;
         compute_tiles(int64_t(offsets_.size()), w_[2], *block.kernels, tile, [&](int64_t tap, int64_t count) {
@@ -131,7 +132,7 @@ class KernelGradient {
           tile.run_count = std::max<int64_t>(0, h1 - h0);
           tile.weights = weights + h0 * maps_width_ * maps_channels_ + channel;
           tile.offsets = &offsets_[tap];
-          for (int64_t t = 0; t < count; t++) out[t] = sum + (tap + t) * w_[3] + channel;
+          tile.places = &places_[tap];
         });
       }
     }
@@ -142,7 +143,7 @@ class KernelGradient {
   const Shape<4>&x_, &w_;
   int64_t maps_height_, maps_width_, frame_height_, frame_width_, group_out_, maps_channels_;
   std::vector<Block> blocks_;
-  std::vector<int64_t> offsets_;  // of the taps in the framed images
+  std::vector<int64_t> offsets_, places_;  // of the taps in the framed images, and in the kernel
   std::vector<Run> runs_;         // the rows of the maps
 };
 

@@ -52,7 +52,7 @@ void compute(const Tile& tile) {
   }
 #pragma GCC unroll 28
   for (int p = 0; p < Positions; p++) {
-    float* out = tile.out[p];
+    float* out = tile.out + tile.places[p];
     if (tile.lanes == Lanes * Vectors) {
       for (int v = 0; v < Vectors; v++) {
         V* to = (V*)out + v;

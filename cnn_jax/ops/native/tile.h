@@ -64,7 +64,7 @@ struct Run {
   int64_t offset, length;
 };
 
-// out[p][lane] (+)= sum over steps of source[offsets[p] + step] * weights[step][lane]. The steps are `repeats` times the
+// out[places[p] + lane] (+)= sum over steps of source[offsets[p] + step] * weights[step][lane]. The steps are `repeats` times the
 // runs in order, with the source moved on by source_repeat and the weights by weight_repeat from one time to the next.
 struct Tile {
   const float* source;
@@ -75,7 +75,8 @@ struct Tile {
   int64_t spacing;  // between positions of a group
   const float* weights;
   int64_t weight_step;
-  float* const* out;
+  float* out;
+  const int64_t* places;
   int lanes;  // how many are written; the weights have a whole block
   bool add;
 };
@@ -105,7 +106,7 @@ inline int64_t packed_width(const std::vector<Block>& blocks) {
 }
 
 // Computes `n` positions in tiles of nearly equal size. `regular` positions after each other lie evenly spaced.
-// prepare(first, count) fills in offsets and out for a tile.
+// prepare(first, count) fills in what differs from tile to tile.
 template <class F>
 void compute_tiles(int64_t n, int64_t regular, const Kernels& kernels, Tile& tile, const F& prepare) {
   const Kernels::Variant* variant = kernels.variants.data();
