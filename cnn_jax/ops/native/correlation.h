@@ -10,7 +10,7 @@
 
 namespace cnn {
 
-constexpr int64_t kImagesPerUnit = 8;         // of work that one thread takes
+constexpr int64_t kImagesPerUnit = 4;         // of work that one thread takes
 constexpr int64_t kSourceFloats = 96 * 1024;  // of the source held at a time, to stay in a second-level cache
 constexpr int64_t kWeightFloats = 96 * 1024;  // above this, one block of channels after the other
 
