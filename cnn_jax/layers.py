@@ -33,6 +33,27 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "silu": jax.nn.silu,
 }
 
+Backward = Literal["gradient", "guided", "deconvnet"]
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _relu(backward: Backward, x: Array) -> Array:
+    """A ReLU that hands back a positive signal alone. 'guided': where the ReLU itself passed, too (Springenberg et al.
+    2015, 3.4); 'deconvnet': wherever it comes (Zeiler & Fergus 2014, 2.1, "rectification")."""
+    return jax.nn.relu(x)
+
+
+def _relu_forward(backward: Backward, x: Array) -> tuple[Array, Array]:
+    return jax.nn.relu(x), x > 0
+
+
+def _relu_backward(backward: Backward, passed: Array, signal: Array) -> tuple[Array]:
+    kept = signal > 0
+    return (jnp.where(kept & passed if backward == "guided" else kept, signal, 0),)
+
+
+_relu.defvjp(_relu_forward, _relu_backward)
+
 he = jax.nn.initializers.variance_scaling(2.0, "fan_in", "normal")  # He et al. 2015, 2.2
 INITIALISERS: dict[str, Callable[[float | Array], KernelInit]] = {
     "he": lambda scale: _scaled(he, scale),
@@ -284,13 +305,18 @@ class Activation(Layer):
 
     kind: str  # type: ignore[misc]
 
+    context = ("backward",)
+
     def output_shape(self, shape: Shape) -> Shape:
         if self.kind not in ACTIVATIONS:
             raise RequestError(f"activation {self.kind!r} is unknown; there are {', '.join(ACTIVATIONS)}")
         return shape
 
     @nn.compact
-    def __call__(self, x: Array) -> Array:
+    def __call__(self, x: Array, *, backward: Backward = "gradient") -> Array:
+        """`backward` is what a ReLU does with the signal on its way back; other nonlinearities know no other rule."""
+        if self.kind == "relu" and backward != "gradient":
+            return _relu(backward, x)
         return ACTIVATIONS[self.kind](x)
 
 

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from cnn_jax.errors import RequestError
-from cnn_jax.layers import Activation, BatchNorm, Conv, KernelInit, Layer, Pool, Residual, Shape, he
+from cnn_jax.layers import Activation, Backward, BatchNorm, Conv, KernelInit, Layer, Pool, Residual, Shape, he
 
 Variables = Mapping[str, Any]  # {"params": {layer: …}, "batch_stats": {layer: …}}
 
@@ -97,10 +97,11 @@ class Network:
                 variables[collection][part.name] = values
         return variables
 
-    def apply(self, variables: Variables, images: Array) -> Array:
+    def apply(self, variables: Variables, images: Array, *, backward: Backward = "gradient") -> Array:
         """Logits (n, outputs) of `images` (n, *input_shape), computed in the dtype of the images and returned at least
-        in float32. Dropout is off, batch norm uses its running statistics."""
-        return self._run(variables, images, {})[0]
+        in float32. Dropout is off, batch norm uses its running statistics. `backward` changes what a ReLU does with
+        the signal of a derivative, and nothing else."""
+        return self._run(variables, images, {} if backward == "gradient" else {"backward": backward})[0]
 
     def apply_train(
         self,
@@ -120,9 +121,24 @@ class Network:
         }  # fmt: skip
         return self._run(variables, images, context)[:2]
 
-    def activations(self, variables: Variables, images: Array) -> dict[str, Array]:
-        """The output of every layer by name, in order of execution, as `apply` computes it."""
-        return self._run(variables, images, {}, record=True)[2]
+    def activations(
+        self,
+        variables: Variables,
+        images: Array,
+        *,
+        backward: Backward = "gradient",
+        shifts: Mapping[str, Array] = MappingProxyType({}),
+    ) -> dict[str, Array]:
+        """The output of every layer by name, in order of execution, as `apply` computes it. To the outputs of the
+        layers named in `shifts` that is added: the derivative with respect to a shift is that to the layer's output."""
+        return self._run(variables, images, {"backward": backward}, record=True, shifts=shifts)[2]
+
+    def node(self, name: str) -> Node:
+        """The layer called `name`. RequestError that lists the names if there is none."""
+        found = {node.name: node for node in self.walk()}
+        if name not in found:
+            raise RequestError(f"layer {name!r} does not exist; there are {', '.join(found)}")
+        return found[name]
 
     def _run(
         self,
@@ -130,10 +146,11 @@ class Network:
         images: Array,
         context: Mapping[str, Any],
         record: bool = False,
+        shifts: Mapping[str, Array] = MappingProxyType({}),
     ) -> tuple[Array, dict[str, Any], dict[str, Array]]:
         if images.shape[1:] != self.input_shape:
             raise RequestError(f"images of {images.shape[1:]} do not fit a network for {self.input_shape}")
-        run = _Run(variables, context, {} if record else None)
+        run = _Run(variables, context, {} if record else None, shifts)
         x = run.nodes(self.nodes, images)
         logits = x.reshape(x.shape[0], -1)
         logits = logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
@@ -143,19 +160,29 @@ class Network:
 class _Run:
     """One pass through the nodes: gathers the batch statistics and, where asked for, the outputs."""
 
-    def __init__(self, variables: Variables, context: Mapping[str, Any], outputs: dict[str, Array] | None):
+    def __init__(
+        self,
+        variables: Variables,
+        context: Mapping[str, Any],
+        outputs: dict[str, Array] | None,
+        shifts: Mapping[str, Array],
+    ):
         self.params = variables["params"]
         self.batch_stats = dict(variables.get("batch_stats", {}))
         self.context = context
         self.outputs = outputs
+        self.shifts = shifts
+        self.fuse = outputs is None and "backward" not in context
         self.dropouts = 0
 
     def nodes(self, nodes: tuple[Node, ...], x: Array) -> Array:
         at = 0
         while at < len(nodes):
             node = nodes[at]
-            count, fused = fusion(nodes[at:]) if self.outputs is None else (1, {})
+            count, fused = fusion(nodes[at:]) if self.fuse else (1, {})
             x = self.residual(node, x) if isinstance(node.layer, Residual) else self.leaf(node, x, fused)
+            if node.name in self.shifts:
+                x = x + self.shifts[node.name]
             if self.outputs is not None:
                 self.outputs[node.name] = x
             at += count

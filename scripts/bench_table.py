@@ -16,7 +16,7 @@ from cnn_jax.errors import RequestError
 
 ROOT = Path(__file__).resolve().parent.parent
 AXES = tuple(f"axis-{axis}" for axis in axes.VALUES)
-FILES = ("step", "epoch", "trials", "grid", "start", *AXES, "data")  # in the order of the page
+FILES = ("step", "epoch", "trials", "vmap", "grid", "start", *AXES, "data", "insight")  # in the order of the page
 BEGIN, END = "<!-- performance -->\n", "<!-- end of performance -->\n"
 
 

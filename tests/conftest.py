@@ -22,6 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 def pytest_addoption(parser):
     parser.addoption("--slow", action="store_true", help="run the tests marked slow too")
+    parser.addoption("--torchvision", metavar="PYTHON", help="the Python of an environment with torchvision")
 
 
 def pytest_collection_modifyitems(config, items):

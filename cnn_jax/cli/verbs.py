@@ -4,10 +4,10 @@ import argparse
 from collections.abc import Sequence
 from typing import NoReturn
 
-from cnn_jax.cli import describe, ops, predict
+from cnn_jax.cli import describe, export, ops, predict, see
 from cnn_jax.errors import RequestError
 
-VERBS = {"describe": describe, "ops": ops, "predict": predict}
+VERBS = {"describe": describe, "export": export, "ops": ops, "predict": predict, "see": see}
 
 
 class _Parser(argparse.ArgumentParser):

@@ -1,9 +1,10 @@
 """What a researcher does: train a network, sweep a grid. Only here do training, runs and report meet."""
 
+import dataclasses
 import functools
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 
@@ -14,11 +15,15 @@ from cnn_jax.lab.sweeping import Sweep, Sweeping
 from cnn_jax.runs import record
 from cnn_jax.runs.execute import Interrupt, execute
 from cnn_jax.runs.prepared import Prepared
+from cnn_jax.runs.trained import Trained
 from cnn_jax.sweep.grid import Grid
 from cnn_jax.sweep.plan import Parallel
 from cnn_jax.training.config import Config
 
-__all__ = ["Run", "Sweep", "sweep", "train"]
+if TYPE_CHECKING:
+    from cnn_jax.report.inside import Request
+
+__all__ = ["Run", "Sweep", "see", "sweep", "train"]
 
 
 @dataclass(frozen=True)
@@ -76,6 +81,32 @@ def sweep(
         steps = [one.steps_per_epoch * one.config.epochs for one in prepared]
         with SweepProgress(steps) if show else Silent() as bar:
             return Sweeping(folder, grid, prepared, parallel, interrupt, bar).run()
+
+
+def see(
+    run: Path | str,
+    request: "Request | None" = None,
+    out: Path | None = None,
+    *,
+    network: str | None = None,
+    data_dir: str | None = None,
+    command: str = "cnn_jax.lab.see",
+) -> Path:
+    """Looks inside a run's trained network (a sweep's best one) and returns the page it writes into `out`, by default
+    the folder `insight` of the run. Its data is looked up in `data_dir` where that is given. With `network`, `run` is
+    a file of weights for that network instead, and only the images of the request are looked at. RequestError for a
+    layer, unit or image that does not fit, RunError for a run without a checkpoint."""
+    from cnn_jax.report.inside import Request
+    from cnn_jax.report.inside import see as look
+
+    request = request or Request()
+    if network is not None:
+        trained = Trained.of_weights(Path(run), network)
+        return look(trained, None, out or Path(run).with_suffix(""), request, command)
+    trained = Trained.load(run)
+    assert trained.folder is not None
+    config = trained.config if data_dir is None else dataclasses.replace(trained.config, data_dir=data_dir)
+    return look(trained, _dataset(config).validation, out or trained.folder.file("insight"), request, command)
 
 
 def _may_sweep(grid: Grid, out: Path | str, resume: bool) -> None:

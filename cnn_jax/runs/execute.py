@@ -100,13 +100,14 @@ class _Execution:
         self.train, self.validation = self.prepared.train, self.prepared.examples("validation")
         program = self.prepared.program
         self.compile_seconds = compile_program(self.configs, program, together, self.train, self.validation)
-        initial = [self.prepared.replicate(initial_state(config, program)) for config in self.configs]
-        found = self._common(initial)
+        found = self._common([initial_state(config, program) for config in self.configs])
         for session, one in zip(sessions, found, strict=True):
             session.state = one.state if one else None
             for note in session.begin(one):
                 listener.note(note)
-        states = [one.state if one else state for one, state in zip(found, initial, strict=True)]
+        states = [
+            one.state if one else session.prepared.initial_state() for session, one in zip(sessions, found, strict=True)
+        ]
         self.state = self.prepared.replicate(stacked(states, together))
         self.step = found[0].step if found[0] else 0
         self.profile = self._profile_steps() if profile else ()

@@ -11,10 +11,11 @@ import numpy as np
 
 from cnn_jax.data import Dataset, Split
 from cnn_jax.network import Network
+from cnn_jax.runs import weights
 from cnn_jax.training.config import Config
 from cnn_jax.training.epoch import Streamed
 from cnn_jax.training.fit import evaluate
-from cnn_jax.training.state import Examples, Program, State
+from cnn_jax.training.state import Examples, Program, State, initial_state
 from cnn_jax.training.step import home_device, replicate
 from cnn_jax.zoo import build
 
@@ -40,7 +41,15 @@ class Prepared:
         nothing. RequestError for what cannot be."""
         network = build(config.network, dataset.image_shape, dataset.classes, config.filters)
         implementation = (decided or {}).get("implementation") if config.implementation == "auto" else None
-        return cls(config, dataset, network, Program.of(config, network, config.devices or devices, implementation))
+        prepared = cls(config, dataset, network, Program.of(config, network, config.devices or devices, implementation))
+        if config.init is not None and decided is None:
+            prepared.initial_state()  # refuses weights that do not fit
+        return prepared
+
+    def initial_state(self) -> State:
+        """The state before the first step, from the seed or from the weights that the config names."""
+        state = initial_state(self.config, self.program)
+        return state if self.config.init is None else weights.started(state, self.network, self.config.init)
 
     def replicate(self, tree: Any) -> Any:
         """`tree` on every device of the program."""

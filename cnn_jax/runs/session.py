@@ -4,7 +4,7 @@ import time
 from typing import Any
 
 from cnn_jax.errors import RequestError
-from cnn_jax.runs import record
+from cnn_jax.runs import record, weights
 from cnn_jax.runs.folder import Folder
 from cnn_jax.runs.prepared import Prepared
 from cnn_jax.training.checkpoint import Checkpoints, Restored, rank
@@ -23,12 +23,14 @@ class Session:
         self.prepared, self.folder = prepared, folder
         self.config = prepared.config
         made = record.run_record(provenance, self.config, prepared.dataset, prepared.choices | choices)
+        if self.config.init is not None and not folder.has("record.json"):
+            made["init_sha256"] = weights.digest(weights.read(self.config.init)[0])
         if not folder.has("config.json"):
             folder.write_json("config.json", self.config.to_json())
         elif changed := differences(Config.from_json(folder.read_json("config.json")), self.config):
             raise RequestError(f"{folder.path} holds a run with another config: {'; '.join(changed)}")
         self.record = record.begin(folder, made)
-        self.checkpoints = Checkpoints(folder.file("checkpoints"))
+        self.checkpoints = Checkpoints(folder.file("checkpoints"), self.config.keep_all)
         self.state: State | None = None
         self.step = self.first_step = self.images = 0
         self.step_seconds = self.earlier_seconds = 0.0
@@ -73,7 +75,7 @@ class Session:
         else:
             last = event.epoch == self.config.epochs
             best = self.config.select == "best" and max(self.evaluations, key=rank)["step"] == event.step
-            due = last or best or since >= min(EPOCH_SECONDS, CHECKPOINT_SECONDS)
+            due = last or best or self.config.keep_all or since >= min(EPOCH_SECONDS, CHECKPOINT_SECONDS)
         if event.nonfinite or event.paused or not (due or urgent):
             return
         self.checkpoints.save(event.state, {"train_seconds": self.train_seconds}, event.evaluation)

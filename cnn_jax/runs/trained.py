@@ -1,4 +1,4 @@
-"""A trained network from a run's folder, without its data."""
+"""A trained network from a run's folder or a file of weights, without its data."""
 
 import contextlib
 from collections.abc import Sequence
@@ -9,26 +9,18 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
 
 from cnn_jax.data.images import decode
-from cnn_jax.errors import DataError, RunError
+from cnn_jax.errors import DataError, RequestError, RunError
 from cnn_jax.network import Network, Variables
 from cnn_jax.runs.folder import Folder
-from cnn_jax.training.checkpoint import Checkpoints, rank
+from cnn_jax.runs.weights import fitted, read, started, stored, variables_of
+from cnn_jax.training.checkpoint import Checkpoints
 from cnn_jax.training.config import Config
-from cnn_jax.training.state import Program, State, initial_state
+from cnn_jax.training.state import Program, initial_state
 from cnn_jax.training.step import normalise
-from cnn_jax.zoo import build
-
-
-def load_state(config: Config, program: Program, folder: Folder) -> State:
-    """The state that a run's result speaks of, on the host. RunError if its checkpoint is missing or damaged: another
-    one would be another result."""
-    if not folder.file("checkpoints").is_dir() or not (lines := folder.metrics()):
-        raise RunError(f"{folder.path} has no checkpoint of a finished epoch yet")
-    step = max(lines, key=rank)["step"] if config.select == "best" else lines[-1]["step"]
-    with contextlib.closing(Checkpoints(folder.file("checkpoints"))) as checkpoints:
-        return checkpoints.at(step, initial_state(config, program)).state
+from cnn_jax.zoo import ZOO, get, layers_of, torchvision
 
 
 @dataclass(frozen=True)
@@ -41,23 +33,48 @@ class Trained:
     mean: np.ndarray
     std: np.ndarray
     config: Config
+    folder: Folder | None
 
     @classmethod
     def load(cls, path: Path | str) -> "Trained":
         """From a run's folder, or a sweep's, whose best run it then is."""
-        folder = Folder.open(path)
-        if folder.has("best/config.json"):
-            folder = Folder.open(folder.file("best"))
-        elif "axes" in folder.read_json("config.json"):
-            raise RunError(f"{folder.path} is a sweep that is not finished; --resume goes on with it")
-        config, data = Config.from_json(folder.read_json("config.json")), folder.read_json("record.json")["data"]
-        names = tuple(data["class_names"])
-        network = build(config.network, tuple(data["image_shape"]), len(names), config.filters)
-        program = Program.of(config, network, devices=1)
-        state = load_state(config, program, folder)
-        variables = {"params": state.ema if program.ema else state.params, "batch_stats": state.batch_stats}
-        mean, std = (np.asarray(data[name], np.float32) for name in ("mean", "std"))
-        return cls(network, variables, names, mean, std, config)
+        found = stored(path)
+        mean, std = (np.asarray(found.data[name], np.float32) for name in ("mean", "std"))
+        names = tuple(found.data["class_names"])
+        return cls(found.network, found.variables, names, mean, std, found.config, found.folder)
+
+    @classmethod
+    def of_weights(cls, path: Path, network: str) -> "Trained":
+        """From a file of weights and the name or text of its network. Of a torchvision state dict the input is
+        normalised as torchvision does it; classes without names are numbered."""
+        arrays, about = read(path)
+        shape = get(network).input_shape if network in ZOO else tuple(about.get("input_shape", ()))
+        if not shape:
+            raise RequestError(f"{path} does not say how large its images are: give a network of the zoo")
+        built = Network(shape, layers_of(network))
+        variables = fitted(built, built.init(jax.random.key(0)), arrays, path)
+        usual = (torchvision.MEAN, torchvision.STD) if torchvision.is_state_dict(arrays) else ((0.0,), (1.0,))
+        mean, std = (
+            np.asarray(about.get(name, default), np.float32)
+            for name, default in zip(("mean", "std"), usual, strict=True)
+        )
+        names = tuple(about.get("class_names", [f"class {i}" for i in range(built.outputs)]))
+        return cls(built, variables, names, mean, std, Config(network=network), None)
+
+    def history(self) -> list[tuple[int, Variables]]:
+        """The weights over the course of training, as (step, variables): those before the first step and those of every
+        checkpoint that is kept, the newest last. A damaged checkpoint is left out."""
+        if self.folder is None:
+            return []
+        program = Program.of(self.config, self.network, devices=1)
+        first = initial_state(self.config, program)
+        begun = first if self.config.init is None else started(first, self.network, self.config.init)
+        found = [(0, variables_of(begun))]
+        with contextlib.closing(Checkpoints(self.folder.file("checkpoints"))) as checkpoints:
+            for step in checkpoints.steps():
+                with contextlib.suppress(RunError):
+                    found.append((step, variables_of(checkpoints.at(step, first).state)))
+        return found
 
     def read(self, files: Sequence[Path]) -> np.ndarray:
         """Images from JPEG or PNG files as uint8 (n, *input shape): resized, colours made grey or grey made colours as
@@ -78,11 +95,14 @@ class Trained:
             return ((image @ weights + 500) // 1000).astype(np.uint8)[..., None]
         return np.broadcast_to(image, (height, width, channels))
 
+    def normalise(self, images: np.ndarray) -> Array:
+        """uint8 images as the network takes them."""
+        return normalise(jnp.asarray(images, jnp.float32) / 255.0, self.mean, self.std, self.config.dtype)
+
     def probabilities(self, images: np.ndarray) -> np.ndarray:
         """Softmax of the logits of uint8 images: float32 (n, classes), rows sum to 1."""
         with jax.default_matmul_precision(self.config.precision):
-            inputs = normalise(jnp.asarray(images, jnp.float32) / 255.0, self.mean, self.std, self.config.dtype)
-            return np.asarray(jax.nn.softmax(self.network.apply(self.variables, inputs)))
+            return np.asarray(jax.nn.softmax(self.network.apply(self.variables, self.normalise(images))))
 
 
 def predict(path: Path | str, files: Sequence[Path]) -> list[dict[str, Any]]:

@@ -54,9 +54,9 @@ class _Leaves(ocp.args.CheckpointArgs):
 
 class Checkpoints:
     """The checkpoints in one folder, named by step. Keeps the newest two and the one of the best validation accuracy
-    (the first that reached it)."""
+    (the first that reached it), or with `keep_all` every one."""
 
-    def __init__(self, directory: Path):
+    def __init__(self, directory: Path, keep_all: bool = False):
         self.directory = directory.absolute()  # Orbax accepts a relative path and then fails in the background
         newest = policies.LatestN(KEEP_LATEST)
         best = policies.BestN(get_metric_fn=rank, n=1, keep_checkpoints_without_metrics=False)
@@ -66,7 +66,7 @@ class Checkpoints:
             barrier_sync_key_prefix=f"process{jax.process_index()}",
         )
         options = ocp.CheckpointManagerOptions(
-            preservation_policy=policies.AnyPreservationPolicy([newest, best]),
+            preservation_policy=policies.PreserveAll() if keep_all else policies.AnyPreservationPolicy([newest, best]),
             multiprocessing_options=alone,
             create=False,
         )
@@ -95,7 +95,7 @@ class Checkpoints:
         """The newest good checkpoint in the form of `like`; None where there is none at all. Raises RunError if there
         are only bad ones."""
         skipped: list[str] = []
-        for step in sorted(self._manager.all_steps(), reverse=True):
+        for step in reversed(self.steps()):
             try:
                 return dataclasses.replace(self.at(step, like), skipped=skipped)
             except RunError as error:
@@ -106,8 +106,12 @@ class Checkpoints:
 
     def discard_after(self, step: int) -> None:
         """Removes the checkpoints after a step, so that a run which goes on from there can save those steps again."""
-        for later in [other for other in self._manager.all_steps() if other > step]:
+        for later in [other for other in self.steps() if other > step]:
             self._manager.delete(later)
+
+    def steps(self) -> list[int]:
+        """The steps that there are checkpoints of, the first first."""
+        return sorted(self._manager.all_steps())
 
     def wait(self) -> None:
         """Returns when everything is on disk."""

@@ -70,10 +70,15 @@ class Config:
     augment: str = ""
     """Augmentations separated by blanks: flip, crop<pad>, cutout<size>, mixup<alpha>."""
 
+    init: str | None = None
+    """Start from the weights of a run's folder or of a file (npz, safetensors) instead of random ones; the last layer
+    starts anew where it does not fit."""
     seed: int = 0
     """Seed of the initial weights, the order of the examples, dropout and augmentation."""
     split_seed: int = 0
     """Seed of the cut into training and validation."""
+    keep_all: bool = False
+    """Keep a checkpoint of every epoch, instead of the newest two and the best."""
     select: Literal["final", "best"] = "final"
     """Which weights the test split is scored with: the final ones or those of the best validation accuracy."""
     precision: Literal["highest", "high", "default"] = "highest"

@@ -61,7 +61,28 @@ def main(build: Callable[[Job], Built]) -> None:
 
 
 def serve(build: Callable[[], Built], malloc: bool) -> None:
-    """Builds, compiles, answers. Libraries may print: that goes to standard error, only answers to standard output."""
+    """Builds, compiles, answers."""
+    built: Built
+
+    def ready() -> dict[str, Any]:
+        nonlocal built
+        accepted = keep_memory() if malloc else None
+        started = time.perf_counter()
+        built = build()
+        _, loss = built.run(1)
+        seconds = time.perf_counter() - started
+        return {"compile_seconds": seconds, "loss": loss, "parameters": built.parameters, "malloc": accepted}
+
+    def reply(line: str) -> dict[str, Any]:
+        verb, _, number = line.partition(" ")
+        return built.facts() if verb == "facts" else _timed(built.run, int(number))
+
+    serve_lines(ready, reply)
+
+
+def serve_lines(ready: Callable[[], dict[str, Any]], reply: Callable[[str], dict[str, Any]]) -> None:
+    """Answers `ready()`, then `reply(line)` to every line. Libraries may print: that goes to standard error, only
+    answers to standard output."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
 
@@ -69,15 +90,9 @@ def serve(build: Callable[[], Built], malloc: bool) -> None:
         print(json.dumps(values), file=answers, flush=True)
 
     try:
-        accepted = keep_memory() if malloc else None
-        started = time.perf_counter()
-        built = build()
-        _, loss = built.run(1)
-        seconds = time.perf_counter() - started
-        answer({"compile_seconds": seconds, "loss": loss, "parameters": built.parameters, "malloc": accepted})
+        answer(ready())
         for line in sys.stdin:
-            verb, _, number = line.strip().partition(" ")
-            answer(built.facts() if verb == "facts" else _timed(built.run, int(number)))
+            answer(reply(line.strip()))
     except Exception as error:
         answer({"error": f"{type(error).__name__}: {error}".strip().splitlines()[0]})
         raise

@@ -1,0 +1,47 @@
+"""The folder that figures go into, each with its data and its caption, in the sections of the page."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from cnn_jax.report import figures, page
+from cnn_jax.runs.folder import Folder
+
+T = TypeVar("T")
+
+
+class Album:
+    def __init__(self, out: Path):
+        self.folder = Folder(out)
+        self.folder.make()
+        self.seconds: dict[str, float] = {}  # that each part took, compilation included
+        self._sections: dict[str, list[str]] = {}
+
+    def timed(self, part: str, work: Callable[[], T]) -> T:
+        """What `work` returns; notes how long it took."""
+        started = time.perf_counter()
+        made = work()
+        self.seconds[part] = round(time.perf_counter() - started, 2)
+        return made
+
+    def keep(self, name: str, **data: Any) -> None:
+        """NAME.npz: arrays by name."""
+        np.savez_compressed(self.folder.file(f"{name}.npz"), **{key: np.asarray(value) for key, value in data.items()})
+
+    def draw(self, section: str, name: str, caption: str, figure: Figure, **data: Any) -> None:
+        """NAME.png with its data as NAME.npz. The first sentence of the caption is what a screen reader says."""
+        path = self.folder.file(f"{name}.png")
+        figures.save(figure, path)
+        self.keep(name, **data)
+        self.add(section, page.figure(path, caption.split(". ")[0], caption))
+
+    def add(self, section: str, html: str) -> None:
+        self._sections.setdefault(section, []).append(html)
+
+    def sections(self) -> list[str]:
+        """The sections as HTML, in the order in which they were begun."""
+        return [page.section(name, *parts) for name, parts in self._sections.items()]

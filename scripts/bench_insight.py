@@ -1,0 +1,181 @@
+"""How long does an explanation take, and is it the one that captum gives, for the same network and images?
+
+    scripts/run scripts/bench_insight.py RUN --out DIR                    ours alone
+    scripts/run scripts/bench_insight.py RUN --out DIR --torch PYTHON     and captum, in the environment of that Python
+
+RUN is a run's folder; its network must be a plain stack of convolutions, pools, activations and dense layers, its data
+must be where it was. 64 validation images, each explained for the class it is called. Both take turns, every method
+`--rounds` times; the first call of each, which compiles, is measured apart for ours. Hardware: CPU; a minute. Writes
+DIR/insight.json and DIR/insight.md.
+"""
+
+import argparse
+import json
+import shlex
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from bench.measure import summary
+from bench.process import Worker, environment
+from bench.table import number, rendered
+
+from cnn_jax import runtime
+from cnn_jax.cli import common
+from cnn_jax.data import load
+from cnn_jax.errors import RequestError
+from cnn_jax.insight import attribution
+from cnn_jax.insight.attribution import Method
+from cnn_jax.layers import Activation, Conv, Dense, Pool
+from cnn_jax.network import Node
+from cnn_jax.runs import record, weights
+from cnn_jax.runs.trained import Trained
+
+IMAGES, STEPS, SAMPLES, NOISE = 64, 50, 50, 0.15
+SAME = 1e-4  # of the largest value, where both define the same map
+
+
+def described(node: Node) -> dict[str, Any]:
+    """A layer as captum_peer.py rebuilds it. RequestError for one that it does not know."""
+    layer = node.layer
+    about: dict[str, Any] = {
+        "name": node.name, "kind": layer.kind, "input": list(node.input), "output": list(node.output)
+    }  # fmt: skip
+    if isinstance(layer, Conv) and layer.bias and (layer.stride, layer.dilation, layer.groups) == (1, 1, 1):
+        rows, _ = layer.windows(node.input)
+        if rows.low == rows.output - 1 + layer.size - rows.low - node.input[0]:
+            return about | {"size": layer.size, "padding": rows.low}
+    elif isinstance(layer, Pool) and layer.stride in (None, layer.size) and layer.padding == "valid" and not layer.ceil:
+        return about | {"size": layer.size}
+    elif isinstance(layer, Dense | Activation):
+        return about
+    raise RequestError(f"{node.name}: only stacks of plain convolutions, pools, activations and dense layers compare")
+
+
+def ours(trained: Trained, task: dict[str, Any]) -> dict[str, Method]:
+    """The methods as captum_peer.py takes them."""
+    named = attribution.methods(trained.network, jax.random.key(0), size=task["size"], stride=task["stride"])
+    return named | {
+        "Grad-CAM": lambda *given: attribution.grad_cam(*given, layer=task["grad_cam_layer"]),
+    }
+
+
+def measure(parsed: argparse.Namespace) -> dict[str, Any]:
+    runtime.tune()
+    trained = Trained.load(parsed.run)
+    config = trained.config
+    data = load(config.dataset, data_dir=parsed.data_dir or config.data_dir, image_size=config.image_size,
+                validation=config.validation, split_seed=config.split_seed)  # fmt: skip
+    images = trained.normalise(data.validation.images[:IMAGES])
+    classes = trained.network.apply(trained.variables, images).argmax(1)
+    height = trained.network.input_shape[0]
+    task = {
+        "layers": [described(node) for node in trained.network.nodes],
+        "size": max(height // 6, 1), "stride": max(height // 14, 1), "steps": STEPS, "samples": SAMPLES,
+        "smooth_grad_noise": NOISE, "grad_cam_layer": attribution.grad_cam_layer(trained.network),
+    }  # fmt: skip
+    methods = ours(trained, task)
+    first, maps = {}, {}
+    for name, method in methods.items():
+        started = time.perf_counter()
+        maps[name] = np.asarray(method(trained.network, trained.variables, images, classes))
+        first[name] = time.perf_counter() - started
+    times: dict[str, dict[str, list[float]]] = {name: {"ours": []} for name in methods}
+    about: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        peer = captum(parsed.torch, Path(folder), trained, images, classes, task) if parsed.torch else None
+        try:
+            for _ in range(parsed.rounds):
+                for name, method in methods.items():
+                    started = time.perf_counter()
+                    jax.block_until_ready(method(trained.network, trained.variables, images, classes))
+                    times[name]["ours"].append(1e3 * (time.perf_counter() - started) / IMAGES)
+                    if peer is not None:
+                        spent = peer.ask(name)["milliseconds"] / IMAGES
+                        times[name].setdefault("captum", []).append(spent)
+            if peer is not None:
+                about = peer.ready["versions"]
+                with np.load(Path(folder) / "captum.npz") as file:
+                    theirs = {name: file[name] for name in file.files}
+        finally:
+            if peer is not None:
+                peer.close()
+    found = {}
+    for name, by in times.items():
+        found[name] = {"first_call_seconds": first[name]} | {who: summary(ms, "ms_per_image") for who, ms in by.items()}
+        if about and name != "SmoothGrad":  # whose noise is another
+            scale = float(np.abs(theirs[name]).max())
+            found[name]["difference"] = float(np.abs(maps[name] - theirs[name]).max()) / scale
+    return {
+        "command": shlex.join(["scripts/run", "scripts/bench_insight.py", "RUN", "--out", "DIR", "--torch", "PYTHON"]),
+        "started": record.utc_now(), "network": config.network, "dataset": config.dataset, "images": IMAGES,
+        "rounds": parsed.rounds, "device": record.device(), "versions": record.versions() | about, "methods": found,
+    }  # fmt: skip
+
+
+def captum(
+    python: str, folder: Path, trained: Trained, images: jax.Array, classes: jax.Array, task: dict[str, Any]
+) -> Worker:
+    """A process with the same network, images and classes."""
+    assert trained.folder is not None
+    weights.export(weights.stored(trained.folder.path), folder / "weights.npz", "npz")
+    np.savez(folder / "examples.npz", images=np.asarray(images), classes=np.asarray(classes))
+    (folder / "task.json").write_text(json.dumps(task))
+    return Worker("captum", python, ["bench.captum_peer", str(folder)], environment("torch"))
+
+
+def markdown(measured: dict[str, Any]) -> str:
+    peer = any("captum" in one for one in measured["methods"].values())
+    header = ["method", "ours, ms per image", "first call, s"]
+    header += ["captum, ms per image", "captum / ours", "largest difference"] if peer else []
+    rows = []
+    for name, one in measured["methods"].items():
+        cells = [name, spread(one["ours"]), number(one["first_call_seconds"])]
+        if peer:
+            ratio = one["captum"]["median"] / one["ours"]["median"]
+            cells += [spread(one["captum"]), f"{ratio:.2f}"]
+            cells += [f"{one['difference']:.1e}" if "difference" in one else "other noise"]
+        rows.append(cells)
+    names = ("jax", "torch", "captum")
+    versions = ", ".join(f"{name} {measured['versions'][name]}" for name in names if name in measured["versions"])
+    return (
+        f"**insight**: ms per image, {measured['images']} images of {measured['dataset']} at once, "
+        f"`{measured['network']}`, median and quartiles of {measured['rounds']} rounds in turns; "
+        "differences relative to the largest value; "
+        f"{measured['device']['cpu']}; {versions}; {measured['started'][:10]}.\n\n`{measured['command']}`\n\n"
+        + rendered(header, rows)
+    )
+
+
+def spread(one: dict[str, Any]) -> str:
+    return f"{one['median']:.3g} ({one['lower_quartile']:.3g} – {one['upper_quartile']:.3g})"
+
+
+def command(arguments: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path, metavar="RUN")
+    parser.add_argument("--torch", metavar="PYTHON", help="the Python of an environment with torch and captum")
+    parser.add_argument("--data-dir", help="where the run's data is (default: where it was)")
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--out", type=Path, metavar="DIR")
+    parsed = parser.parse_args(arguments)
+    measured = measure(parsed)
+    text = markdown(measured)
+    print(text, end="")
+    if parsed.out:
+        parsed.out.mkdir(parents=True, exist_ok=True)
+        (parsed.out / "insight.json").write_text(json.dumps(measured, indent=1) + "\n", encoding="utf-8")
+        (parsed.out / "insight.md").write_text(text, encoding="utf-8")
+    different = [name for name, one in measured["methods"].items() if one.get("difference", 0.0) > SAME]
+    for name in different:
+        print(f"{name}: differs from captum by more than {SAME}", file=sys.stderr)
+    return 1 if different else 0
+
+
+if __name__ == "__main__":
+    common.main(command)

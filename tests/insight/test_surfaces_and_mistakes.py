@@ -1,0 +1,175 @@
+"""Loss surfaces, mistakes, and the checks that explanations have to pass."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from cnn_jax.errors import RequestError
+from cnn_jax.insight import attribution, checks, landscape, mistakes
+from cnn_jax.network import Network
+from cnn_jax.notation import parse
+
+KEY = jax.random.key(5)
+
+
+@pytest.fixture(scope="module")
+def small():
+    network = Network((6, 6, 1), parse("conv3-4 bn relu max2 dense-3"))
+    variables = network.init(KEY)
+    images = jax.random.normal(KEY, (12, 6, 6, 1))
+    return network, variables, images, jnp.arange(12) % 3
+
+
+def loss_of(network, variables, images, labels):
+    logits = np.asarray(network.apply(variables, images), float)
+    return float(np.mean(np.log(np.exp(logits).sum(1)) - logits[np.arange(12), labels]))
+
+
+def test_the_loss_along_the_gradient_is_that_of_the_step(small):
+    network, variables, images, labels = small
+    rates = jnp.array([0.0, 0.05, 1.0])
+    found = landscape.along_gradient(network, variables, images, labels, rates)
+    slope = jax.grad(lambda p: landscape.mean_loss(network, {**variables, "params": p}, images, labels))(
+        variables["params"]
+    )
+    for rate, loss in zip(rates, found, strict=True):
+        moved = jax.tree.map(lambda w, g, rate=rate: w - rate * g, variables["params"], slope)
+        expected = loss_of(network, {**variables, "params": moved}, images, labels)
+        np.testing.assert_allclose(loss, expected, rtol=1e-4)
+    assert found[1] < found[0]
+
+
+def test_a_plane_passes_through_the_weights_and_its_directions_are_normalised(small):
+    network, variables, images, labels = small
+    first, second = (landscape.random_direction(variables, jax.random.key(i)) for i in (0, 1))
+    for name in ("conv1", "dense1"):
+        for direction in (first, second):
+            axes = tuple(range(variables["params"][name]["kernel"].ndim - 1))
+            lengths = [
+                np.sqrt(np.square(np.asarray(tree[name]["kernel"])).sum(axes))
+                for tree in (direction, variables["params"])
+            ]
+            np.testing.assert_allclose(*lengths, rtol=1e-4)
+            assert (direction[name].get("bias", jnp.zeros(1)) == 0).all()
+    assert all((leaf == 0).all() for leaf in jax.tree.leaves(first["bn1"]))
+    xs, ys = jnp.array([-1.0, 0.0]), jnp.array([0.0, 0.5, 1.0])
+    found = landscape.on_plane(network, variables, first, second, images, labels, xs, ys)
+    assert found.shape == (3, 2)
+    np.testing.assert_allclose(found[0, 1], loss_of(network, variables, images, labels), rtol=1e-5)
+    moved = jax.tree.map(lambda w, a, b: w - a + 0.5 * b, variables["params"], first, second)
+    expected = loss_of(network, {**variables, "params": moved}, images, labels)
+    np.testing.assert_allclose(found[1, 0], expected, rtol=1e-4)
+
+
+def test_a_trajectory_on_a_plane_is_found_again(small):
+    _, variables, _, _ = small
+    params = variables["params"]
+    directions = [landscape.random_direction(variables, jax.random.key(i)) for i in (0, 1)]
+    places = np.array([[3.0, 1.0], [2.0, -1.0], [1.0, 0.5], [0.5, 0.0], [0.0, 0.0]])
+    way = [jax.tree.map(lambda w, a, b, p=p: w + p[0] * a + p[1] * b, params, *directions) for p in places]
+    found = landscape.trajectory(way)
+    assert sum(found.shares) == pytest.approx(1, abs=1e-5)
+    np.testing.assert_allclose(found.places[-1], 0, atol=1e-5)
+    for i, one in enumerate(way):  # weights at the coordinates that were found are the weights
+        x, y = found.places[i]
+        again = jax.tree.map(lambda w, a, b, x=x, y=y: w + x * a + y * b, params, found.first, found.second)
+        for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(again), strict=True):
+            np.testing.assert_allclose(a, b, atol=1e-4)
+    with pytest.raises(RequestError, match="2 checkpoints span no plane"):
+        landscape.trajectory(way[:2])
+
+
+def test_confusion_and_accuracy_by_class():
+    probabilities = np.array([[0.9, 0.1, 0], [0.2, 0.8, 0], [0.6, 0.4, 0], [0.3, 0.3, 0.4], [0.1, 0.2, 0.7]])
+    labels = np.array([0, 1, 1, 1, 0])
+    counts = mistakes.confusion(probabilities, labels)
+    assert counts.tolist() == [[1, 0, 1], [1, 1, 1], [0, 0, 0]]
+    found = mistakes.accuracy_by_class(counts)
+    assert [(right, n) for right, n, _ in found] == [(1, 2), (1, 3), (0, 0)]
+    assert found[2][2] is None
+    assert found[0][2].low < 0.5 < found[0][2].high
+    assert mistakes.surest_mistakes(probabilities, labels).tolist() == [4, 2, 3]
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 2**20), n=st.integers(1, 200), classes=st.integers(2, 6), bins=st.integers(1, 20))
+def test_the_calibration_error_is_a_loop_over_bins(seed, n, classes, bins):
+    random = np.random.default_rng(seed)
+    probabilities = random.dirichlet(np.ones(classes), n)
+    labels = random.integers(0, classes, n)
+    error, confidence = 0.0, probabilities.max(1)
+    for i in range(bins):
+        inside = (confidence > i / bins) & (confidence <= (i + 1) / bins)
+        if inside.any():
+            right = (probabilities.argmax(1) == labels)[inside].mean()
+            error += inside.mean() * abs(right - confidence[inside].mean())
+    found = mistakes.calibration(probabilities, labels, bins)
+    assert found.error == pytest.approx(error, abs=1e-9)
+    assert found.counts.sum() == n
+
+
+def test_layers_are_drawn_anew_from_the_top_down(small):
+    network, variables, _, _ = small
+    steps = list(checks.randomised(network, variables, jax.random.key(1)))
+    assert [name for name, _ in steps] == ["dense1", "bn1", "conv1"]
+    first = steps[0][1]["params"]
+    assert (first["dense1"]["kernel"] != variables["params"]["dense1"]["kernel"]).all()
+    np.testing.assert_array_equal(first["conv1"]["kernel"], variables["params"]["conv1"]["kernel"])
+    fresh = network.init(jax.random.key(1))
+    jax.tree.map(np.testing.assert_array_equal, steps[-1][1], fresh)
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 2**20))
+def test_the_rank_correlation_is_spearmans(seed):
+    random = np.random.default_rng(seed)
+    a, b = random.integers(-3, 4, (2, 3, 5, 4)).astype(float)  # with ties
+    found = checks.rank_correlation(a, b)
+    for x, y, value in zip(a, b, found, strict=True):
+        assert value == pytest.approx(stats.spearmanr(np.abs(x).ravel(), np.abs(y).ravel()).statistic, abs=1e-9)
+    assert checks.rank_correlation(a, np.zeros_like(a)).tolist() == [0, 0, 0]
+
+
+def test_deletion_and_insertion_by_a_loop(small):
+    network, variables, images, labels = small
+    order = checks.ranks(np.random.default_rng(0).normal(size=(12, 6, 6)))
+    assert sorted(order[0].ravel().tolist()) == list(range(36))
+    curve = []
+    for fraction in np.linspace(0, 1, checks.FRACTIONS + 1):
+        shown = np.where(order[..., None] < np.float32(fraction) * 36, 0, images)
+        logits = np.asarray(network.apply(variables, jnp.asarray(shown)), float)
+        chances = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+        curve.append(chances[np.arange(12), labels])
+    expected = np.trapezoid(curve, dx=1 / checks.FRACTIONS, axis=0)
+    found = checks.area(network, variables, images, labels, jnp.asarray(order), False)
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
+    inserted = checks.area(network, variables, images, labels, jnp.asarray(order), True)
+    assert ((inserted > 0) & (inserted < 1)).all()
+
+
+def test_a_method_that_ignores_the_network_fails_and_one_that_knows_it_passes():
+    """A linear network: gradient times input is exact, the image itself is no explanation."""
+    network = Network((6, 6, 1), parse("dense-3"))
+    variables = {
+        "params": {"dense1": {"kernel": jax.random.normal(KEY, (36, 3)), "bias": jnp.zeros(3)}},
+        "batch_stats": {},
+    }
+    images = jax.random.normal(jax.random.key(1), (32, 6, 6, 1))
+    classes = network.apply(variables, images).argmax(1)
+    methods = {
+        "gradient x input": attribution.gradient_times_input,
+        "the image": lambda network, variables, images, classes: images,
+    }
+    good, bad = checks.examine(network, variables, images, classes, methods, jax.random.key(2))
+    assert good.depends_on_weights
+    assert good.faithful == (True, True)
+    assert good.cascade[-1][1] == good.correlation
+    assert "depends on the weights" in good.words()
+    assert bad.correlation == pytest.approx(1)
+    assert not bad.depends_on_weights
+    assert "FAILS the randomisation check" in bad.words()
+    assert "NOT better than a random order" in bad.words()

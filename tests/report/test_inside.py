@@ -1,0 +1,168 @@
+"""The page about a trained network: from the command, in a real browser, with everything that can go wrong."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+from browser import DOWN, RIGHT, TAB, chromium
+from commands import ROOT, finish, refused
+from PIL import Image
+
+NETWORK = "conv3-6:same relu max2 conv3-8:same relu max2 dense-10"
+THREE = ROOT / "docs" / "three.png"
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    out = tmp_path_factory.mktemp("seen") / "run"
+    code, _, err = finish(
+        "experiments/train.py", "--network", NETWORK, "--epochs", "4", "--learning-rate", "0.05", "--keep-all", "--out",
+        out,
+    )  # fmt: skip
+    assert code == 0, err
+    return out
+
+
+@pytest.fixture(scope="module")
+def page(run):
+    code, out, err = finish("-m", "cnn_jax", "see", run, "--images", THREE, "--count", "8")
+    assert code == 0, err
+    assert out.strip() == str(run / "insight" / "index.html")
+    return run / "insight" / "index.html"
+
+
+def test_every_figure_is_a_png_with_its_data(page):
+    names = {path.stem for path in page.parent.glob("*.png")}
+    assert names == {
+        "attributions", "checks", "filters", "maps", "tuning", "confusion", "calibration", "surest-mistakes",
+        "loss-along-gradient", "loss-plane", "loss-trajectory", "units-conv1", "units-relu1", "units-max1",
+        "units-relu2", "units-max2", "units-dense1",
+    }  # fmt: skip
+    for name in names:
+        with np.load(page.parent / f"{name}.npz") as data:
+            assert data.files
+        assert len(set(Image.open(page.parent / f"{name}.png").convert("L").tobytes())) > 30, name
+    record = json.loads((page.parent / "record.json").read_text())
+    assert len(record["stamps"]) == 8
+    assert record["seconds"]["all"] > 0
+    with np.load(page.parent / "attributions.npz") as data:
+        assert data["images"].shape == (9, 8, 8, 1)
+
+
+def test_the_page_loads_nothing_and_says_what_failed(page):
+    text = page.read_text()
+    assert not re.search(r"(src|href)=[\"'](?!data:)", text)
+    assert "http://" not in text.replace("http://www.w3.org/2000/svg", "")
+    record = json.loads((page.parent / "record.json").read_text())
+    failed = [stamp for stamp in record["stamps"] if stamp["rank_correlation"] > 0.5]
+    assert text.count('"good": false') == len(failed)
+
+
+CONTRAST = """
+const luminance = colour => {
+  const [r, g, b] = colour.match(/[\\d.]+/g).slice(0, 3).map(v => {
+    v /= 255; return v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4; });
+  return 0.2126 * r + 0.7152 * g + 0.0722 * b; };
+const behind = node => {
+  for (; node; node = node.parentElement) {
+    const colour = getComputedStyle(node).backgroundColor;
+    if (!/, 0\\)$/.test(colour) && colour !== 'transparent') return colour; }
+  return getComputedStyle(document.body).backgroundColor; };
+const bad = [];
+for (const node of document.querySelectorAll('body *')) {
+  const own = [...node.childNodes].some(child => child.nodeType === 3 && child.data.trim());
+  if (!own || !node.getClientRects().length || ['SCRIPT', 'STYLE'].includes(node.tagName)) continue;
+  const [a, b] = [getComputedStyle(node).color, behind(node)].map(luminance).sort((x, y) => y - x);
+  const ratio = (a + 0.05) / (b + 0.05);
+  if (ratio < 4.5) bad.push(node.tagName + ' ' + node.textContent.slice(0, 30) + ' ' + ratio.toFixed(2)); }
+return bad;
+"""
+NAMES = """
+const bad = [];
+for (const image of document.querySelectorAll('img')) if (!image.alt) bad.push('img without alt');
+for (const canvas of document.querySelectorAll('canvas')) if (!canvas.ariaLabel) bad.push('canvas without a name');
+for (const input of document.querySelectorAll('input')) {
+  const label = input.closest('label');
+  if (!label || !(label.textContent.trim() || label.querySelector('img').alt)) bad.push('input without a label'); }
+for (const set of document.querySelectorAll('fieldset')) if (!set.querySelector('legend')) bad.push('no legend');
+const levels = [...document.querySelectorAll('h1,h2,h3')].map(h => +h.tagName[1]);
+levels.forEach((level, i) => { if (i && level > levels[i - 1] + 1) bad.push('heading skips a level'); });
+const ids = [...document.querySelectorAll('[id]')].map(node => node.id);
+if (new Set(ids).size !== ids.length) bad.push('an id twice');
+if (!document.documentElement.lang || !document.title) bad.push('no language or title');
+if (document.querySelectorAll('main').length !== 1) bad.push('main');
+return bad;
+"""
+
+
+def words(browser, where):
+    return browser.run(f"return document.getElementById('{where}').textContent")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_page_in_a_real_browser(page, tmp_path, scheme):
+    with chromium(tmp_path / "profile") as browser:
+        browser.prefer(scheme)
+        browser.open(page)
+        assert browser.run("return matchMedia('(prefers-color-scheme: dark)').matches") == (scheme == "dark")
+        assert browser.run(NAMES) == []
+        assert browser.run(CONTRAST) == []
+        assert browser.run("return document.querySelectorAll('#layers input').length") == 6
+        assert "conv1, unit 0" in words(browser, "unit")
+        browser.click("#layers label:nth-of-type(4)")
+        assert "relu2, unit 0" in words(browser, "unit")
+        browser.click("#units label:nth-of-type(3)")
+        assert "relu2, unit 2" in words(browser, "unit")
+        assert browser.run("return document.querySelectorAll('#unit img, #unit canvas').length") == 5
+        browser.click("#images label:nth-of-type(2)")
+        assert "validation image 0" in words(browser, "image")
+        assert browser.run("return document.querySelectorAll('#image img').length") == 9
+        assert browser.run(NAMES) == []
+        assert browser.run(CONTRAST) == []
+        assert browser.console() == []
+        assert browser.run("return document.documentElement.scrollWidth <= innerWidth")
+        browser.screenshot(tmp_path / "page.png")
+        assert len(Image.open(tmp_path / "page.png").convert("RGB").getcolors(1 << 20) or range(999)) > 100
+
+
+def test_the_page_by_keyboard_alone(page, tmp_path):
+    """Tab goes from group to group in the order of the page, arrows choose within one."""
+    with chromium(tmp_path / "profile") as browser:
+        browser.open(page)
+        groups = []
+        for _ in range(3):
+            browser.press(TAB)
+            groups.append(browser.run("return document.activeElement.name"))
+        assert groups == ["layers", "units", "images"]
+        browser.press(DOWN)
+        assert "validation image 0" in words(browser, "image")
+        browser.run("document.querySelector('#layers input:checked').focus()")
+        browser.press(RIGHT)
+        assert "relu1, unit 0" in words(browser, "unit")
+        assert browser.console() == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("--units", "6", "--layers", "conv1"), "unit 6 of conv1 does not exist; it has 0 to 5"),
+        (("--layers", "conv7"), "layer 'conv7' does not exist; there are conv1, relu1, max1, conv2"),
+        (("--images", "README.md"), "README.md"),
+        (("--images", "no/such.png"), "no/such.png cannot be read: No such file or directory"),
+        (("--count", "0"), "there is no image to explain: give --count or --images"),
+    ],
+)
+def test_what_cannot_be_looked_at_is_refused_in_one_line(run, tmp_path, arguments, expected):
+    assert expected in refused("-m", "cnn_jax", "see", run, "--out", tmp_path / "out", *arguments)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_run_without_a_checkpoint_is_refused_in_one_line(run, tmp_path):
+    bare = tmp_path / "bare"
+    bare.mkdir()
+    for name in ("config.json", "record.json"):
+        (bare / name).write_bytes((run / name).read_bytes())
+    code, _, err = finish("-m", "cnn_jax", "see", bare)
+    assert code == 1
+    assert err.strip() == f"error: {bare} has no checkpoint of a finished epoch yet"
