@@ -166,3 +166,24 @@ def test_a_run_without_a_checkpoint_is_refused_in_one_line(run, tmp_path):
     code, _, err = finish("-m", "cnn_jax", "see", bare)
     assert code == 1
     assert err.strip() == f"error: {bare} has no checkpoint of a finished epoch yet"
+
+
+@pytest.mark.slow
+def test_the_pictures_of_an_imagenet_network_from_a_state_dict(tmp_path):
+    """AlexNet from a file with torchvision's names (random numbers here), without any data set."""
+    import test_weights
+
+    from cnn_jax.zoo import get
+
+    network = get("alexnet_owt").network()
+    state = {name: array * 0.02 for name, array in test_weights.made_up(network).items()}
+    np.savez(tmp_path / "alexnet.npz", **state)
+    out = tmp_path / "seen"
+    code, said, err = finish(
+        "-m", "cnn_jax", "see", tmp_path / "alexnet.npz", "--network", "alexnet_owt", "--images", THREE, "--layers",
+        "conv1", "relu3", "--units", "0", "1", "--out", out, timeout=1800,
+    )  # fmt: skip
+    assert code == 0, err
+    names = {path.stem for path in out.glob("*.png")}
+    assert names == {"attributions", "checks", "filters", "maps", "units-conv1", "units-relu3"}
+    assert "read from a file" in (out / "index.html").read_text()
