@@ -179,7 +179,7 @@ def test_the_pictures_of_an_imagenet_network_from_a_state_dict(tmp_path):
     state = {name: array * 0.02 for name, array in test_weights.made_up(network).items()}
     np.savez(tmp_path / "alexnet.npz", **state)
     out = tmp_path / "seen"
-    code, said, err = finish(
+    code, _, err = finish(
         "-m", "cnn_jax", "see", tmp_path / "alexnet.npz", "--network", "alexnet_owt", "--images", THREE, "--layers",
         "conv1", "relu3", "--units", "0", "1", "--out", out, timeout=1800,
     )  # fmt: skip
