@@ -38,9 +38,8 @@ def _first_filters(subject: Subject, album: Album) -> np.ndarray | None:
     except RequestError:
         return None
     album.draw(
-        SECTION, "filters", f"The filters of {subject.first_conv}, all on one scale that is symmetric around "
-        "zero. Zero "
-        "is white, or grey where there are colours.", sights.filters(kernels), filters=kernels,
+        SECTION, "filters", f"The filters of {subject.first_conv}, all on one scale that is symmetric around zero. "
+        "Zero is white, or grey where there are colours.", sights.filters(kernels), filters=kernels,
     )  # fmt: skip
     return kernels
 

@@ -74,11 +74,9 @@ def orientation(subject: Subject, album: Album) -> None:
     album.draw(
         "Orientation tuning", "tuning", f"Responses of the {len(after.selectivity)} units of {layer} to gratings of "
         f"{len(after.orientations)} orientations, {len(after.frequencies)} frequencies and {len(tuning.PHASES)} "
-        "phases. "
-        "A response is the largest over phases above the answer to an empty image; selectivity is "
-        "|Σ R(θ) exp(2iθ)| / Σ R(θ), one minus the circular variance (Ringach et al. 2002). One network, n = 1 "
-        "seed: its "
-        "units are no independent samples.",
+        "phases. A response is the largest over phases above the answer to an empty image; selectivity is "
+        "|Σ R(θ) exp(2iθ)| / Σ R(θ), one minus the circular variance (Ringach et al. 2002). One network, n = 1 seed: "
+        "its units are no independent samples.",
         sights.tuning(before, after, course, layer), orientations=after.orientations, curves=after.curves,
         curves_untrained=before.curves, selectivity=after.selectivity, selectivity_untrained=before.selectivity,
         preferred=after.preferred, bandwidth=after.bandwidth, course=course,
@@ -93,11 +91,9 @@ def loss_surfaces(subject: Subject, album: Album, split: Split) -> None:
     first, last = subject.history[0][1], subject.history[-1][1]
     along = np.asarray(landscape.along_gradient(network, first, images, labels, jnp.asarray(RATES)))
     album.draw(
-        section, "loss-along-gradient", f"The loss of the untrained network after one step along its gradient. "
-        "The same "
-        f"{n} validation images before and after: too small a learning rate hardly moves, too large a one jumps "
-        "over the "
-        "valley.", sights.loss_along(RATES, along, subject.trained.config.learning_rate), rates=RATES, losses=along,
+        section, "loss-along-gradient", "The loss of the untrained network after one step along its gradient. "
+        f"The same {n} validation images before and after: too small a learning rate hardly moves, too large a one "
+        "jumps over the valley.", sights.loss_along(RATES, along, subject.trained.config.learning_rate), rates=RATES, losses=along,
     )  # fmt: skip
 
     def surface(at: Any, directions: Any, xs: np.ndarray, ys: np.ndarray) -> np.ndarray:
@@ -108,11 +104,9 @@ def loss_surfaces(subject: Subject, album: Album, split: Split) -> None:
     directions = [landscape.random_direction(subject.variables, subject.key(i)) for i in (3, 4)]
     losses = surface(subject.variables, directions, side, side)
     album.draw(
-        section, "loss-plane", f"The loss around the trained weights (star) on a random plane. Directions are "
-        "normalised "
-        f"filter by filter (Li et al. 2018, 4), seed {subject.request.seed}; {n} validation images; batch norm "
-        "keeps its "
-        "statistics.", sights.plane(side, side, losses), x=side, y=side, losses=losses,
+        section, "loss-plane", "The loss around the trained weights (star) on a random plane. Directions are "
+        f"normalised filter by filter (Li et al. 2018, 4), seed {subject.request.seed}; {n} validation images; batch "
+        "norm keeps its statistics.", sights.plane(side, side, losses), x=side, y=side, losses=losses,
     )  # fmt: skip
     try:
         path = landscape.trajectory([variables["params"] for _, variables in subject.history])
@@ -125,9 +119,8 @@ def loss_surfaces(subject: Subject, album: Album, split: Split) -> None:
     losses = surface(last, (path.first, path.second), xs, ys)
     album.draw(
         section, "loss-trajectory", f"The training's path through {len(subject.history)} kept states. It runs from the "
-        "untrained network to the last weights (star), on the plane of its two principal components (Li et al. "
-        "2018, 7); "
-        f"the loss is over {n} validation images.", sights.plane(xs, ys, losses, path), x=xs, y=ys, losses=losses,
+        "untrained network to the last weights (star), on the plane of its two principal components "
+        f"(Li et al. 2018, 7); the loss is over {n} validation images.", sights.plane(xs, ys, losses, path), x=xs, y=ys, losses=losses,
         path=path.places, steps=[step for step, _ in subject.history],
     )  # fmt: skip
 
