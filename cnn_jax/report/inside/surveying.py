@@ -51,10 +51,9 @@ def receptive_fields(subject: Subject, album: Album) -> None:
         page.paragraph(
             "What the unit in the middle of each layer's maps sees, in pixels. Field, stride and pixels by arithmetic "
             "follow from the layers' sizes (Araujo, Norris & Sim 2019); by gradient: where the derivative is not zero "
-            "when no path is blocked; effective: the side of the square with as many pixels as have more than "
-            "4.55 % of "
-            f"the largest influence in this network (Luo et al. 2016, 3.1), mean over {len(subject.images[:AVERAGED])} "
-            "images."
+            "when no path is blocked; effective: the side of the square with as many pixels as have more than 4.55 % "
+            "of the largest influence in this network (Luo et al. 2016, 3.1), mean over "
+            f"{len(subject.images[:AVERAGED])} images."
         ),
     )
 
@@ -93,7 +92,8 @@ def loss_surfaces(subject: Subject, album: Album, split: Split) -> None:
     album.draw(
         section, "loss-along-gradient", "The loss of the untrained network after one step along its gradient. "
         f"The same {n} validation images before and after: too small a learning rate hardly moves, too large a one "
-        "jumps over the valley.", sights.loss_along(RATES, along, subject.trained.config.learning_rate), rates=RATES, losses=along,
+        "jumps over the valley.", sights.loss_along(RATES, along, subject.trained.config.learning_rate), rates=RATES,
+        losses=along,
     )  # fmt: skip
 
     def surface(at: Any, directions: Any, xs: np.ndarray, ys: np.ndarray) -> np.ndarray:
@@ -120,7 +120,8 @@ def loss_surfaces(subject: Subject, album: Album, split: Split) -> None:
     album.draw(
         section, "loss-trajectory", f"The training's path through {len(subject.history)} kept states. It runs from the "
         "untrained network to the last weights (star), on the plane of its two principal components "
-        f"(Li et al. 2018, 7); the loss is over {n} validation images.", sights.plane(xs, ys, losses, path), x=xs, y=ys, losses=losses,
+        f"(Li et al. 2018, 7); the loss is over {n} validation images.", sights.plane(xs, ys, losses, path), x=xs, y=ys,
+        losses=losses,
         path=path.places, steps=[step for step, _ in subject.history],
     )  # fmt: skip
 
