@@ -35,7 +35,7 @@ def command(arguments: Sequence[str]) -> int:
     for way in ("vmap", "one"):
         with tempfile.TemporaryDirectory() as folder:
             grid = Grid(config, {"seed": tuple(range(parsed.seeds))})
-            sweep = lab.sweep(grid, Path(folder) / "sweep", parallel=way)  # type: ignore[arg-type]
+            sweep = lab.sweep(grid, Path(folder) / "sweep", parallel=way)
             table = pd.read_csv(sweep.path / "results.csv").sort_values("seed")
             found[way] = table["validation_accuracy"].to_numpy(float)
     pair = paired_t(found["vmap"].tolist(), found["one"].tolist())

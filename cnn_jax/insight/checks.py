@@ -61,14 +61,16 @@ def area(network: Network, variables: Variables, images: Array, classes: Array, 
     hidden = blurred(images, BLUR) if insert else jnp.zeros_like(images)
     begin, end = (hidden, images) if insert else (images, hidden)
     pixels = order.shape[1] * order.shape[2]
+    counts = np.linspace(0, pixels, FRACTIONS + 1).round().astype(np.int32)
 
-    def probability(fraction: Array) -> Array:
-        shown = jnp.where((order < fraction * pixels)[..., None], end, begin)
+    def probability(count: Array) -> Array:
+        shown = jnp.where((order < count)[..., None], end, begin)
         chances = jax.nn.softmax(network.apply(variables, shown))
         return jnp.take_along_axis(chances, classes[:, None], axis=1)[:, 0]
 
-    curve = lax.map(probability, jnp.linspace(0.0, 1.0, FRACTIONS + 1), batch_size=4)
-    return ((curve[1:] + curve[:-1]) / 2).mean(0)
+    curve = lax.map(probability, jnp.asarray(counts), batch_size=4)
+    widths = jnp.asarray(np.diff(counts) / pixels, curve.dtype)[:, None]
+    return (widths * (curve[1:] + curve[:-1]) / 2).sum(0)
 
 
 def ranks(values: np.ndarray) -> np.ndarray:
@@ -154,8 +156,8 @@ def _stamp(
         last = rank_correlation(maps, importance(name, np.asarray(method(network, others, images, classes))))
         points.append((layer, float(last.mean())))
     areas = [_area(network, variables, images, classes, ranks(maps), insert) for insert in (False, True)]
-    pairs = [paired_t(ours, chance) for ours, chance in zip(areas, by_chance, strict=True)]
-    over = paired_t(last, np.zeros(len(last)))
+    pairs = [paired_t(ours.tolist(), chance.tolist()) for ours, chance in zip(areas, by_chance, strict=True)]
+    over = paired_t(last.tolist(), [0.0] * len(last))
     return Stamp(
         name, len(images), tuple(points), float(last.mean()), (over.low, over.high), float(areas[0].mean()),
         float(areas[1].mean()), (pairs[0], pairs[1]),

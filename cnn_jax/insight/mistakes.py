@@ -51,7 +51,7 @@ def calibration(probabilities: np.ndarray, labels: np.ndarray, bins: int = BINS)
     place = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
     counts = np.bincount(place, minlength=bins)
     full = np.maximum(counts, 1)
-    means = [np.bincount(place, values, bins) / full for values in (confidence, right.astype(float))]
-    error = float((counts * np.abs(means[0] - means[1])).sum() / max(len(labels), 1))
+    sure, correct = (np.bincount(place, values, bins) / full for values in (confidence, right.astype(float)))
+    error = float((counts * np.abs(sure - correct)).sum() / max(len(labels), 1))
     empty = counts == 0
-    return Calibration(counts, *(np.where(empty, np.nan, mean) for mean in means), error)
+    return Calibration(counts, np.where(empty, np.nan, sure), np.where(empty, np.nan, correct), error)

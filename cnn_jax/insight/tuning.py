@@ -58,7 +58,8 @@ def tuning(
     frequencies: tuple[float, ...] = FREQUENCIES, phases: tuple[float, ...] = PHASES, contrast: float = 1.0,
 ) -> dict[str, Tuning]:  # fmt: skip
     """Shows gratings to every unit of each of `layers`. `orientations` are evenly spaced over 180 degrees."""
-    shown = gratings(*network.input_shape, orientations, frequencies, phases, contrast)  # type: ignore[misc]
+    height, width, channels = network.input_shape
+    shown = gratings(height, width, channels, orientations, frequencies, phases, contrast)
     shape, images = shown.shape[:3], shown.reshape(-1, *network.input_shape)
     blank = np.zeros((1, *network.input_shape), np.float32)
     parts = [_middles(network, variables, batch, tuple(layers)) for batch in batches(np.concatenate([images, blank]))]

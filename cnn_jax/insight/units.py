@@ -52,7 +52,7 @@ def first_filters(network: Network, variables: Variables) -> np.ndarray:
     if node is None or not isinstance(node.layer, Conv) or node.layer.connections is not None:
         raise RequestError("the network has no convolution whose filters are images")
     kernel = np.moveaxis(np.asarray(variables["params"][node.name]["kernel"], np.float32), -1, 0)
-    return kernel / max(float(np.abs(kernel).max()), np.finfo(np.float32).tiny)
+    return kernel / max(float(np.abs(kernel).max()), float(np.finfo(np.float32).tiny))
 
 
 @dataclass(frozen=True)
@@ -118,10 +118,9 @@ def cut(image: np.ndarray, box: Sequence[int], outside: float) -> np.ndarray:
     """The patch of an image (height, width, channels) in a box that may reach outside, there filled with `outside`."""
     top, bottom, left, right = box
     patch = np.full((bottom - top, right - left, image.shape[-1]), outside, image.dtype)
-    inside = slice(max(top, 0), min(bottom, image.shape[0])), slice(max(left, 0), min(right, image.shape[1]))
-    part = image[inside]
-    y, x = inside[0].start - top, inside[1].start - left
-    patch[y : y + part.shape[0], x : x + part.shape[1]] = part
+    (y0, y1), (x0, x1) = (max(top, 0), min(bottom, image.shape[0])), (max(left, 0), min(right, image.shape[1]))
+    if y0 < y1 and x0 < x1:
+        patch[y0 - top : y1 - top, x0 - left : x1 - left] = image[y0:y1, x0:x1]
     return patch
 
 

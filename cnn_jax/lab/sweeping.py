@@ -17,7 +17,7 @@ from cnn_jax.runs import record
 from cnn_jax.runs.execute import Interrupt, execute
 from cnn_jax.runs.folder import Folder
 from cnn_jax.runs.prepared import Prepared
-from cnn_jax.runs.trained import load_state
+from cnn_jax.runs.weights import load_state
 from cnn_jax.sweep import engine
 from cnn_jax.sweep.engine import POLL_SECONDS
 from cnn_jax.sweep.grid import Grid

@@ -87,8 +87,9 @@ def export(found: Stored, path: Path, format: Format) -> None:
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         if format == "npz":
+            whole: dict[str, Any] = {**named(found.variables), **{f"about/{k}": np.array(v) for k, v in about.items()}}
             with partial.open("wb") as file:
-                np.savez(file, **named(found.variables), **{f"about/{k}": np.array(v) for k, v in about.items()})
+                np.savez(file, **whole)
         else:
             from safetensors.numpy import save_file
 

@@ -66,7 +66,9 @@ class Checkpoints:
             barrier_sync_key_prefix=f"process{jax.process_index()}",
         )
         options = ocp.CheckpointManagerOptions(
-            preservation_policy=policies.PreserveAll() if keep_all else policies.AnyPreservationPolicy([newest, best]),
+            preservation_policy=policies.preservation_policy.PreserveAll()
+            if keep_all
+            else policies.AnyPreservationPolicy([newest, best]),
             multiprocessing_options=alone,
             create=False,
         )

@@ -40,14 +40,14 @@ def variables_of(network: Network, state: State) -> Variables:
             batch_stats[node.name] = {"mean": of("running_mean", channels), "variance": of("running_var", channels)}
             continue
         if isinstance(layer, Conv):
-            height, width, channels = layer.size, layer.size, node.input[-1] // layer.groups
-            kernel = of("weight", (layer.features, channels, height, width)).transpose(2, 3, 1, 0)
+            kernel = of("weight", (layer.features, node.input[-1] // layer.groups, layer.size, layer.size))
+            kernel = kernel.transpose(2, 3, 1, 0)
         else:
             assert isinstance(layer, Dense)
             # Torch flattens (channels, height, width), we (height, width, channels).
-            height, width, channels = node.input if len(node.input) == 3 else (1, 1, node.input[0])
-            flat = of("weight", (layer.features, channels * height * width))
-            kernel = flat.reshape(-1, channels, height, width).transpose(2, 3, 1, 0).reshape(-1, layer.features)
+            rows, columns, maps = node.input if len(node.input) == 3 else (1, 1, node.input[0])
+            flat = of("weight", (layer.features, maps * rows * columns))
+            kernel = flat.reshape(-1, maps, rows, columns).transpose(2, 3, 1, 0).reshape(-1, layer.features)
         params[node.name] = {"kernel": np.ascontiguousarray(kernel)}
         if layer.bias:
             params[node.name]["bias"] = of("bias", (layer.features,))

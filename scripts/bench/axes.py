@@ -29,8 +29,11 @@ def measure_axis(axis: str, options: Options, ceiling_gflops: float) -> list[dic
     mode = "trials" if axis == "trials" else "step"
     for value in VALUES[axis]:
         work = work_of("L", value if axis == "width" else None)
-        changed = {"batch": "batch_size", "trials": "trials"}.get(axis)
-        here = dataclasses.replace(options, **{changed: value}) if changed else options
+        here = options
+        if axis == "batch":
+            here = dataclasses.replace(options, batch_size=value)
+        elif axis == "trials":
+            here = dataclasses.replace(options, trials=value)
         measured = Field(work, rivals(axis, value), here).steps(mode, ceiling_gflops)
         points.append({axis: value, **measured})
     return points

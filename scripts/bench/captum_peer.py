@@ -98,7 +98,7 @@ def main(folder: Path) -> None:
         return {"milliseconds": 1e3 * (time.perf_counter() - started)}
 
     def ready() -> dict:
-        np.savez(folder / "captum.npz", **{name: maps(name) for name in named})
+        np.savez(folder / "captum.npz", **{name: maps(name) for name in named})  # type: ignore[arg-type]
         return {"versions": {"torch": torch.__version__, "captum": captum.__version__}}
 
     serve_lines(ready, answer)

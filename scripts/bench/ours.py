@@ -25,20 +25,21 @@ Run = Callable[[int], tuple[int, float]]  # see worker.Built
 def build(job: Job) -> Built:
     """The step of a config as any user has it, on one device or, in a variant devices=N, on several."""
     runtime.tune()
+    devices = int(job.variant.removeprefix("devices=")) if job.variant.startswith("devices=") else 1
     config = Config(
         network=job.work.text,
         batch_size=job.batch_size,
         learning_rate=works.LEARNING_RATE,
         momentum=works.MOMENTUM,
-        devices=int(job.variant.removeprefix("devices=")) if job.variant.startswith("devices=") else 1,
+        devices=devices,
     )
     network = build_network(config.network, job.work.shape, works.CLASSES)
     program = Program.of(config, network)
     if job.mode == "trials":
         return build_trials(job, config, program)
     images, labels = works.examples(job.work, job.batch_size)
-    examples: Examples = replicate(config.devices, Examples(images, labels, *works.moments(images)))  # type: ignore[arg-type]
-    state: State = replicate(config.devices, initial_state(config, program))
+    examples: Examples = replicate(devices, Examples(images, labels, *works.moments(images)))  # type: ignore[arg-type]
+    state: State = replicate(devices, initial_state(config, program))
     epoch = Epoch([config], program, None, examples, 0)
     run = {"step": ours_step, "epoch": ours_epoch}[job.mode](epoch, state)
     facts = {"implementation": program.implementation}

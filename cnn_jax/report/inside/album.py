@@ -30,7 +30,8 @@ class Album:
 
     def keep(self, name: str, **data: Any) -> None:
         """NAME.npz: arrays by name."""
-        np.savez_compressed(self.folder.file(f"{name}.npz"), **{key: np.asarray(value) for key, value in data.items()})
+        arrays: dict[str, Any] = {key: np.asarray(value) for key, value in data.items()}
+        np.savez_compressed(self.folder.file(f"{name}.npz"), **arrays)
 
     def draw(self, section: str, name: str, caption: str, figure: Figure, **data: Any) -> None:
         """NAME.png with its data as NAME.npz. The first sentence of the caption is what a screen reader says."""
