@@ -33,13 +33,14 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "silu": jax.nn.silu,
 }
 
-Backward = Literal["gradient", "guided", "deconvnet"]
+Backward = Literal["gradient", "guided", "deconvnet", "redirected"]
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _relu(backward: Backward, x: Array) -> Array:
-    """A ReLU that hands back a positive signal alone. 'guided': where the ReLU itself passed, too (Springenberg et al.
-    2015, 3.4); 'deconvnet': wherever it comes (Zeiler & Fergus 2014, 2.1, "rectification")."""
+    """A ReLU with another rule for the signal on its way back. 'deconvnet' passes what is positive (Zeiler & Fergus
+    2014, 2.1, "rectification"), 'guided' what is positive where the ReLU itself passed (Springenberg et al. 2015, 3.4),
+    'redirected' what is positive or where the ReLU passed, so that a silent unit can be woken (Olah et al. 2017)."""
     return jax.nn.relu(x)
 
 
@@ -48,8 +49,9 @@ def _relu_forward(backward: Backward, x: Array) -> tuple[Array, Array]:
 
 
 def _relu_backward(backward: Backward, passed: Array, signal: Array) -> tuple[Array]:
-    kept = signal > 0
-    return (jnp.where(kept & passed if backward == "guided" else kept, signal, 0),)
+    positive = signal > 0
+    kept = {"guided": positive & passed, "deconvnet": positive, "redirected": positive | passed}[backward]
+    return (jnp.where(kept, signal, 0),)
 
 
 _relu.defvjp(_relu_forward, _relu_backward)

@@ -39,7 +39,10 @@ def maximise(
 ) -> tuple[Array, Array]:  # fmt: skip
     """An image (units, h, w, c) for each channel of `layer` in `units`, from noise of a tenth, and its activations
     (units, 2) before and after. 'unit' is the position in the middle of the maps, 'channel' the mean over them; for a
-    dense layer they are the same. The images have the network's own units; the same key gives the same images."""
+    dense layer they are the same. The images have the network's own units; the same key gives the same images.
+
+    A unit that is silent at first is woken by ReLUs that hand a positive signal back ('redirected').
+    """
     return _maximise(network, variables, jnp.asarray(units), key, layer, target, recipe)
 
 
@@ -51,7 +54,7 @@ def _maximise(
     start = 0.1 * jax.random.normal(start_key, (len(units), *network.input_shape))
 
     def activation(images: Array) -> Array:
-        found = network.activations(variables, images)[layer]
+        found = network.activations(variables, images, backward="redirected")[layer]
         if found.ndim == 4 and target == "unit":
             found = found[:, found.shape[1] // 2, found.shape[2] // 2]
         elif found.ndim == 4:

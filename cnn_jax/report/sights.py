@@ -124,14 +124,14 @@ def attributions(
                 spine.set_visible(False)
         for i, row in enumerate(grid):
             row[0].imshow(drawable(images[i]), cmap="gray", vmin=0, vmax=1)
-            row[0].set_ylabel(titles[i], fontsize=6)
+            row[0].set_ylabel(titles[i].replace(": ", "\n", 1), fontsize=5)
             for plot, (name, found) in zip(row[1:], named.items(), strict=True):
                 plot.imshow(found[i], **scale_of(name, found[i]))
         for plot, stamp in zip(grid[0, 1:], stamps, strict=True):
             failed = "" if stamp.depends_on_weights else "\nFAILS"
             plot.set_title(
-                f"{stamp.method.replace(' ', chr(10), 1)}\nρ {stamp.correlation:.2f}  Δ−{stamp.deletion:.2f}"
-                f" Δ+{stamp.insertion:.2f}{failed}",
+                f"{stamp.method.replace(' ', chr(10), 1)}\nρ {stamp.correlation:.2f}, del {stamp.deletion:.2f}, "
+                f"ins {stamp.insertion:.2f}{failed}",
                 fontsize=5.5, color="black" if stamp.depends_on_weights else "#b00000",
             )  # fmt: skip
     return figure
@@ -169,7 +169,7 @@ def checks(stamps: Sequence[Stamp]) -> Figure:
         right.axvline(0, color="0.5", lw=0.8)
         right.set_yticks(places, [stamp.method for stamp in stamps], fontsize=7)
         right.invert_yaxis()
-        right.set_xlabel("area under the probability, minus that of a random order")
+        right.set_xlabel("area minus that of a random order")
         right.legend(fontsize=6)
     return figure
 

@@ -69,8 +69,8 @@ def _draw(
         SECTION, "attributions", "What each method holds responsible for the class that an image was called. Red "
         "speaks for the class, blue against it; black to yellow has no sign. ρ: rank correlation of the magnitudes "
         f"with the map when all weights are random, mean over n = {n} images; above {checks.SAME} a method fails. "
-        "Δ−, Δ+: areas under the probability while pixels are deleted or inserted in the map's order. The completeness "
-        f"gap of integrated gradients is at most {gap:.1e} logits.",
+        "del, ins: areas under the probability while pixels are deleted or inserted in the map's order. The "
+        f"completeness gap of integrated gradients is at most {gap:.1e} logits.",
         sights.attributions(
             subject.shown[:DRAWN] / 255.0, {name: found[:DRAWN] for name, found in maps.items()}, titles[:DRAWN], stamps
         ),
