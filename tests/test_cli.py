@@ -128,7 +128,7 @@ def test_every_command_of_the_readme_runs(tmp_path):
     """In the order of the page, in an empty folder; scripts/run itself is tested below."""
     text = (ROOT / "README.md").read_text()
     blocks = re.findall(r"<!-- test -->\n```(python)?\n(.*?)```", text, re.S)
-    assert len(blocks) == 3
+    assert len(blocks) == 4
     (tmp_path / "docs").symlink_to(ROOT / "docs")
     (tmp_path / "experiments").symlink_to(ROOT / "experiments")
     python = str(ROOT / ".venv" / "bin" / "python")
