@@ -10,11 +10,11 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
-from cnn_jax.insight.checks import SIGNED, Stamp
+from cnn_jax.insight.checks import SAME, SIGNED, Stamp
 from cnn_jax.insight.landscape import Trajectory
 from cnn_jax.insight.mistakes import Calibration, accuracy_by_class
 from cnn_jax.insight.tuning import Tuning
-from cnn_jax.report.figures import COLOURS, STYLE
+from cnn_jax.report.figures import COLOURS, MARKERS, STYLE
 
 PLAIN = STYLE | {"axes.grid": False}
 DIVERGING, SEQUENTIAL = "RdBu_r", "inferno"
@@ -151,13 +151,13 @@ def checks(stamps: Sequence[Stamp]) -> Figure:
     with plt.rc_context(STYLE):
         figure, (left, right) = plt.subplots(1, 2, figsize=(8.4, 3.4), layout="constrained")
         for i, stamp in enumerate(stamps):
-            style = {"color": COLOURS[i % len(COLOURS)], "marker": "osD^vPX*"[i % 8], "ms": 4, "lw": 1.2}
+            style = {"color": COLOURS[i % len(COLOURS)], "marker": MARKERS[i % len(MARKERS)], "ms": 4, "lw": 1.2}
             left.plot([1.0, *(value for _, value in stamp.cascade)], label=stamp.method, **style)
         layers = ["none", *(layer for layer, _ in stamps[0].cascade)]
         left.set_xticks(range(len(layers)), layers, fontsize=7)
         left.set_xlabel("drawn anew down to this layer")
         left.set_ylabel("rank correlation with the true map")
-        left.axhline(0.5, color="0.6", lw=0.8, ls=":")
+        left.axhline(SAME, color="0.6", lw=0.8, ls=":")
         left.legend(fontsize=6, ncols=2)
         places = np.arange(len(stamps))
         for shift, which, colour in ((-0.15, 0, COLOURS[5]), (0.15, 1, COLOURS[2])):
