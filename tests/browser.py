@@ -12,7 +12,7 @@ import time
 import urllib.request
 
 import pytest
-from conftest import required
+from needs import required
 
 FLAGS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--hide-scrollbars",

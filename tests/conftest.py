@@ -52,8 +52,3 @@ def _own_cache(tmp_path_factory, monkeypatch, native_folder):
 def highest():
     with jax.default_matmul_precision("highest"):
         yield
-
-
-def required(what: str) -> bool:
-    """Whether a tool or archive that a test needs must be there (in CI) instead of letting the test skip."""
-    return what in os.environ.get("CNN_JAX_TEST_REQUIRE", "").split(",")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import samples
+from needs import required
 
 from cnn_jax.data import catalogue
 from cnn_jax.errors import RequestError
@@ -21,7 +22,7 @@ def real_data() -> Path:
     folder = Path(named) if named else ROOT.parent / "shared" / "data"
     if not (folder / "mnist").is_dir():
         message = f"no real archives in {folder}: set CNN_JAX_TEST_DATA to a folder with mnist/ and fashion_mnist/"
-        if "data" in os.environ.get("CNN_JAX_TEST_REQUIRE", ""):
+        if required("data"):
             pytest.fail(message)
         pytest.skip(message)
     return folder

@@ -1,12 +1,9 @@
 """Pages in a real browser, figures as real files."""
 
-import os
 import re
-import shutil
-import subprocess
-from pathlib import Path
 
 import pytest
+from browser import chromium
 from commands import finish
 from PIL import Image
 
@@ -48,25 +45,9 @@ def test_a_page_loads_nothing(sweep):
 
 def test_a_page_in_a_real_browser(sweep, tmp_path):
     """Chromium renders it without a message on its console; the screenshot is not empty."""
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
-    if chromium is None:
-        message = "no Chromium here"
-        if "chromium" in os.environ.get("CNN_JAX_TEST_REQUIRE", ""):
-            pytest.fail(message)
-        pytest.skip(message)
-    shot = tmp_path / "page.png"
-    done = subprocess.run(
-        [
-            chromium, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-            "--disable-background-networking", "--disable-component-update", "--disable-sync", "--hide-scrollbars",
-            f"--user-data-dir={tmp_path / 'profile'}", "--enable-logging=stderr", "--window-size=1000,1600",
-            f"--screenshot={shot}", (sweep / "report.html").as_uri(),
-        ],
-        capture_output=True, text=True, timeout=120,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert "CONSOLE" not in done.stderr
-    colours = Image.open(shot).convert("RGB").getcolors(1 << 20)
+    with chromium(tmp_path / "profile") as browser:
+        browser.open(sweep / "report.html")
+        assert browser.console() == []
+        browser.screenshot(tmp_path / "page.png")
+    colours = Image.open(tmp_path / "page.png").convert("RGB").getcolors(1 << 20)
     assert colours is None or len(colours) > 100
-    if keep := os.environ.get("CNN_JAX_KEEP_SCREENSHOT"):
-        shutil.copyfile(shot, Path(keep))
