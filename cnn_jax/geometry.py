@@ -10,7 +10,7 @@ from cnn_jax.network import Network, Node
 @dataclass(frozen=True)
 class Field:
     """What one unit of a layer sees along one axis of the input: `size` pixels, `jump` pixels from one unit's field to
-    its neighbour's, `padding` pixels before the input under unit 0 (Araujo, Norris & Sim 2019, equations 2 to 5).
+    its neighbour's, `padding` pixels before the input under unit 0 (araujo2019computing, equations 2 to 5).
 
     Where paths of different reach meet (a residual block) the field is the largest of them.
     """

@@ -27,7 +27,7 @@ KernelInit = Callable[..., Array]  # (key, shape) -> float32 array
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "relu": jax.nn.relu,
     "tanh": jnp.tanh,
-    "stanh": lambda x: 1.7159 * jnp.tanh(x * (2.0 / 3.0)),  # LeCun et al. 1998, appendix A
+    "stanh": lambda x: 1.7159 * jnp.tanh(x * (2.0 / 3.0)),  # lecun1998gradient, appendix A
     "sigmoid": jax.nn.sigmoid,
     "gelu": jax.nn.gelu,
     "silu": jax.nn.silu,
@@ -38,9 +38,10 @@ Backward = Literal["gradient", "guided", "deconvnet", "redirected"]
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _relu(backward: Backward, x: Array) -> Array:
-    """A ReLU with another rule for the signal on its way back. 'deconvnet' passes what is positive (Zeiler & Fergus
-    2014, 2.1, "rectification"), 'guided' what is positive where the ReLU itself passed (Springenberg et al. 2015, 3.4),
-    'redirected' what is positive or where the ReLU passed, so that a silent unit can be woken (Olah et al. 2017)."""
+    """A ReLU with another rule for the signal on its way back. 'deconvnet' passes what is positive
+    (zeiler2014visualizing, 2.1, "rectification"), 'guided' what is positive where the ReLU itself passed
+    (springenberg2015striving, 3.4), 'redirected' what is positive or where the ReLU passed, so that a silent unit can
+    be woken (olah2017feature)."""
     return jax.nn.relu(x)
 
 
@@ -56,12 +57,12 @@ def _relu_backward(backward: Backward, passed: Array, signal: Array) -> tuple[Ar
 
 _relu.defvjp(_relu_forward, _relu_backward)
 
-he = jax.nn.initializers.variance_scaling(2.0, "fan_in", "normal")  # He et al. 2015, 2.2
+he = jax.nn.initializers.variance_scaling(2.0, "fan_in", "normal")  # he2015delving, 2.2
 INITIALISERS: dict[str, Callable[[float | Array], KernelInit]] = {
     "he": lambda scale: _scaled(he, scale),
-    "glorot": lambda scale: _scaled(jax.nn.initializers.glorot_uniform(), scale),  # Glorot & Bengio 2010, 4.2
+    "glorot": lambda scale: _scaled(jax.nn.initializers.glorot_uniform(), scale),  # glorot2010understanding, 4.2
     "lecun": lambda scale: _scaled(jax.nn.initializers.variance_scaling(1.0, "fan_in", "normal"), scale),
-    "normal": lambda scale: _scaled(jax.nn.initializers.normal(0.01), scale),  # Krizhevsky et al. 2012, 5
+    "normal": lambda scale: _scaled(jax.nn.initializers.normal(0.01), scale),  # krizhevsky2012imagenet, 5
 }
 
 
@@ -123,8 +124,8 @@ class _Sliding(Layer):
 class Conv(_Sliding):
     """Convolution with `features` square filters of `size`.
 
-    `connections` names for each filter the input channels that it sees (LeCun et al. 1998, table I); only those weights
-    exist. `bias_per_position` gives every position of the map a bias of its own (LeCun et al. 1989, "untied").
+    `connections` names for each filter the input channels that it sees (lecun1998gradient, table I); only those weights
+    exist. `bias_per_position` gives every position of the map a bias of its own (lecun1989backpropagation, "untied").
     """
 
     features: int
@@ -236,7 +237,7 @@ class Pool(_Sliding):
 
 
 class Subsample(_Sliding):
-    """The trainable subsampling of LeCun et al. 1998, II.B: the sum under a window times a coefficient plus a bias,
+    """The trainable subsampling of lecun1998gradient, II.B: the sum under a window times a coefficient plus a bias,
     one of each per map. The coefficient starts as 1 / size², an average."""
 
     size: int
@@ -263,7 +264,7 @@ class Subsample(_Sliding):
 
 
 class GlobalPool(Layer):
-    """The mean over height and width: (h, w, c) becomes (c,) (Lin et al. 2014, 3.2)."""
+    """The mean over height and width: (h, w, c) becomes (c,) (lin2014network, 3.2)."""
 
     kind = "gap"
 
@@ -323,7 +324,7 @@ class Activation(Layer):
 
 
 class BatchNorm(Layer):
-    """Batch normalisation per channel (Ioffe & Szegedy 2015, algorithm 1) with a running mean and (biased) variance.
+    """Batch normalisation per channel (ioffe2015batch, algorithm 1) with a running mean and (biased) variance.
 
     In training the statistics are those of the whole batch: examples with mask 0 have no part in them, and with
     `axis_name` they are summed over that mesh axis.
@@ -409,7 +410,7 @@ def _(axis_name: str | None, primals: tuple[Array, Array], tangents: tuple[Array
 
 
 class LocalResponseNorm(Layer):
-    """x / (k + alpha · sum of x² over `size` neighbouring channels) ^ beta (Krizhevsky et al. 2012, 3.3).
+    """x / (k + alpha · sum of x² over `size` neighbouring channels) ^ beta (krizhevsky2012imagenet, 3.3).
 
     `alpha` multiplies the sum, as in the paper; Caffe and PyTorch divide it by `size` first.
     """
@@ -436,7 +437,7 @@ class LocalResponseNorm(Layer):
 
 class Dropout(Layer):
     """In training, zeroes each value with probability `rate` and divides the others by 1 - rate
-    (Srivastava et al. 2014, 10, "inverted")."""
+    (srivastava2014dropout, 10, "inverted")."""
 
     rate: float
 
@@ -500,7 +501,7 @@ class Dense(Layer):
 
 
 class RadialBasis(Layer):
-    """The output layer of LeNet-5 (LeCun et al. 1998, II.B): minus the squared distance to each class's fixed code."""
+    """The output layer of LeNet-5 (lecun1998gradient, II.B): minus the squared distance to each class's fixed code."""
 
     codes: tuple[tuple[int, ...], ...]
 
@@ -518,7 +519,7 @@ class RadialBasis(Layer):
 
 
 class Residual(Layer):
-    """body(x) + shortcut(x) (He et al. 2016, 3.2 and 3.3).
+    """body(x) + shortcut(x) (he2016deep, 3.2 and 3.3).
 
     `shortcut` is 'identity'; 'proj', a 1x1 convolution (their option B) that ends as the body ends, with batch norm or
     without and with a bias or without; or 'padA', every stride-th position and zeros for the new channels (option A,

@@ -12,7 +12,7 @@ def cross_entropy(
 ) -> Float[Array, " n"]:
     """-sum over classes of target · log softmax(logits), in nats; an untrained network of 10 classes scores ln 10.
 
-    With label `smoothing` s the target is 1 - s on the label plus s / classes on every class (Szegedy et al. 2016, 7).
+    With label `smoothing` s the target is 1 - s on the label plus s / classes on each class (szegedy2016rethinking, 7).
     """
     log_probabilities = jax.nn.log_softmax(logits)
     picked = jnp.take_along_axis(log_probabilities, labels[:, None], axis=-1)[:, 0]

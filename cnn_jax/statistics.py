@@ -23,7 +23,7 @@ def median_interval(values: Sequence[float], level: float = 0.95) -> Interval:
     """The distribution-free confidence interval of a median from order statistics; below 6 values, which can give none
     at 95 %, the range, and it is called that.
 
-    The coverage of (x[k], x[n+1-k]) is 1 - 2·P(Binomial(n, ½) < k) (David & Nagaraja 2003, section 7.1).
+    The coverage of (x[k], x[n+1-k]) is 1 - 2·P(Binomial(n, ½) < k) (david2003order, section 7.1).
     """
     ordered = sorted(values)
     n = len(ordered)
@@ -36,7 +36,7 @@ def median_interval(values: Sequence[float], level: float = 0.95) -> Interval:
 
 
 def binomial_interval(correct: int, n: int, level: float = 0.95) -> Interval:
-    """Wilson's score interval of a proportion (Wilson 1927): that of an accuracy over n test images."""
+    """Wilson's score interval of a proportion (wilson1927probable): that of an accuracy over n test images."""
     z = stats.norm.ppf(0.5 + level / 2.0)
     p = correct / n
     centre = (p + z * z / (2 * n)) / (1 + z * z / n)
@@ -56,7 +56,8 @@ class Paired:
 
 
 def paired_t(a: Sequence[float], b: Sequence[float], level: float = 0.95) -> Paired:
-    """Student's paired t test and interval (Student 1908). `a` and `b` are in the same order of seeds, at least two."""
+    """Student's paired t test and interval (student1908probable). `a` and `b` are in the same order of seeds, at
+    least two."""
     differences = np.asarray(a, float) - np.asarray(b, float)
     n = len(differences)
     mean, error = float(differences.mean()), float(differences.std(ddof=1) / math.sqrt(n))
@@ -67,7 +68,7 @@ def paired_t(a: Sequence[float], b: Sequence[float], level: float = 0.95) -> Pai
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """p values corrected for their number, in the order given (Holm 1979): never more than the smallest is tested
+    """p values corrected for their number, in the order given (holm1979simple): never more than the smallest is tested
     at full strength."""
     order = sorted(range(len(p_values)), key=p_values.__getitem__)
     corrected, highest = [0.0] * len(p_values), 0.0

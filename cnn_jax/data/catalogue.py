@@ -18,7 +18,8 @@ class Archive:
 
 @dataclass(frozen=True)
 class Entry:
-    """`shape` is (height, width, channels); `validation` the number of train examples cut off unless told otherwise."""
+    """`shape` is (height, width, channels), `validation` the number of train examples cut off unless told otherwise,
+    `citation` a key of references.bib."""
 
     name: str
     title: str
@@ -29,7 +30,6 @@ class Entry:
     validation: int | None
     licence: str
     citation: str
-    bibtex: str
     archives: tuple[Archive, ...]
 
 
@@ -51,14 +51,6 @@ DIGITS = Entry(
     validation=None,
     licence="CC BY 4.0 (UCI Machine Learning Repository); as packaged by scikit-learn, BSD-3-Clause",
     citation="alpaydin1998optical",
-    bibtex="""@misc{alpaydin1998optical,
-  title = {Optical Recognition of Handwritten Digits},
-  author = {Alpaydin, Ethem and Kaynak, Cenk},
-  year = {1998},
-  howpublished = {UCI Machine Learning Repository},
-  doi = {10.24432/C50P49},
-  note = {The 1,797 images of the test part, as in sklearn.datasets.load_digits; grey levels 0..16 times 255/16}
-}""",
     archives=(),
 )
 
@@ -72,16 +64,6 @@ MNIST = Entry(
     validation=5000,
     licence="CC BY-SA 3.0",
     citation="lecun1998gradient",
-    bibtex="""@article{lecun1998gradient,
-  title = {Gradient-based learning applied to document recognition},
-  author = {LeCun, Yann and Bottou, L{\\'e}on and Bengio, Yoshua and Haffner, Patrick},
-  journal = {Proceedings of the IEEE},
-  volume = {86},
-  number = {11},
-  pages = {2278--2324},
-  year = {1998},
-  doi = {10.1109/5.726791}
-}""",
     archives=tuple(
         map(
             Archive,
@@ -117,14 +99,6 @@ FASHION_MNIST = Entry(
     validation=5000,
     licence="MIT",
     citation="xiao2017fashion",
-    bibtex="""@misc{xiao2017fashion,
-  title = {Fashion-{MNIST}: a Novel Image Dataset for Benchmarking Machine Learning Algorithms},
-  author = {Xiao, Han and Rasul, Kashif and Vollgraf, Roland},
-  year = {2017},
-  eprint = {1708.07747},
-  archivePrefix = {arXiv},
-  primaryClass = {cs.LG}
-}""",
     archives=tuple(
         map(
             Archive,
@@ -149,12 +123,6 @@ CIFAR10 = Entry(
     validation=5000,
     licence="none stated by the authors, who ask that the technical report be cited",
     citation="krizhevsky2009learning",
-    bibtex="""@techreport{krizhevsky2009learning,
-  title = {Learning Multiple Layers of Features from Tiny Images},
-  author = {Krizhevsky, Alex},
-  institution = {University of Toronto},
-  year = {2009}
-}""",
     archives=(Archive("cifar-10-binary.tar.gz", "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd"),),
 )
 

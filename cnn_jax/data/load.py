@@ -14,6 +14,7 @@ from cnn_jax.data.images import Images, check_size, resize
 from cnn_jax.data.splits import Parts, check_seed, divide
 from cnn_jax.errors import DataError
 from cnn_jax.paths import cache_root
+from cnn_jax.references import references
 
 DIGITS_FILE = Path(__file__).with_name("digits.npz")
 
@@ -122,7 +123,7 @@ def _about(entry: Entry) -> dict:
         "title": entry.title,
         "licence": entry.licence,
         "citation": entry.citation,
-        "bibtex": entry.bibtex,
+        "bibtex": references()[entry.citation].bibtex,
         "archives": {archive.file: archive.sha256 for archive in entry.archives},
         "skipped": {},
     }

@@ -29,12 +29,12 @@ def score(network: Network, variables: Variables, images: Array, classes: Array,
 def gradient(
     network: Network, variables: Variables, images: Array, classes: Array, backward: Backward = "gradient"
 ) -> Array:
-    """The derivative of the logit with respect to every pixel (Simonyan, Vedaldi & Zisserman 2014, 3)."""
+    """The derivative of the logit with respect to every pixel (simonyan2014deep, 3)."""
     return jax.grad(lambda x: score(network, variables, x, classes, backward).sum())(images)
 
 
 def gradient_times_input(network: Network, variables: Variables, images: Array, classes: Array) -> Array:
-    """Gradient × input (Shrikumar et al. 2017, 2.2). The input's zero is the mean of the training images."""
+    """Gradient × input (shrikumar2017learning, 2.2). The input's zero is the mean of the training images."""
     return gradient(network, variables, images, classes) * images
 
 
@@ -44,7 +44,7 @@ def smooth_grad(
     samples: int = 50,
 ) -> Array:  # fmt: skip
     """The mean gradient over `samples` images with normal noise added, of standard deviation `noise` times the image's
-    range (SmoothGrad: Smilkov et al. 2017, 3; noise of 10 to 20 % and 50 samples are theirs)."""
+    range (SmoothGrad: smilkov2017smoothgrad, 3; noise of 10 to 20 % and 50 samples are theirs)."""
     over = tuple(range(1, images.ndim))
     spread = noise * (images.max(over, keepdims=True) - images.min(over, keepdims=True))
 
@@ -62,7 +62,7 @@ def integrated_gradients(
     steps: int = 50,
 ) -> tuple[Array, Array]:  # fmt: skip
     """The mean gradient on the straight line from `baseline` (default: zero, the mean image) to the image, times their
-    difference (Sundararajan, Taly & Yan 2017, 3, equation 1), and its completeness gap (n,): the sum of the map minus
+    difference (sundararajan2017axiomatic, 3, equation 1), and its completeness gap (n,): the sum of the map minus
     the difference of the two logits, which an exact integral makes zero (their proposition 1).
 
     The integral is taken by Gauss and Legendre's rule with `steps` nodes.
@@ -83,13 +83,13 @@ def integrated_gradients(
 
 
 def guided_backpropagation(network: Network, variables: Variables, images: Array, classes: Array) -> Array:
-    """The gradient with ReLUs that hand back a signal only where they passed and where it is positive (Springenberg et
-    al. 2015, 3.4)."""
+    """The gradient with ReLUs that hand back a signal only where they passed and where it is positive
+    (springenberg2015striving, 3.4)."""
     return gradient(network, variables, images, classes, "guided")
 
 
 def deconvnet(network: Network, variables: Variables, images: Array, classes: Array) -> Array:
-    """What the deconvnet of Zeiler & Fergus 2014, 2.1 projects back to the pixels: max pools are undone at the places
+    """What the deconvnet of zeiler2014visualizing, 2.1 projects back to the pixels: max pools are undone at the places
     where their maxima stood (switches), ReLUs rectify the signal that comes back, filters are transposed."""
     return gradient(network, variables, images, classes, "deconvnet")
 
@@ -114,7 +114,7 @@ def occlusion(
     network: Network, variables: Variables, images: Array, classes: Array, size: int = 5, stride: int = 2,
     fill: float = 0.0,
 ) -> Array:  # fmt: skip
-    """How far the logit falls when a square of `size` pixels is covered with `fill` (Zeiler & Fergus 2014, 4.2): for
+    """How far the logit falls when a square of `size` pixels is covered with `fill` (zeiler2014visualizing, 4.2): for
     each pixel the mean over the squares that cover it, (n, h, w, 1). Squares stand every `stride` pixels; the last ones
     reach the border and are cut there."""
     height, width = images.shape[1:3]
@@ -153,7 +153,7 @@ def grad_cam_layer(network: Network) -> str:
 @functools.partial(jax.jit, static_argnames=("network", "layer"))
 def grad_cam(network: Network, variables: Variables, images: Array, classes: Array, layer: str) -> Array:
     """The positive part of the layer's maps summed with weights, a map's weight being the mean over its positions of
-    the logit's derivative (Selvaraju et al. 2017, 3, equations 1 and 2): (n, map height, map width, 1)."""
+    the logit's derivative (selvaraju2017grad, 3, equations 1 and 2): (n, map height, map width, 1)."""
     shape = maps_node(network, layer).output
 
     def logit(shift: Array) -> tuple[Array, Array]:

@@ -1,5 +1,5 @@
-"""Whether an explanation explains: sensitivity to the weights (Adebayo et al. 2018), deletion and insertion of pixels
-(Petsiuk, Das & Saenko 2018)."""
+"""Whether an explanation explains: sensitivity to the weights (adebayo2018sanity), deletion and insertion of pixels
+(petsiuk2018rise)."""
 
 import functools
 from collections.abc import Iterator, Sequence
@@ -26,7 +26,7 @@ BLUR = 2.5  # pixels, of the image that insertion starts from; half of the paper
 
 def randomised(network: Network, variables: Variables, key: Array) -> Iterator[tuple[str, Variables]]:
     """The variables with the layers drawn anew one after the other from the top down, and the name of the layer drawn
-    last (cascading randomisation: Adebayo et al. 2018, 3.1)."""
+    last (cascading randomisation: adebayo2018sanity, 3.1)."""
     fresh = network.init(key)
     current = {collection: dict(layers) for collection, layers in variables.items()}
     names = [part.name for node in network.walk() for part in node.parts if part.name in variables["params"]]
@@ -56,7 +56,7 @@ def rank_correlation(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 @functools.partial(jax.jit, static_argnames=("network", "insert"))
 def area(network: Network, variables: Variables, images: Array, classes: Array, order: Array, insert: bool) -> Array:
     """The area under the probability of each image's class, (n,), while its pixels are taken away in `order` (the mean
-    image behind them), or with `insert` put back on a blurred image (Petsiuk et al. 2018, 3.2). `order` int (n, h, w)
+    image behind them), or with `insert` put back on a blurred image (petsiuk2018rise, 3.2). `order` int (n, h, w)
     is the rank of each pixel, 0 first."""
     hidden = blurred(images, BLUR) if insert else jnp.zeros_like(images)
     begin, end = (hidden, images) if insert else (images, hidden)

@@ -14,7 +14,7 @@ from cnn_jax.insight.units import middle
 from cnn_jax.network import Network, Variables
 
 Span = tuple[int, int]  # first pixel and the one after the last, along one axis
-VISIBLE = 1 - 0.9545  # of the centre's influence: two standard deviations of a normal profile (Luo et al. 2016, 3.1)
+VISIBLE = 1 - 0.9545  # of the centre's influence: two deviations of a normal profile (luo2016understanding, 3.1)
 PROBES = 32  # images over which the support is gathered: a max pool shows one position at a time
 
 
@@ -104,7 +104,7 @@ def spans(seen: np.ndarray) -> tuple[Span, Span]:
 
 
 def effective_size(influence: np.ndarray) -> float:
-    """The square root of the number of pixels whose influence is more than 4.55 % of the largest (Luo et al. 2016,
+    """The square root of the number of pixels whose influence is more than 4.55 % of the largest (luo2016understanding,
     3.1). `influence` (h, w) is a mean over images."""
     largest = influence.max()
     return float(np.sqrt((influence > VISIBLE * largest).sum())) if largest > 0 else 0.0

@@ -37,7 +37,7 @@ def along_gradient(network: Network, variables: Variables, images: Array, labels
 
 def random_direction(variables: Variables, key: Array) -> Direction:
     """A normal direction, normalised filter by filter: each filter (or unit of a dense layer) of it is as long as the
-    filter of the weights; biases and batch norm stand still (Li et al. 2018, 4)."""
+    filter of the weights; biases and batch norm stand still (li2018visualizing, 4)."""
     leaves, tree = jax.tree.flatten(variables["params"])
     keys = jax.random.split(key, max(len(leaves), 1))
     return jax.tree.unflatten(tree, [_like_filters(leaf, key) for leaf, key in zip(leaves, keys, strict=True)])
@@ -79,8 +79,8 @@ class Trajectory:
 
 
 def trajectory(params: Sequence[Direction]) -> Trajectory:
-    """The principal components of the weights of several checkpoints, in order of training (Li et al. 2018, 7): those
-    of their differences to the last. RequestError below three checkpoints, which span no plane."""
+    """The principal components of the weights of several checkpoints, in order of training (li2018visualizing, 7):
+    those of their differences to the last. RequestError below three checkpoints, which span no plane."""
     if len(params) < 3:
         raise RequestError(f"{len(params)} checkpoints span no plane: at least 3 are needed (train with --keep-all)")
     flat, unravel = jax.flatten_util.ravel_pytree(params[-1])

@@ -37,7 +37,7 @@ def surest_mistakes(probabilities: np.ndarray, labels: np.ndarray, count: int = 
 class Calibration:
     """The reliability diagram: images whose confidence (the largest probability) lies in (i / bins, (i + 1) / bins]:
     how many, their mean confidence and their accuracy (NaN for an empty bin). `error` is the expected calibration
-    error: the mean distance of the two, weighted by the counts (Guo et al. 2017, 2, equation 3)."""
+    error: the mean distance of the two, weighted by the counts (guo2017calibration, 2, equation 3)."""
 
     counts: np.ndarray
     confidence: np.ndarray

@@ -1,4 +1,4 @@
-"""Images made to excite a unit: activation maximisation with the regularisers of Yosinski et al. 2015."""
+"""Images made to excite a unit: activation maximisation with the regularisers of yosinski2015understanding."""
 
 import functools
 from dataclasses import dataclass
@@ -17,9 +17,9 @@ Target = Literal["unit", "channel"]
 @dataclass(frozen=True)
 class Recipe:
     """How an image is made. In every step the image moves by `rate` along the gradient of the activation (divided by
-    its root mean square), then, as in Yosinski et al. 2015, 4, it decays by `decay`, every `blur_every` steps it is
-    blurred with a Gaussian of `blur` pixels, and the `clip` share of pixels with the smallest norm over colours becomes
-    zero. Before a step the image is rolled by up to `jitter` pixels, and after it back."""
+    its root mean square), then, as in yosinski2015understanding, 4, it decays by `decay`, every `blur_every` steps it
+    is blurred with a Gaussian of `blur` pixels, and the `clip` share of pixels with the smallest norm over colours
+    becomes zero. Before a step the image is rolled by up to `jitter` pixels, and after it back."""
 
     steps: int = 200
     rate: float = 0.1

@@ -1,4 +1,4 @@
-"""Orientation tuning: what a physiologist would measure of every unit, with gratings (after Hubel & Wiesel 1962)."""
+"""Orientation tuning: what a physiologist would measure of every unit, with gratings (after hubel1962receptive)."""
 
 import functools
 from collections.abc import Sequence
@@ -87,7 +87,7 @@ def summarised(orientations: np.ndarray, frequencies: np.ndarray, responses: np.
 
 def selectivity(orientations: np.ndarray, curves: np.ndarray) -> np.ndarray:
     """The orientation-selectivity index |Σ R(θ) exp(2iθ)| / Σ R(θ) of curves (…, orientations): one minus the circular
-    variance (Ringach, Shapley & Hawken 2002, "Materials and Methods"). NaN where the curve is zero."""
+    variance (ringach2002orientation, "Materials and Methods"). NaN where the curve is zero."""
     turned = curves @ np.exp(2j * np.deg2rad(orientations))
     total = curves.sum(-1)
     return np.where(total > 0, np.abs(turned) / np.where(total > 0, total, 1.0), np.nan)

@@ -73,7 +73,7 @@ class Strongest:
 def strongest(
     network: Network, variables: Variables, images: np.ndarray | Array, layers: Sequence[str], count: int = 9
 ) -> dict[str, Strongest]:
-    """The `count` strongest responses of every unit of each of `layers` over a set of images (as Zeiler & Fergus 2014,
+    """The `count` strongest responses of every unit of each of `layers` over a set of images (as zeiler2014visualizing,
     figure 2, chose them). Of equal responses the one of the earlier image stands first."""
     parts = [_largest(network, variables, batch, tuple(layers)) for batch in batches(images)]
     found = {}

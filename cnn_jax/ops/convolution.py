@@ -29,7 +29,7 @@ def convolution(
     """Slides every filter of `kernel` over `images`: out[n, i, j, f] = sum over (a, b, c) of
     images[n, i·stride + a·dilation - low, j·stride + b·dilation - low, c] · kernel[a, b, c, f], zero outside.
 
-    With `groups` > 1 the channels and filters are split into that many independent parts (Krizhevsky et al. 2012, 3.2).
+    With `groups` > 1 the channels and filters are split into that many independent parts (krizhevsky2012imagenet, 3.2).
     """
     implementation = chosen(images.dtype)
     if implementation != "lax":

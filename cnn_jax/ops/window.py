@@ -14,7 +14,7 @@ class Window:
 
     `low` and `high` are the positions of padding before and after the input, `overhang` those after the padding that
     only a rounding-up pool reaches (they are no part of an average).
-    Source of the formulas: Dumoulin & Visin 2016, "A guide to convolution arithmetic for deep learning", section 2.
+    Source of the formulas: dumoulin2016guide, "A guide to convolution arithmetic for deep learning", section 2.
     """
 
     length: int

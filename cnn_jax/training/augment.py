@@ -23,7 +23,7 @@ class Flip:
 
 @dataclass(frozen=True)
 class Crop:
-    """A window of the image's size from the image with `pad` black pixels around it (He et al. 2016, 4.2)."""
+    """A window of the image's size from the image with `pad` black pixels around it (he2016deep, 4.2)."""
 
     pad: int
 
@@ -35,7 +35,7 @@ class Crop:
 
 @dataclass(frozen=True)
 class Cutout:
-    """A square of `size` pixels, centred anywhere in the image, set to the image's mean (DeVries & Taylor 2017)."""
+    """A square of `size` pixels, centred anywhere in the image, set to the image's mean (devries2017improved)."""
 
     size: int
 
@@ -52,7 +52,7 @@ class Cutout:
 
 @dataclass(frozen=True)
 class Mixup:
-    """Each example mixed with another of its batch, weight ~ Beta(alpha, alpha) (Zhang et al. 2018, equation 2).
+    """Each example mixed with another of its batch, weight ~ Beta(alpha, alpha) (zhang2018mixup, equation 2).
 
     The step does the mixing, since it concerns labels too.
     """

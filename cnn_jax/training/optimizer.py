@@ -17,8 +17,8 @@ def make_direction(
 ) -> optax.GradientTransformation:
     """The chain gradient -> direction. The first three arguments shape the program, the others may be traced.
 
-    SGD: Sutskever et al. 2013 (v = momentum · v + g); Adam: Kingma & Ba 2015 (second-moment decay 0.999, epsilon 1e-8);
-    AdamW: Loshchilov & Hutter 2019. Weight decay spares biases and norms.
+    SGD: sutskever2013importance (v = momentum · v + g); Adam: kingma2015adam (second-moment decay 0.999, epsilon 1e-8);
+    AdamW: loshchilov2019decoupled. Weight decay spares biases and norms.
     """
     decay = optax.add_decayed_weights(weight_decay, mask=kernels)
     parts = [optax.clip_by_global_norm(clip_norm)] if clip else []
@@ -51,9 +51,9 @@ def _factors(
 ) -> np.ndarray:
     rest = max(total - warmup_steps, 1)
     after: optax.Schedule
-    if schedule == "cosine":  # Loshchilov & Hutter 2017, without restarts
+    if schedule == "cosine":  # loshchilov2017sgdr, without restarts
         after = optax.cosine_decay_schedule(1.0, rest)
-    elif schedule == "onecycle":  # Smith & Topin 2018
+    elif schedule == "onecycle":  # smith2018super
         after = optax.linear_onecycle_schedule(rest, 1.0)
     elif schedule == "step":
         after = optax.piecewise_constant_schedule(1.0, {step - warmup_steps: decay_factor for step in decay_steps})

@@ -18,6 +18,7 @@ class Entry:
     """A network of the zoo: its layers, the input and the count of parameters it was published with, its source.
 
     `pad_28` says that 28x28 images get a border of 2, for networks drawn for digits centred in 32x32.
+    `source` names it by its key in references.bib, where it has one.
     `count_source` is "calc" where the count follows from the layers and no publication prints it to the unit.
     """
 
@@ -55,18 +56,19 @@ def _alexnet(filters: tuple[int, ...], size: int, *, groups: bool, pad: bool, no
     )
 
 
-_KRIZHEVSKY = "Krizhevsky, Sutskever & Hinton 2012"
-_HE = "He et al. 2016"
-_LECUN_98 = "LeCun et al. 1998"
+_KRIZHEVSKY = "krizhevsky2012imagenet"
+_HE = "he2016deep"
+_LECUN_89 = "lecun1989backpropagation"
+_LECUN_98 = "lecun1998gradient"
 
 ZOO: dict[str, Entry] = {
     "guide": Entry(
         _text(
             "conv5-16:same relu conv5-16:same relu max2 relu conv3-32:same relu max2 dense-10"
         ),
-        (32, 32, 3), 32_762, "the classic stack of the beginner's guide (Deshpande 2016); its filter counts are ours",
+        (32, 32, 3), 32_762, "the classic stack of deshpande2016beginner; its filter counts are ours",
     ),
-    "lenet1989": Entry(historic.lenet1989, (16, 16, 1), 9_760, "LeCun et al. 1989", count_source="LeCun et al. 1989"),
+    "lenet1989": Entry(historic.lenet1989, (16, 16, 1), 9_760, _LECUN_89, count_source=_LECUN_89),
     "lenet5": Entry(
         _text("conv5-6 tanh avg2 conv5-16 tanh avg2 conv5-120 tanh dense-84 tanh dense-10"),
         (32, 32, 1), 61_706, f"{_LECUN_98} in its modern form", pad_28=True,
@@ -86,7 +88,7 @@ ZOO: dict[str, Entry] = {
             "conv5-32:pad2 max3/2:ceil relu lrn3 conv5-32:pad2 relu avg3/2:ceil lrn3 conv5-64:pad2 relu avg3/2:ceil "
             "dense-10"
         ),
-        (32, 32, 3), 89_578, "cuda-convnet, layers-18pct (Krizhevsky 2012)",
+        (32, 32, 3), 89_578, "cuda-convnet, layers-18pct (krizhevsky2012cuda)",
     ),
     "alexnet": Entry(
         _text(_alexnet((96, 256, 384, 384, 256), 4096, groups=True, pad=False, norm=True)),
@@ -98,7 +100,7 @@ ZOO: dict[str, Entry] = {
     ),
     "alexnet_owt": Entry(
         _text(_alexnet((64, 192, 384, 256, 256), 4096, groups=False, pad=True, norm=False)),
-        (224, 224, 3), 61_100_840, 'Krizhevsky 2014, "one weird trick"; torchvision', count_source="torchvision",
+        (224, 224, 3), 61_100_840, 'krizhevsky2014weird, "one weird trick"; torchvision', count_source="torchvision",
     ),
     "zfnet": Entry(
         _text(
@@ -106,26 +108,26 @@ ZOO: dict[str, Entry] = {
             "conv3-384:pad1 relu conv3-256:pad1 relu max3/2:ceil dense-4096 relu drop0.5 dense-4096 relu drop0.5 "
             "dense-1000"
         ),
-        (224, 224, 3), 62_357_608, "Zeiler & Fergus 2014, figure 3",
+        (224, 224, 3), 62_357_608, "zeiler2014visualizing, figure 3",
     ),
     "nin": Entry(
         _text(
             "conv5-192:pad2 relu conv1-160 relu conv1-96 relu max3/2:ceil drop0.5 conv5-192:pad2 relu conv1-192 relu "
             "conv1-192 relu avg3/2:ceil drop0.5 conv3-192:pad1 relu conv1-192 relu conv1-10 relu gap"
         ),
-        (32, 32, 3), 966_986, "Lin, Chen & Yan 2014, CIFAR-10",
+        (32, 32, 3), 966_986, "lin2014network, CIFAR-10",
     ),
     "allcnn": Entry(
         _text(
             "drop0.2 conv3-96:pad1 relu conv3-96:pad1 relu conv3-96/2:pad1 relu drop0.5 conv3-192:pad1 relu "
             "conv3-192:pad1 relu conv3-192/2:pad1 relu drop0.5 conv3-192 relu conv1-192 relu conv1-10 relu gap"
         ),
-        (32, 32, 3), 1_369_738, "Springenberg et al. 2015, All-CNN-C",
+        (32, 32, 3), 1_369_738, "springenberg2015striving, All-CNN-C",
     ),
     "cifar_resnet18": Entry(families.cifar_resnet18, (32, 32, 3), 11_173_962, f"{_HE} with a 3x3 stem"),
     **{
         f"vgg{depth}": Entry(
-            partial(families.vgg, depth), (224, 224, 3), count, "Simonyan & Zisserman 2015", count_source="torchvision",
+            partial(families.vgg, depth), (224, 224, 3), count, "simonyan2015very", count_source="torchvision",
         )
         for depth, count in {11: 132_863_336, 13: 133_047_848, 16: 138_357_544, 19: 143_667_240}.items()
     },
@@ -142,7 +144,7 @@ ZOO: dict[str, Entry] = {
     },
     **{
         f"wrn{depth}_{widen}": Entry(
-            partial(families.wide_resnet, depth, widen), (32, 32, 3), count, "Zagoruyko & Komodakis 2016",
+            partial(families.wide_resnet, depth, widen), (32, 32, 3), count, "zagoruyko2016wide",
         )
         for (depth, widen), count in {
             (16, 4): 2_748_890, (40, 4): 8_949_210, (16, 8): 10_961_370, (28, 10): 36_479_194,

@@ -13,7 +13,7 @@ RESNET_BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 
 
 
 def vgg(depth: int = 16, width: int = 64, classes: int = 1000) -> Layers:
-    """Simonyan & Zisserman 2015, table 1, configurations A, B, D and E, with dropout 0.5 between the dense layers."""
+    """simonyan2015very, table 1, configurations A, B, D and E, with dropout 0.5 between the dense layers."""
     if depth not in VGG_BLOCKS:
         raise RequestError(f"VGG of depth {depth} is unknown; depths are {', '.join(map(str, VGG_BLOCKS))}")
     layers: list[Layer] = []
@@ -33,7 +33,7 @@ def conv_bn(features: int, size: int, stride: int = 1) -> Layers:
 def resnet(
     depth: int = 50, width: int = 64, classes: int = 1000, stride_on: Literal["3x3", "first 1x1"] = "3x3"
 ) -> Layers:
-    """ResNet for ImageNet (He et al. 2016, table 1). In bottlenecks the published network strides on the first 1x1
+    """ResNet for ImageNet (he2016deep, table 1). In bottlenecks the published network strides on the first 1x1
     convolution, torchvision on the 3x3."""
     if depth not in RESNET_BLOCKS:
         raise RequestError(f"ResNet of depth {depth} is unknown; depths are {', '.join(map(str, RESNET_BLOCKS))}")
@@ -56,7 +56,7 @@ def resnet(
 
 
 def cifar_resnet(depth: int = 20, width: int = 16, classes: int = 10) -> Layers:
-    """ResNet for CIFAR (He et al. 2016, 4.2): 6n + 2 layers, shortcuts of option A."""
+    """ResNet for CIFAR (he2016deep, 4.2): 6n + 2 layers, shortcuts of option A."""
     if depth < 8 or depth % 6 != 2:
         raise RequestError(f"a CIFAR ResNet has 6n + 2 layers (8, 14, 20, 32 …), not {depth}")
     layers: list[Layer] = [*conv_bn(width, 3), RELU]
@@ -75,7 +75,7 @@ def cifar_resnet18(width: int = 64, classes: int = 10) -> Layers:
 
 
 def wide_resnet(depth: int = 28, widen: int = 10, classes: int = 10, dropout: float = 0.0) -> Layers:
-    """WRN-depth-widen (Zagoruyko & Komodakis 2016, table 1): pre-activation blocks; where the shape changes, the first
+    """WRN-depth-widen (zagoruyko2016wide, table 1): pre-activation blocks; where the shape changes, the first
     normalisation and ReLU feed the shortcut too."""
     if depth < 10 or depth % 6 != 4:
         raise RequestError(f"a wide ResNet has 6n + 4 layers (10, 16, 22, 28 …), not {depth}")

@@ -7,11 +7,11 @@ Layers = tuple[Layer, ...]
 
 
 def lenet1989(classes: int = 10) -> Layers:
-    """LeCun et al. 1989, "Backpropagation applied to handwritten zip code recognition", on 16x16 images.
+    """lecun1989backpropagation, "Backpropagation applied to handwritten zip code recognition", on 16x16 images.
 
     The border is the background, -1 there; a bias for every unit. Which 8 of the 12 maps a filter of the second layer
-    sees is described only in words ("a scheme"); as in Karpathy's 2022 repetition, groups of four filters see maps
-    1-8, 5-12 and the outer two groups of four.
+    sees is described only in words ("a scheme"); as in the repetition of karpathy2022deep, groups of four filters
+    see maps 1-8, 5-12 and the outer two groups of four.
     """
     groups = (tuple(range(8)), tuple(range(4, 12)), (*range(4), *range(8, 12)))
     tanh = Activation("stanh")
@@ -28,7 +28,7 @@ def lenet1989(classes: int = 10) -> Layers:
     )
 
 
-# LeCun et al. 1998, table I: the input maps of each of the 16 filters of C3.
+# lecun1998gradient, table I: the input maps of each of the 16 filters of C3.
 C3_TABLE = (
     *(tuple(sorted((i + k) % 6 for k in range(3))) for i in range(6)),
     *(tuple(sorted((i + k) % 6 for k in range(4))) for i in range(6)),
@@ -38,7 +38,7 @@ C3_TABLE = (
 
 
 def lenet5_1998() -> Layers:
-    """LeNet-5 as LeCun et al. 1998 describe it in section II.B, on 32x32 images of ten digits.
+    """LeNet-5 as lecun1998gradient describe it in section II.B, on 32x32 images of ten digits.
 
     Its last layer compares with drawings of the digits, so the number of classes is fixed.
     """
@@ -50,7 +50,7 @@ def lenet5_1998() -> Layers:
     )  # fmt: skip
 
 
-# 7x12 drawings in the manner of figure 3 of LeCun et al. 1998, drawn anew: '#' is +1, '.' is -1.
+# 7x12 drawings in the manner of figure 3 of lecun1998gradient, drawn anew: '#' is +1, '.' is -1.
 _DRAWINGS = """
 ..###.. ...#... .#####. .#####. .....#. #######
 .#...#. ..##... #.....# #.....# ....##. #......

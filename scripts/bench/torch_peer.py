@@ -45,7 +45,7 @@ class Block(nn.Module):
 
 
 class ResNet20(nn.Module):
-    """He et al. 2016, 4.2, with n = 3. Work R."""
+    """he2016deep, 4.2, with n = 3. Work R."""
 
     def __init__(self):
         super().__init__()

@@ -23,7 +23,7 @@ typename Vector<Lanes>::type sum_of(int64_t positions, const F& at) {
   return (sums[0] + sums[1]) + (sums[2] + sums[3]);
 }
 
-// Weight, mean and sum of squared distances from it, of some values; Chan, Golub & LeVeque 1983.
+// Weight, mean and sum of squared distances from it, of some values; chan1983algorithms.
 struct Moments {
   double weight = 0.0;
   std::vector<double> mean, squares;
