@@ -8,6 +8,7 @@ import numpy as np
 from scipy import stats
 
 SEEDS_FOR_A_VERDICT = 6  # a two-sided sign test cannot reach p < 0.05 below
+MOST_FLIPS = 20  # pairs of the exact test, which counts 2^n cases
 
 
 @dataclass(frozen=True)
@@ -76,3 +77,39 @@ def holm(p_values: Sequence[float]) -> list[float]:
         highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[i]))
         corrected[i] = highest
     return corrected
+
+
+def sign_flips(a: Sequence[float], b: Sequence[float]) -> float:
+    """The two-sided p value of the exact sign-flip test of paired values: the share of all 2^n assignments of signs to
+    the differences whose sum is at least as far from zero (fisher1935design, section 21). At most 20 pairs."""
+    differences = np.asarray(a, float) - np.asarray(b, float)
+    if not 0 < len(differences) <= MOST_FLIPS:
+        raise ValueError(f"{len(differences)} pairs: the exact test takes 1 to {MOST_FLIPS}")
+    sums = np.zeros(1)
+    for difference in np.abs(differences):
+        sums = np.concatenate([sums + difference, sums - difference])
+    least = abs(differences.sum()) * (1 - 1e-12)
+    return float((np.abs(sums) >= least).mean())
+
+
+def seeds_needed(deviation: float, difference: float, level: float = 0.05, power: float = 0.8) -> int:
+    """How many pairs a two-sided paired t test needs to find a true mean `difference` with probability `power`, where
+    single differences scatter with this standard `deviation`; never below what a verdict needs. By the noncentral t
+    distribution (cohen1988statistical, 2.3)."""
+
+    def enough(n: int) -> bool:
+        critical = stats.t.ppf(1.0 - level / 2.0, n - 1)
+        shift = difference / deviation * math.sqrt(n)
+        found = stats.nct.sf(critical, n - 1, shift) + stats.nct.cdf(-critical, n - 1, shift)
+        return bool(found >= power)
+
+    if deviation == 0.0:
+        return SEEDS_FOR_A_VERDICT
+    high = SEEDS_FOR_A_VERDICT
+    while not enough(high):
+        high *= 2
+    low = max(SEEDS_FOR_A_VERDICT, high // 2)
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if enough(middle) else (middle + 1, high)
+    return high

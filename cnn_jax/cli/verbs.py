@@ -1,13 +1,17 @@
-"""The verbs of `python -m cnn_jax`, one module each with `add_arguments(parser)` and `run(arguments)`."""
+"""The verbs of `python -m cnn_jax`, one module each with `add_arguments(parser)` and `run(arguments)`, which may return
+an exit code."""
 
 import argparse
 from collections.abc import Sequence
 from typing import NoReturn
 
-from cnn_jax.cli import describe, export, ops, predict, see
+from cnn_jax.cli import check, cite, compare, describe, export, ops, predict, see
 from cnn_jax.errors import RequestError
 
-VERBS = {"describe": describe, "export": export, "ops": ops, "predict": predict, "see": see}
+VERBS = {
+    "describe": describe, "predict": predict, "see": see, "export": export, "ops": ops, "cite": cite, "check": check,
+    "compare": compare,
+}  # fmt: skip
 
 
 class _Parser(argparse.ArgumentParser):
@@ -17,11 +21,10 @@ class _Parser(argparse.ArgumentParser):
 
 def command(arguments: Sequence[str]) -> int:
     """Parses the verb and its arguments, runs it and returns the exit code."""
-    parser = _Parser(prog="python -m cnn_jax", description="Describe networks, use trained ones.")
+    parser = _Parser(prog="python -m cnn_jax", description="Describe networks, use trained ones, cite results.")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar=f"{{{','.join(VERBS)}}}")
     for name, module in VERBS.items():
         summary = (module.__doc__ or "").strip().splitlines()[0]
         module.add_arguments(verbs.add_parser(name, help=summary, description=summary))
     parsed = parser.parse_args(arguments)
-    VERBS[parsed.verb].run(parsed)
-    return 0
+    return VERBS[parsed.verb].run(parsed) or 0

@@ -25,6 +25,7 @@ def load(
     data_dir: str | Path | None = None,
     image_size: int | None = None,
     validation: int | None = None,
+    train_examples: int | None = None,
     split_seed: int = 0,
 ) -> Dataset:
     """A data set as uint8 arrays in three splits, from the cache where it has been loaded before.
@@ -36,16 +37,18 @@ def load(
         cached.
       image_size: makes every image a square of this many pixels a side, by antialiased bilinear interpolation.
       validation: how many examples are cut from train for validation, instead of the default for this data set.
+      train_examples: how many of the training examples stay; fewer are always among more.
       split_seed: decides which examples; the test split of a source that has one never depends on it.
 
-    DataError: data missing, damaged, hostile or unknown. RequestError: impossible image_size, validation, split_seed.
+    DataError: data missing, damaged, hostile or unknown. RequestError: impossible image_size, validation,
+    train_examples, split_seed.
     """
     check_size(image_size)
     check_seed(split_seed)
     directory = None if data_dir is None else Path(os.path.expanduser(data_dir)).absolute()
     name, parts = _parts(name_or_path, directory, image_size)
     default = CATALOGUE[name_or_path].validation if name_or_path in CATALOGUE else None
-    splits, rule = divide(name_or_path, parts, validation, split_seed, default)
+    splits, rule = divide(name_or_path, parts, validation, train_examples, split_seed, default)
     facts = survey(parts.class_names, **splits)
     source = parts.source | {
         "image_size": image_size,

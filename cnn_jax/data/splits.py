@@ -11,6 +11,7 @@ from cnn_jax.errors import DataError, RequestError
 
 TEST_SHARE = VALIDATION_SHARE = 0.15  # of a source that has no splits of its own
 NAMES = ("train", "validation", "test")
+FEWER = 1  # the stream of random numbers, beside that of the cut, that picks fewer training examples
 CUT_SHARE = 0.10  # of a train split that comes without a validation split and has no default in the catalogue
 
 Index = np.ndarray | slice  # a slice where a split stays whole, so that its arrays are not copied
@@ -64,14 +65,40 @@ def plan(
     labels: dict[str, np.ndarray],
     class_names: tuple[str, ...],
     validation: int | None,
+    train_examples: int | None,
     seed: int,
     default: int | None,
 ) -> tuple[Plan, str]:
     """Which examples of the source's splits, given by their labels, become which split; and that rule in words.
 
-    `validation` is the number of examples asked for, `default` the catalogue's. Errors: a number that leaves nothing on
-    one side, a number for a source that has its own validation split, a class too small to be dealt to three splits.
+    `validation` is the number of examples asked for, `default` the catalogue's; of train only `train_examples` stay,
+    and of two such numbers the smaller one's examples are among the larger one's. Errors: a number that leaves nothing
+    on one side or is not there, a number for a source that has its own validation split, a class too small to be dealt
+    to three splits.
     """
+    dealt, rule = _deal(name, labels, class_names, validation, seed, default)
+    if train_examples is None:
+        return dealt, rule
+    source, index = dealt["train"]
+    whole = np.arange(len(labels[source]))[index]
+    if train_examples > len(whole):
+        raise RequestError(
+            f"{name} has {len(whole)} images to train with: train_examples = {train_examples} is too many"
+        )
+    chosen = np.random.Generator(np.random.PCG64([seed, FEWER])).permutation(len(whole))
+    kept: tuple[str, Index] = (source, whole[np.sort(chosen[:train_examples])])
+    return dealt | {"train": kept}, f"{rule}; of train the first {train_examples} of a PCG64 permutation"
+
+
+def _deal(
+    name: str,
+    labels: dict[str, np.ndarray],
+    class_names: tuple[str, ...],
+    validation: int | None,
+    seed: int,
+    default: int | None,
+) -> tuple[Plan, str]:
+    """`plan` with all of train."""
     if "validation" in labels:
         if validation is not None:
             own = len(labels["validation"])
@@ -102,11 +129,11 @@ def plan(
 
 
 def divide(
-    name: str, parts: Parts, validation: int | None, seed: int, default: int | None
+    name: str, parts: Parts, validation: int | None, train_examples: int | None, seed: int, default: int | None
 ) -> tuple[dict[str, Split], str]:
     """The three splits as `plan` deals them, and the rule in words."""
     labels = {split: part.labels for split, part in parts.splits.items()}
-    dealt, rule = plan(name, labels, parts.class_names, validation, seed, default)
+    dealt, rule = plan(name, labels, parts.class_names, validation, train_examples, seed, default)
     return {split: take(parts.splits[origin], index) for split, (origin, index) in dealt.items()}, rule
 
 

@@ -133,6 +133,7 @@ def open_stream(
     data_dir: str | Path | None,
     image_size: int | None = None,
     validation: int | None = None,
+    train_examples: int | None = None,
     split_seed: int = 0,
 ) -> Dataset:
     """The `Dataset` that `load` makes of the same arguments, with a `train` split that is read from disk as needed.
@@ -143,9 +144,10 @@ def open_stream(
     Args:
       name: `name` or `name/config` of an image classification set that TFDS has prepared as array_record below
         `data_dir`.
-      image_size, validation, split_seed: as for `load`.
+      image_size, validation, train_examples, split_seed: as for `load`.
 
-    DataError: anything else, or a set that is damaged. RequestError: impossible image_size, validation, split_seed.
+    DataError: anything else, or a set that is damaged. RequestError: impossible image_size, validation,
+    train_examples, split_seed.
     """
     check_size(image_size)
     check_seed(split_seed)
@@ -154,7 +156,7 @@ def open_stream(
         prepared = tfds_source.open_folder(folder)
     labels = _labels(prepared)
     default = CATALOGUE[name].validation if name in CATALOGUE else None
-    dealt, rule = plan(name, labels, prepared.class_names, validation, split_seed, default)
+    dealt, rule = plan(name, labels, prepared.class_names, validation, train_examples, split_seed, default)
     indices = {split: np.arange(len(labels[origin]))[index] for split, (origin, index) in dealt.items()}
     origin = dealt["train"][0]
 

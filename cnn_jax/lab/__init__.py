@@ -117,15 +117,25 @@ def _may_sweep(grid: Grid, out: Path | str, resume: bool) -> None:
         Prepared.of(config, _dataset(config), kept, devices=1)
 
 
-@functools.lru_cache(maxsize=4)
+@functools.lru_cache(maxsize=8)
 def _load(
-    name: str, stream: bool, data_dir: str | None, image_size: int | None, validation: int | None, seed: int
+    name: str,
+    stream: bool,
+    data_dir: str | None,
+    image_size: int | None,
+    validation: int | None,
+    train_examples: int | None,
+    seed: int,
 ) -> Dataset:
     how = open_stream if stream else load
-    return how(name, data_dir=data_dir, image_size=image_size, validation=validation, split_seed=seed)
+    return how(
+        name, data_dir=data_dir, image_size=image_size, validation=validation, train_examples=train_examples,
+        split_seed=seed,
+    )  # fmt: skip
 
 
 def _dataset(config: Config) -> Dataset:
     return _load(
-        config.dataset, config.stream, config.data_dir, config.image_size, config.validation, config.split_seed
-    )
+        config.dataset, config.stream, config.data_dir, config.image_size, config.validation, config.train_examples,
+        config.split_seed,
+    )  # fmt: skip

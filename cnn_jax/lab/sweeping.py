@@ -209,6 +209,7 @@ def _totals(folder: Folder, trials: int) -> dict[str, Any]:
     results = [_trial_folder(folder, i).read_json("result.json") for i in range(trials)]
     return {
         "trials": trials,
+        "test_scored": [i for i, result in enumerate(results) if result["test"] is not None],
         "finished": record.utc_now(),
         "compile_seconds": round(sum(result["compile_seconds"] for result in results), 3),
         "train_seconds": round(sum(result["train_seconds"] for result in results), 3),

@@ -56,8 +56,8 @@ def _relative(argv: list[str]) -> list[str]:
 
 @functools.cache
 def git_state() -> dict[str, Any] | None:
-    """The commit, whether the tree was dirty, the diff against the commit and the names of untracked files; None where
-    the code does not lie in a git checkout or there is no git."""
+    """The commit, whether the tree was dirty, which tracked files were changed, the diff against the commit and the
+    names of untracked files; None where the code does not lie in a git checkout or there is no git."""
     if not (ROOT / ".git").exists():
         return None
 
@@ -73,7 +73,8 @@ def git_state() -> dict[str, Any] | None:
     except (OSError, subprocess.CalledProcessError):
         return None
     untracked = [line[3:] for line in status if line.startswith("??")]
-    return {"commit": commit, "dirty": bool(status), "untracked": untracked, "diff": diff}
+    modified = [line[3:] for line in status if not line.startswith("??")]
+    return {"commit": commit, "dirty": bool(status), "modified": modified, "untracked": untracked, "diff": diff}
 
 
 def versions() -> dict[str, str]:

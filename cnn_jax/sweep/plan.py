@@ -61,10 +61,10 @@ class Trials:
 
 
 def groups(configs: Sequence[Config], programs: Sequence[Program]) -> list[tuple[int, ...]]:
-    """The numbers of the trials that share a program, a batch size and a number of epochs, in order."""
+    """The numbers of the trials that share a program, their data, a batch size and a number of epochs, in order."""
     found: dict[Any, list[int]] = {}
     for i, (config, program) in enumerate(zip(configs, programs, strict=True)):
-        found.setdefault((program, config.batch_size, config.epochs), []).append(i)
+        found.setdefault((program, config.train_examples, config.batch_size, config.epochs), []).append(i)
     return [tuple(numbers) for numbers in found.values()]
 
 

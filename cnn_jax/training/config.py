@@ -33,6 +33,8 @@ class Config:
     """Read the training images from disk as they are needed: for prepared TFDS sets that do not fit in memory."""
     validation: int | None = None
     """Number of validation examples cut from the training split (default: the data set's own)."""
+    train_examples: int | None = None
+    """Train with so many examples only; fewer are always among more (default: all)."""
 
     epochs: int = 10
     """Passes over the training split."""
@@ -141,6 +143,7 @@ _RANGES = {
     "filters": (_positive, "at least 1"),
     "image_size": (_positive, "at least 1"),
     "validation": (_positive, "at least 1"),
+    "train_examples": (_positive, "at least 1"),
     "epochs": (_positive, "at least 1"),
     "batch_size": (_positive, "at least 1"),
     "learning_rate": (_positive, "a positive number"),

@@ -11,6 +11,9 @@ from jax.typing import ArrayLike
 
 from cnn_jax.training.config import Config
 
+SOURCES = {"sgd": "sutskever2013importance", "adam": "kingma2015adam", "adamw": "loshchilov2019decoupled"}
+SCHEDULES = {"cosine": "loshchilov2017sgdr", "onecycle": "smith2018super"}
+
 
 def make_direction(
     name: str, nesterov: bool, clip: bool, momentum: ArrayLike, weight_decay: ArrayLike, clip_norm: ArrayLike

@@ -61,6 +61,20 @@ def test_another_split_seed_gives_another_split_and_is_recorded(refuses):
         load("digits", split_seed=-1)
 
 
+def test_fewer_training_examples_are_among_more_and_the_rest_stays(refuses):
+    whole, some, few = (load("digits", train_examples=n) for n in (None, 400, 50))
+    assert (len(some.train), len(few.train)) == (400, 50)
+    for small, large in ((few, some), (some, whole)):
+        images = {image.tobytes() for image in large.train.images}
+        assert all(image.tobytes() in images for image in small.train.images)
+        assert np.array_equal(small.test.images, large.test.images)
+        assert np.array_equal(small.validation.images, large.validation.images)
+    assert "first 50 of a PCG64 permutation" in few.source["split"]["rule"]
+    assert set(few.train.labels) == set(range(10))
+    with refuses("train_examples = 1259 is too many", "digits has 1258"):
+        load("digits", train_examples=1259)
+
+
 def parts_of(**sizes: int) -> Parts:
     splits = {
         name: Split(np.zeros((size, 2, 2, 1), np.uint8), np.arange(size, dtype=np.int32) % 2)
@@ -70,18 +84,18 @@ def parts_of(**sizes: int) -> Parts:
 
 
 def test_a_source_with_its_own_validation_split_keeps_it():
-    splits, _ = divide("x", parts_of(train=10, validation=4, test=6), None, 0, 3)
+    splits, _ = divide("x", parts_of(train=10, validation=4, test=6), None, None, 0, 3)
     assert {name: len(split) for name, split in splits.items()} == {"train": 10, "validation": 4, "test": 6}
     with pytest.raises(RequestError, match="its own validation split of 4 images: leave out --validation"):
-        divide("x", parts_of(train=10, validation=4, test=6), 3, 0, None)
+        divide("x", parts_of(train=10, validation=4, test=6), 3, None, 0, None)
 
 
 def test_without_a_default_a_tenth_of_train_is_cut():
-    splits, rule = divide("x", parts_of(train=50, test=6), None, 0, None)
+    splits, rule = divide("x", parts_of(train=50, test=6), None, None, 0, None)
     assert (len(splits["train"]), len(splits["validation"])) == (45, 5)
     assert "5 of the remaining 50" in rule
 
 
 def test_a_class_too_small_for_three_splits_is_refused(refuses):
     with refuses("x", "fewer than 3 images of b"):
-        divide("x", parts_of(all=5), None, 0, None)
+        divide("x", parts_of(all=5), None, None, 0, None)
