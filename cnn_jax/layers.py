@@ -57,6 +57,16 @@ def _relu_backward(backward: Backward, passed: Array, signal: Array) -> tuple[Ar
 
 _relu.defvjp(_relu_forward, _relu_backward)
 
+
+def _sent_back(product: Callable[[Array, Array], Array], x: Array, kernel: Array, feedback_key: Array | None) -> Array:
+    """`product(x, kernel)`. With a key the derivative with respect to `x` is taken through fixed random weights instead
+    of the kernel (feedback alignment: lillicrap2016random); the value and the kernel's derivative stay the same."""
+    if feedback_key is None:
+        return product(x, kernel)
+    through = product(x, lax.stop_gradient(he(feedback_key, kernel.shape).astype(kernel.dtype)))
+    return product(lax.stop_gradient(x), kernel) + (through - lax.stop_gradient(through))
+
+
 he = jax.nn.initializers.variance_scaling(2.0, "fan_in", "normal")  # he2015delving, 2.2
 INITIALISERS: dict[str, Callable[[float | Array], KernelInit]] = {
     "he": lambda scale: _scaled(he, scale),
@@ -138,7 +148,7 @@ class Conv(_Sliding):
     bias_per_position: bool = False
     connections: tuple[tuple[int, ...], ...] | None = None
 
-    context = ("kernel_init", "pool", "rectify")
+    context = ("kernel_init", "pool", "rectify", "feedback_key")
     kind = "conv"
 
     def _window(self, length: int) -> Window:
@@ -177,9 +187,17 @@ class Conv(_Sliding):
         return self.bias and not self.bias_per_position
 
     @nn.compact
-    def __call__(self, images: Array, *, kernel_init: KernelInit = he, pool: int = 1, rectify: bool = False) -> Array:
+    def __call__(
+        self,
+        images: Array,
+        *,
+        kernel_init: KernelInit = he,
+        pool: int = 1,
+        rectify: bool = False,
+        feedback_key: Array | None = None,
+    ) -> Array:
         """With `rectify` a relu and with `pool` > 1 a max pool of that size follow, in one operation with the
-        convolution; both need `plain_bias`."""
+        convolution; both need `plain_bias`. `feedback_key` sends the signal back through random weights."""
         shape = images.shape[1:]
         kernel_shape = self._kernel_shape(shape[2])
         if self.connections is None:
@@ -195,7 +213,8 @@ class Conv(_Sliding):
             bias = jnp.asarray(self.param("bias", nn.initializers.zeros, self._bias_shape(shape)), images.dtype)
         if rectify or pool > 1:
             return ops.convolution_pooled(images, kernel, bias, *self.windows(shape), self.groups, pool, rectify)
-        maps = ops.convolution(images, kernel, *self.windows(shape), groups=self.groups)
+        windows, groups = self.windows(shape), self.groups
+        maps = _sent_back(lambda x, k: ops.convolution(x, k, *windows, groups=groups), images, kernel, feedback_key)
         return maps + bias[(None,) * (1 if self.bias_per_position else 3)] if self.bias else maps
 
     def _table_init(self, kernel_init: KernelInit) -> KernelInit:
@@ -473,7 +492,7 @@ class Dense(Layer):
     features: int
     bias: bool = True
 
-    context = ("kernel_init",)
+    context = ("kernel_init", "feedback_key")
     kind = "dense"
 
     def output_shape(self, shape: Shape) -> Shape:
@@ -491,10 +510,11 @@ class Dense(Layer):
         return math.prod(shape) * self.features
 
     @nn.compact
-    def __call__(self, x: Array, *, kernel_init: KernelInit = he) -> Array:
+    def __call__(self, x: Array, *, kernel_init: KernelInit = he, feedback_key: Array | None = None) -> Array:
+        """`feedback_key` sends the signal back through random weights."""
         x = x.reshape(x.shape[0], -1)
         kernel = self.param("kernel", kernel_init, (x.shape[1], self.features))
-        x = x @ kernel.astype(x.dtype)
+        x = _sent_back(jnp.matmul, x, kernel.astype(x.dtype), feedback_key)
         if self.bias:
             x += self.param("bias", nn.initializers.zeros, (self.features,)).astype(x.dtype)[None]
         return x

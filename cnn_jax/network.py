@@ -112,13 +112,17 @@ class Network:
         mask: Array | None = None,
         axis_name: str | None = None,
         dropout_rate: Array | None = None,
+        feedback_key: Array | None = None,
     ) -> tuple[Array, dict[str, Any]]:
         """Logits in training mode and the new batch statistics. `key` is for dropout, `dropout_rate` for
         every layer of it instead of its own; examples with mask 0 have no part in the statistics, which `axis_name`
-        extends over a mesh axis."""
+        extends over a mesh axis. With a `feedback_key` convolutions and dense layers send the signal of a derivative
+        back through random weights, which it decides."""
         context = {
             "train": True, "mask": mask, "axis_name": axis_name, "dropout_key": key, "dropout_rate": dropout_rate
         }  # fmt: skip
+        if feedback_key is not None:
+            context["feedback_key"] = feedback_key
         return self._run(variables, images, context)[:2]
 
     def activations(
@@ -172,8 +176,8 @@ class _Run:
         self.context = context
         self.outputs = outputs
         self.shifts = shifts
-        self.fuse = outputs is None and "backward" not in context
-        self.dropouts = 0
+        self.fuse = outputs is None and not {"backward", "feedback_key"} & set(context)
+        self.drawn: Counter[str] = Counter()
 
     def nodes(self, nodes: tuple[Node, ...], x: Array) -> Array:
         at = 0
@@ -199,9 +203,9 @@ class _Run:
 
     def leaf(self, node: Node, x: Array, fused: Mapping[str, Any] = MappingProxyType({})) -> Array:
         context = {**{word: self.context[word] for word in node.layer.context if word in self.context}, **fused}
-        if "dropout_key" in context:
-            context["dropout_key"] = jax.random.fold_in(context["dropout_key"], self.dropouts)
-            self.dropouts += 1
+        for word in {"dropout_key", "feedback_key"} & set(context):  # each layer its own
+            context[word] = jax.random.fold_in(context[word], self.drawn[word])
+            self.drawn[word] += 1
         variables = {"params": self.params.get(node.name, {})}
         if node.name in self.batch_stats:
             variables["batch_stats"] = self.batch_stats[node.name]

@@ -1,6 +1,6 @@
 """The results that the README claims: runs them, keeps their evidence under results/, writes the README's table.
 
-    scripts/run scripts/results.py run [NAME…] --data-dir DIR    trains (all of them: about two hours on two CPU cores)
+    scripts/run scripts/results.py run [NAME…] --data-dir DIR    trains (all of them: about an hour on two CPU cores)
     scripts/run scripts/results.py table                         writes the table from results/ into README.md
 
 The evidence is what a sweep's folder holds but for checkpoints and trials.
@@ -32,15 +32,6 @@ class Result:
 
 
 RESULTS_TABLE = {
-    "lenet5-mnist": Result(
-        "LeNet-5 on MNIST",
-        "0.95 % error (LeCun et al. 1998, without distortions; 0.8 % with)",
-        "shifts by one pixel, cosine schedule, 55,000 of the 60,000 training images",
-        (
-            *("--network", "lenet5", "--dataset", "mnist", "--epochs", "12", "--learning-rates", "0.05"),
-            *("--schedule", "cosine", "--weight-decay", "1e-4", "--augment", "crop1", "--seeds", "6"),
-        ),
-    ),
     "small-fashion": Result(
         "under 100K parameters on Fashion-MNIST",
         "92.5 % (Fashion-MNIST README, 2 convolutions and pooling, < 100K parameters)",

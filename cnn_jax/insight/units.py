@@ -150,6 +150,20 @@ def votes(network: Network, variables: Variables, images: Array) -> Votes:
     return Votes(np.asarray(features), np.asarray(contributions), np.asarray(bias))
 
 
+def mean_responses(
+    network: Network, variables: Variables, images: np.ndarray | Array, layers: Sequence[str]
+) -> dict[str, np.ndarray]:
+    """The mean over its map of every channel of each of `layers`, for every image: (n, channels) by layer."""
+    parts = [_means(network, variables, batch, tuple(layers)) for batch in batches(images)]
+    return {layer: np.concatenate([np.asarray(part[layer]) for part in parts])[: len(images)] for layer in layers}
+
+
+@functools.partial(jax.jit, static_argnames=("network", "layers"))
+def _means(network: Network, variables: Variables, images: Array, layers: tuple[str, ...]) -> dict[str, Array]:
+    found = network.activations(variables, images)
+    return {layer: found[layer].mean((1, 2)) if found[layer].ndim == 4 else found[layer] for layer in layers}
+
+
 def middle(found: Array) -> Array:
     """The channels of a layer's output in the middle of its maps, (n, channels); all of an output without maps."""
     return found[:, found.shape[1] // 2, found.shape[2] // 2] if found.ndim == 4 else found

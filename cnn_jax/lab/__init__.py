@@ -23,7 +23,7 @@ from cnn_jax.training.config import Config
 if TYPE_CHECKING:
     from cnn_jax.report.inside import Request
 
-__all__ = ["Run", "Sweep", "see", "sweep", "train"]
+__all__ = ["Run", "Sweep", "dataset", "see", "sweep", "train"]
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def train(config: Config, out: Path | str, *, resume: bool = False, profile: boo
         if there.has("result.json") and there.read_json("result.json")["status"] != "interrupted":
             write_report(there)  # a kill may have come between the result and its report
             return Run(there.path, there.read_json("result.json"))
-    prepared = Prepared.of(config, _dataset(config), decided(there))  # refuses what cannot be before a folder is made
+    prepared = Prepared.of(config, dataset(config), decided(there))  # refuses what cannot be before a folder is made
     with Interrupt().listening() as interrupt, claimed(out) as folder:
         steps = prepared.steps_per_epoch * config.epochs
         with Progress(steps, "training") if show else Silent() as listener:
@@ -77,7 +77,7 @@ def sweep(
     with Interrupt().listening() as interrupt, shared(out, lambda: _may_sweep(grid, out, resume)) as folder:
         # Refuses a bad trial now. Devices are there for the trials, unless the config splits each batch over them.
         kept = decided(folder)
-        prepared = [Prepared.of(config, _dataset(config), kept, devices=1) for config in grid.trials()]
+        prepared = [Prepared.of(config, dataset(config), kept, devices=1) for config in grid.trials()]
         steps = [one.steps_per_epoch * one.config.epochs for one in prepared]
         with SweepProgress(steps) if show else Silent() as bar:
             return Sweeping(folder, grid, prepared, parallel, interrupt, bar).run()
@@ -106,7 +106,7 @@ def see(
     trained = Trained.load(run)
     assert trained.folder is not None
     config = trained.config if data_dir is None else dataclasses.replace(trained.config, data_dir=data_dir)
-    return look(trained, _dataset(config).validation, out or trained.folder.file("insight"), request, command)
+    return look(trained, dataset(config).validation, out or trained.folder.file("insight"), request, command)
 
 
 def _may_sweep(grid: Grid, out: Path | str, resume: bool) -> None:
@@ -114,7 +114,7 @@ def _may_sweep(grid: Grid, out: Path | str, resume: bool) -> None:
         refuse_other_grid(there, grid)
     kept = decided(there)
     for config in grid.trials():  # refuses what cannot be before a folder is made
-        Prepared.of(config, _dataset(config), kept, devices=1)
+        Prepared.of(config, dataset(config), kept, devices=1)
 
 
 @functools.lru_cache(maxsize=8)
@@ -134,7 +134,8 @@ def _load(
     )  # fmt: skip
 
 
-def _dataset(config: Config) -> Dataset:
+def dataset(config: Config) -> Dataset:
+    """The data of a config: loaded once in a process, or opened as a stream."""
     return _load(
         config.dataset, config.stream, config.data_dir, config.image_size, config.validation, config.train_examples,
         config.split_seed,

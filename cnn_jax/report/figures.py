@@ -147,6 +147,25 @@ def _by_epoch(
     )
 
 
+def by_variant(values: Mapping[str, Mapping[int, float]], unit: str, caption: str) -> Figure:
+    """A column of dots for each variant, one dot a seed, thin lines between the dots of one seed, a bar at the median.
+    The only words are the variants' names and what the caller says."""
+    names = list(values)
+    with plt.rc_context(STYLE):
+        figure, plot = plt.subplots(figsize=(1.4 + 0.8 * max(len(names), 2), 3.0), layout="constrained")
+        for seed in sorted(set().union(*values.values())):
+            plot.plot(range(len(names)), [values[name].get(seed, np.nan) for name in names], color="0.8", lw=0.7)
+        for i, name in enumerate(names):
+            dots = list(values[name].values())
+            plot.plot([i] * len(dots), dots, MARKERS[0], color=COLOURS[i % len(COLOURS)], ms=4, alpha=0.8)
+            plot.plot([i - 0.28, i + 0.28], [np.median(dots)] * 2, color=COLOURS[i % len(COLOURS)], lw=2)
+        plot.set_xticks(range(len(names)), names, rotation=20 if max(map(len, names)) > 8 else 0, fontsize=8)
+        plot.set_xlim(-0.6, len(names) - 0.4)
+        plot.set_ylabel(unit)
+        _caption(figure, caption)
+    return figure
+
+
 def training_curve(history: pd.DataFrame, caption: str) -> Figure:
     """Loss and accuracy of one run by epoch, training and validation."""
     with plt.rc_context(STYLE):

@@ -28,12 +28,12 @@ pre { background: var(--soft); padding: .8rem; overflow-x: auto; font-size: .85r
 """
 
 
-def page(title: str, parts: Sequence[str]) -> str:
-    """The page of `parts`, which are HTML."""
+def page(title: str, parts: Sequence[str], style: str = "") -> str:
+    """The page of `parts`, which are HTML, with more `style` where it is given."""
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'
         '<meta name="viewport" content="width=device-width, initial-scale=1"><link rel="icon" href="data:,">'
-        f"<style>{_STYLE}</style></head>\n<body><main>\n<h1>{html.escape(title)}</h1>\n"
+        f"<style>{_STYLE}{style}</style></head>\n<body><main>\n<h1>{html.escape(title)}</h1>\n"
         + "\n".join(parts)
         + "\n</main></body></html>\n"
     )

@@ -104,6 +104,10 @@ class Trained:
         with jax.default_matmul_precision(self.config.precision):
             return np.asarray(jax.nn.softmax(self.network.apply(self.variables, self.normalise(images))))
 
+    def accuracy(self, images: np.ndarray, labels: np.ndarray) -> float:
+        """The share of uint8 images whose most probable class is their label."""
+        return float((self.probabilities(images).argmax(1) == labels).mean())
+
 
 def predict(path: Path | str, files: Sequence[Path]) -> list[dict[str, Any]]:
     """For each file {"image": path, "probabilities": {class: probability}, "prediction": class}."""

@@ -41,16 +41,20 @@ class Config:
     batch_size: int = 128
     """Examples per step; the last batch of an epoch may be smaller."""
     learning_rate: float = 0.05
-    optimizer: Literal["sgd", "adam", "adamw"] = "sgd"
+    optimizer: Literal["sgd", "signsgd", "adam", "adamw"] = "sgd"
     momentum: float = 0.9
-    """Momentum of SGD, or the first-moment decay of Adam."""
+    """Momentum of SGD (of whose direction signsgd takes the sign), or the first-moment decay of Adam."""
     nesterov: bool = False
     weight_decay: float = 0.0
-    """L2 on kernels: part of the gradient for sgd and adam, decoupled from it for adamw."""
+    """L2 on kernels: part of the gradient for sgd, signsgd and adam, decoupled from it for adamw."""
     clip_norm: float | None = None
     """Scale the gradient down to this global norm."""
     accumulate: int = 1
     """Split every batch in this many parts whose gradients are summed before the update."""
+    backward: Literal["gradient", "feedback_alignment"] = "gradient"
+    """What carries the error back: the transposed weights, or fixed random ones."""
+    gradient_noise: float = 0.0
+    """Variance of normal noise added to the gradient at the first step; it falls as (1 + step)^-0.55."""
     ema: float = 0.0
     """Decay per step of an average of the weights, which is then what is evaluated (0: off)."""
 
@@ -151,6 +155,7 @@ _RANGES = {
     "weight_decay": (lambda x: x >= 0 and math.isfinite(x), "at least 0"),
     "clip_norm": (_positive, "a positive number"),
     "accumulate": (_positive, "at least 1"),
+    "gradient_noise": (lambda x: x >= 0 and math.isfinite(x), "at least 0"),
     "ema": (lambda x: 0 <= x < 1, "in [0, 1)"),
     "warmup_epochs": (lambda x: x >= 0 and math.isfinite(x), "at least 0"),
     "decay_epochs": (lambda x: all(a > 0 for a in x) and list(x) == sorted(x), "positive and increasing"),

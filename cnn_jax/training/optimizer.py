@@ -11,7 +11,10 @@ from jax.typing import ArrayLike
 
 from cnn_jax.training.config import Config
 
-SOURCES = {"sgd": "sutskever2013importance", "adam": "kingma2015adam", "adamw": "loshchilov2019decoupled"}
+SOURCES = {
+    "sgd": "sutskever2013importance", "signsgd": "bernstein2018signsgd", "adam": "kingma2015adam",
+    "adamw": "loshchilov2019decoupled",
+}  # fmt: skip
 SCHEDULES = {"cosine": "loshchilov2017sgdr", "onecycle": "smith2018super"}
 
 
@@ -20,13 +23,15 @@ def make_direction(
 ) -> optax.GradientTransformation:
     """The chain gradient -> direction. The first three arguments shape the program, the others may be traced.
 
-    SGD: sutskever2013importance (v = momentum · v + g); Adam: kingma2015adam (second-moment decay 0.999, epsilon 1e-8);
-    AdamW: loshchilov2019decoupled. Weight decay spares biases and norms.
+    SGD: sutskever2013importance (v = momentum · v + g); signSGD: bernstein2018signsgd, algorithm 2 (the sign of v);
+    Adam: kingma2015adam (second-moment decay 0.999, epsilon 1e-8); AdamW: loshchilov2019decoupled. Weight decay spares
+    biases and norms.
     """
     decay = optax.add_decayed_weights(weight_decay, mask=kernels)
     parts = [optax.clip_by_global_norm(clip_norm)] if clip else []
-    if name == "sgd":
+    if name in ("sgd", "signsgd"):
         parts += [decay, optax.trace(momentum, nesterov)]
+        parts += [optax.stateless(lambda v, _: jax.tree.map(jnp.sign, v))] * (name == "signsgd")
     elif name == "adam":
         parts += [decay, optax.scale_by_adam(momentum, nesterov=nesterov)]
     else:

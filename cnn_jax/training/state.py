@@ -18,6 +18,8 @@ from cnn_jax.training.config import Config
 from cnn_jax.training.optimizer import make_direction
 
 PRNG = "threefry2x32"  # named, since JAX may change its default
+# For a program that runs once: with all optimizations XLA:CPU compiles it three times as long, to the same bits.
+ONCE = {"xla_backend_optimization_level": 1}
 
 
 class Examples(NamedTuple):
@@ -38,6 +40,7 @@ class Hyper(NamedTuple):
     ema: Array
     label_smoothing: Array
     dropout: Array
+    gradient_noise: Array
 
 
 class State(NamedTuple):
@@ -65,6 +68,8 @@ class Program:
     accumulate: int
     augmentations: tuple[augment.Augmentation, ...]
     dropout: bool
+    feedback: bool
+    noise: bool
     dtype: str
     precision: str
     devices: int
@@ -96,6 +101,8 @@ class Program:
             accumulate=config.accumulate,
             augmentations=augment.parse(config.augment),
             dropout=config.dropout is not None,
+            feedback=config.backward == "feedback_alignment",
+            noise=config.gradient_noise > 0,
             dtype=config.dtype,
             precision=config.precision,
             devices=devices,
@@ -124,6 +131,7 @@ def hyper_of(config: Config) -> Hyper:
         config.ema,
         config.label_smoothing,
         config.dropout or 0.0,
+        config.gradient_noise,
     )
     return Hyper(*(jnp.asarray(value, jnp.float32) for value in values))
 
@@ -158,4 +166,4 @@ def _compiled_init(program: Program, initialiser: str):
             diverged_step=jnp.full((), -1, jnp.int32),
         )
 
-    return jax.jit(init)
+    return jax.jit(init, compiler_options=ONCE)

@@ -18,6 +18,7 @@ from cnn_jax.metrics import Sums
 from cnn_jax.training.augment import Mixup, augment
 from cnn_jax.training.state import Examples, Hyper, Program, State, zero_sums
 
+FEEDBACK = 2**32 - 1  # what the run's key is folded with for the feedback weights; steps fold in their number
 Together = Literal["vmap", "map"] | None  # how the trials of one program go on
 
 
@@ -31,6 +32,13 @@ class Batch(NamedTuple):
     def at(self, step: ArrayLike) -> "Batch":
         """The batch of one step."""
         return Batch(*(x[..., step, :] for x in self))
+
+
+class _Keys(NamedTuple):
+    """The randomness of a step: its own, and that of the feedback weights, which stay the same over the run."""
+
+    step: Array
+    feedback: Array
 
 
 class _Slots(NamedTuple):
@@ -54,7 +62,7 @@ def pixels(examples: Examples, positions: Array) -> Array:
 
 
 def _gradient(
-    program: Program, params: Any, batch_stats: Any, examples: Examples, slots: _Slots, hyper: Hyper, key: Array
+    program: Program, params: Any, batch_stats: Any, examples: Examples, slots: _Slots, hyper: Hyper, keys: _Keys
 ) -> tuple[Any, tuple[Sums, Any]]:
     """The gradient of the mean loss over the batch, the sums of its metrics and the new batch statistics. With several
     devices this runs on each with its part of the slots, and the results are summed."""
@@ -68,7 +76,7 @@ def _gradient(
     parts = jax.tree.map(lambda x: jnp.split(x, program.accumulate), slots)
     for i in range(program.accumulate):
         part = _Slots(*(field[i] for field in parts))
-        objective = functools.partial(_objective, program, examples, part, hyper, key, count, i)
+        objective = functools.partial(_objective, program, examples, part, hyper, keys, count, i)
         part_grads, (part_sums, batch_stats) = jax.grad(objective, has_aux=True)(params, batch_stats)
         grads, sums = (jax.tree.map(jnp.add, grads, part_grads), sums + part_sums) if i else (part_grads, part_sums)
     return total(grads), (total(sums), batch_stats)
@@ -79,7 +87,7 @@ def _objective(
     examples: Examples,
     slots: _Slots,
     hyper: Hyper,
-    key: Array,
+    keys: _Keys,
     count: Array,
     part: int,
     params: Any,
@@ -87,7 +95,7 @@ def _objective(
 ) -> tuple[Array, tuple[Sums, Any]]:
     """This part's share of the batch's mean loss, and (metric sums, batch statistics)."""
     loss = LOSSES[program.loss]
-    dropout_key, augment_key = jax.random.split(key)
+    dropout_key, augment_key = jax.random.split(keys.step)
     dropout_key = jax.random.fold_in(dropout_key, part)
 
     def augmented(positions: Array, slot: Array) -> tuple[Array, Array]:
@@ -111,6 +119,7 @@ def _objective(
         dropout_rate=hyper.dropout if program.dropout else None,
         mask=slots.mask,
         axis_name=program.axis_name,
+        feedback_key=keys.feedback if program.feedback else None,
     )
     losses = loss(logits, labels, hyper.label_smoothing)
     if mixup is not None:
@@ -130,10 +139,11 @@ def train_step(
     numbers = jnp.arange(batch.positions.size)
     slots = _Slots(batch.positions, batch.mask, numbers, batch.positions[batch.partners], batch.partners)
     gradient = _on_devices(program, _gradient, (P(), P(), P(), P("batch"), P(), P()), (P(), (P(), P())))
+    keys = _Keys(jax.random.fold_in(key, state.step + 1), jax.random.fold_in(key, FEEDBACK))
     with jax.default_matmul_precision(program.precision), ops.using(program.implementation):
-        grads, (sums, batch_stats) = gradient(
-            state.params, state.batch_stats, examples, slots, hyper, jax.random.fold_in(key, state.step + 1)
-        )
+        grads, (sums, batch_stats) = gradient(state.params, state.batch_stats, examples, slots, hyper, keys)
+    if program.noise:
+        grads = _with_noise(grads, hyper.gradient_noise / (1.0 + state.step) ** 0.55, keys.step)
     update, direction = program.direction(hyper).update(grads, state.direction, state.params)
     params = jax.tree.map(lambda p, d: p - (learning_rate * d).astype(p.dtype), state.params, update)
     finite = functools.reduce(jnp.logical_and, (jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(params)))
@@ -151,6 +161,14 @@ def train_step(
         sums=state.sums + sums,
         diverged_step=jnp.where((state.diverged_step < 0) & bad, state.step + 1, state.diverged_step),
     )
+
+
+def _with_noise(grads: Any, variance: Array, key: Array) -> Any:
+    """A gradient with normal noise of this variance on every number (neelakantan2015adding, 3)."""
+    leaves, tree = jax.tree.flatten(grads)
+    keys = jax.random.split(jax.random.fold_in(key, 0), len(leaves))  # not the keys of dropout and augmentation
+    drawn = [jax.random.normal(k, leaf.shape, leaf.dtype) for k, leaf in zip(keys, leaves, strict=True)]
+    return jax.tree.unflatten(tree, [g + jnp.sqrt(variance) * z for g, z in zip(leaves, drawn, strict=True)])
 
 
 def train_steps(

@@ -1,0 +1,45 @@
+"""The command line of an experiment that answers a question."""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from cnn_jax.cli import common
+
+
+def main(
+    question: Any,
+    investigate: Callable[[Any], Any],
+    description: str | None,
+    add_arguments: Callable[[argparse.ArgumentParser], object] = lambda parser: None,
+) -> None:
+    """Parses the arguments of the process, investigates, prints the verdict and exits."""
+
+    def command(arguments: Sequence[str]) -> int:
+        from cnn_jax.lab import study
+
+        parser = argparse.ArgumentParser(
+            description=description, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+        )
+        parser.add_argument("--data-dir", help="where archives are looked up")
+        parser.add_argument("--dataset", help=f"instead of {question.dataset}")
+        parser.add_argument("--seeds", type=int, help=f"how many (default {question.seeds})")
+        parser.add_argument("--out", type=Path, help="the folder to write (default: runs/guide/<claim>)")
+        parser.add_argument("--quick", action="store_true", help="a few digits, one epoch, two seeds: to see it run")
+        add_arguments(parser)
+        parsed = parser.parse_args(arguments)
+        default = Path("runs") / ("guide-quick" if parsed.quick else "guide") / question.claim
+        seeds = tuple(range(parsed.seeds)) if parsed.seeds else ()
+        made = study.Study(
+            question, parsed.out or default, parsed.data_dir, parsed.dataset, seeds, parsed.quick, options=parsed
+        )
+        verdict = study.run(made, investigate)
+        print(study.sentence(verdict) + (" (quick: counts for nothing)" if parsed.quick else ""))
+        print(json.dumps(verdict["more"]), file=sys.stderr)
+        print(made.out)
+        return 0
+
+    common.main(command)

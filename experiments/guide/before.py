@@ -1,0 +1,93 @@
+"""What does a network say before training, and after?
+
+The guide: the outputs begin near [.1 .1 ... .1], without preference, and the loss begins high. For ten classes that is
+a half squared error of 0.45 and a cross-entropy of ln 10 = 2.303.
+
+    scripts/run experiments/guide/before.py --data-dir DIR    # two CPU cores, about two minutes
+
+Rule: supported if the 95 % t interval of the half squared error, over networks, lies within a tenth of 0.45. Expected:
+supported for small random weights; He's larger ones (he2015delving), the default here, begin with some preference.
+"""
+
+import jax
+import matplotlib.pyplot as plt
+import numpy as np
+
+from cnn_jax import lab, losses
+from cnn_jax.cli.study import main
+from cnn_jax.lab.study import Finding, Question, Study, Verdict, classic
+from cnn_jax.report import figures
+from cnn_jax.runs.folder import Folder
+from cnn_jax.runs.outcome import Outcome
+from cnn_jax.statistics import SEEDS_FOR_A_VERDICT, paired_t
+
+EXPECTED, TOLERANCE = 0.45, 0.045
+QUESTION = Question(
+    "before", "Does an untrained network give every class about a tenth, and so lose about 0.45?",
+    "supported if the 95 % t interval of the mean half squared error lies within 0.45 ± 0.045; not supported if it "
+    "lies outside; else inconclusive, as below 6 seeds",
+)  # fmt: skip
+
+
+def investigate(study: Study) -> Finding:
+    outcome = classic(study)
+    split = lab.dataset(study.config()).validation
+    images, labels = split.images[:1000], split.labels[:1000]
+    rows, outputs = [], []
+    for seed, trained in study.trained(outcome).items():
+        logits = trained.network.apply(trained.history()[0][1], trained.normalise(images))
+        probabilities = np.asarray(jax.nn.softmax(logits))
+        outputs.append(probabilities[0])
+        rows.append(
+            {
+                "seed": seed, "squared_error": float(losses.squared_error(logits, labels).mean()),
+                "cross_entropy": float(losses.cross_entropy(logits, labels).mean()),
+                "lowest_mean_output": float(probabilities.mean(0).min()),
+                "highest_mean_output": float(probabilities.mean(0).max()),
+            }
+        )  # fmt: skip
+    table = study.write("untrained", rows)
+    draw(study, np.stack(outputs), course(outcome))
+    found = paired_t(table["squared_error"].tolist(), [0.0] * len(table))
+    verdict: Verdict = "inconclusive"
+    if found.n >= SEEDS_FOR_A_VERDICT:
+        low, high = EXPECTED - TOLERANCE, EXPECTED + TOLERANCE
+        if low <= found.low and found.high <= high:
+            verdict = "supported"
+        elif found.high < low or found.low > high:
+            verdict = "not supported"
+    more = {name: float(table[name].mean()) for name in table.columns if name != "seed"} | {"ln 10": float(np.log(10))}
+    return Finding(
+        "half squared error of untrained networks", "", found.difference, found.low, found.high, "95 % t interval",
+        None, found.n, verdict, more,
+    )  # fmt: skip
+
+
+def course(outcome: Outcome) -> list[list[float]]:
+    """The validation loss by epoch of every seed."""
+    assert outcome.table is not None
+    trials = outcome.folder.path / "trials"
+    folders = [Folder(trials / f"{number:04d}") for number in outcome.table.chosen_trials().index]
+    return [[line["validation_loss"] for line in folder.metrics()] for folder in folders]
+
+
+def draw(study: Study, outputs: np.ndarray, losses_by_epoch: list[list[float]]) -> None:
+    with plt.rc_context(figures.STYLE):
+        figure, (left, right) = plt.subplots(1, 2, figsize=(7.0, 2.8), layout="constrained")
+        for row in outputs:
+            left.plot(range(len(row)), row, "o", ms=3, color=figures.COLOURS[0], alpha=0.6)
+        left.axhline(0.1, color="0.4", lw=0.8, ls="--")
+        left.set_xticks(range(outputs.shape[1]))
+        left.set_ylabel("p")
+        for one in losses_by_epoch:
+            right.plot(range(1, len(one) + 1), one, color=figures.COLOURS[1], lw=0.8, marker="o", ms=2)
+        right.axhline(np.log(10), color="0.4", lw=0.8, ls="--", label="ln 10")
+        right.set_ylabel("−ln p")
+        right.set_xlabel("epoch")
+        right.set_ylim(bottom=0)
+        right.legend()
+    study.draw("figure", figure)
+
+
+if __name__ == "__main__":
+    main(QUESTION, investigate, __doc__)

@@ -1,0 +1,88 @@
+"""Do deeper layers see more of the image, and are their units more selective for classes?
+
+The guide: deeper filters have a larger receptive field and answer to more complex features; by the end some answer to
+one kind of thing only.
+
+    scripts/run experiments/guide/deeper.py --data-dir DIR    # two CPU cores, about two minutes
+
+The selectivity of a unit for classes is (a - b) / (a + b), where a is its mean response to the class that excites it
+most and b that to all others (morcos2018importance, 2.3). Receptive fields by arithmetic and as the support of a
+gradient. Expected: both grow with depth, n = 8 networks.
+"""
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+from cnn_jax import lab
+from cnn_jax.cli.study import main
+from cnn_jax.insight import fields, units
+from cnn_jax.lab.study import Finding, Question, Study, classic
+from cnn_jax.report import figures
+from cnn_jax.runs.trained import Trained
+
+QUESTION = Question("deeper", "Are the units of deeper layers more selective for classes, and do they see more?")
+LAYERS = ("relu1", "relu2", "relu3")
+
+
+def investigate(study: Study) -> Finding:
+    networks = study.trained(classic(study))
+    split = lab.dataset(study.config()).validation
+    images, labels = split.images[:2000], split.labels[:2000]
+    rows = []
+    for seed, trained in networks.items():
+        for state, variables in (("untrained", trained.history()[0][1]), ("trained", trained.variables)):
+            found = selectivities(trained, variables, images, labels)
+            rows += [{"seed": seed, "state": state, "layer": layer, "selectivity": x} for layer, x in found.items()]
+    table = study.write("selectivity", rows)
+    seen = fields.receptive_fields(networks[0].network, networks[0].variables, networks[0].normalise(images[:64]))
+    grown = {one.layer: one for one in seen if one.layer in LAYERS}
+    study.write("receptive_fields", [
+        {"layer": one.layer, "closed_form": one.size[0], "support": one.support[0][1] - one.support[0][0],
+         "effective": one.effective} for one in seen
+    ])  # fmt: skip
+    draw(study, table, {layer: one.size[0] for layer, one in grown.items()})
+    trained_rows = table[table["state"] == "trained"].pivot(index="seed", columns="layer", values="selectivity")
+    more = {
+        "receptive_field": {layer: one.size[0] for layer, one in grown.items()},
+        "effective": {layer: one.effective for layer, one in grown.items()},
+        "selectivity": table.groupby(["state", "layer"])["selectivity"].mean().unstack().to_dict("index"),
+    }
+    return Finding.paired(
+        "mean class selectivity of units, third convolution minus first", "",
+        trained_rows[LAYERS[-1]].tolist(), trained_rows[LAYERS[0]].tolist(), more,
+    )  # fmt: skip
+
+
+def selectivities(trained: Trained, variables, images: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    """The mean over the units of each layer; a unit that never answers counts for nothing."""
+    responses = units.mean_responses(trained.network, variables, trained.normalise(images), LAYERS)
+    classes = np.unique(labels)
+    found = {}
+    for layer in LAYERS:
+        of = responses[layer]
+        means = np.stack([of[labels == c].mean(0) for c in classes])
+        best = means.max(0)
+        others = (means.sum(0) - best) / (len(classes) - 1)
+        alive = best > 0
+        found[layer] = float(((best - others) / (best + others))[alive].mean())
+    return found
+
+
+def draw(study: Study, table, sizes: dict[str, int]) -> None:
+    with plt.rc_context(figures.STYLE):
+        figure, plot = plt.subplots(figsize=(3.8, 3.0), layout="constrained")
+        for i, (_, rows) in enumerate(table.groupby("state", sort=False)):
+            for _, one in rows.groupby("seed"):
+                one = one.set_index("layer").loc[list(sizes)]
+                style = {"color": figures.COLOURS[i], "marker": figures.MARKERS[i], "ms": 3, "lw": 0.8}
+                plot.plot(list(sizes.values()), one["selectivity"], **style)
+        plot.set_xticks(
+            list(sizes.values()), [f"{size} x {size}\n{layer}" for layer, size in sizes.items()], fontsize=8
+        )
+        plot.set_ylabel("(a − b) / (a + b)")
+        plot.set_title("○ 0, □ →", fontsize=8)
+    study.draw("figure", figure)
+
+
+if __name__ == "__main__":
+    main(QUESTION, investigate, __doc__)

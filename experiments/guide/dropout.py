@@ -1,0 +1,25 @@
+"""Does dropout help where training data are few?
+
+The guide: names dropout among the topics it leaves for later (srivastava2014dropout).
+
+    scripts/run experiments/guide/dropout.py --data-dir DIR    # two CPU cores, about two minutes
+
+Expected: a small gain with 1,000 training images and many epochs, n = 8.
+"""
+
+from cnn_jax.cli.study import main
+from cnn_jax.lab.study import Comparison, Question
+
+COMPARISON = Comparison(
+    Question("dropout", "Does dropout help where training data are few?"),
+    variants={
+        "dropout": {"network": "conv5-8:same relu max2 conv5-16:same relu max2 dense-64 relu drop0.5 dense-10"},
+        "none": {"network": "conv5-8:same relu max2 conv5-16:same relu max2 dense-64 relu dense-10"},
+    },
+    better="dropout",
+    worse="none",
+    base={"train_examples": 1000, "epochs": 20},
+)
+
+if __name__ == "__main__":
+    main(COMPARISON.question, COMPARISON, __doc__)

@@ -1,0 +1,26 @@
+"""Must a filter see a neighbourhood, or does one pixel do?
+
+The guide: filters cover a small area, 5x5 in its example; their size is a hyperparameter it leaves for later.
+
+    scripts/run experiments/guide/filter_size.py --data-dir DIR    # two CPU cores, about a minute
+
+Expected: 5x5 filters beat 1x1 ones by several points, n = 8; 3x3 and 7x7 come close to 5x5.
+"""
+
+from cnn_jax.cli.study import main
+from cnn_jax.lab.study import Comparison, Question
+
+COMPARISON = Comparison(
+    Question("filter_size", "Must a filter see a neighbourhood, or does one pixel do?"),
+    variants={
+        "1x1": {"network": "conv1-8:same relu max2 conv1-16:same relu max2 dense-64 relu dense-10"},
+        "3x3": {"network": "conv3-8:same relu max2 conv3-16:same relu max2 dense-64 relu dense-10"},
+        "5x5": {"network": "conv5-8:same relu max2 conv5-16:same relu max2 dense-64 relu dense-10"},
+        "7x7": {"network": "conv7-8:same relu max2 conv7-16:same relu max2 dense-64 relu dense-10"},
+    },
+    better="5x5",
+    worse="1x1",
+)
+
+if __name__ == "__main__":
+    main(COMPARISON.question, COMPARISON, __doc__)

@@ -1,0 +1,80 @@
+"""What do the filters of the first layer become in training?
+
+The guide: filters begin random and become detectors of edges, curves and colours; Hubel and Wiesel found cells of the
+visual cortex that answer only to edges of one orientation (hubel1962receptive).
+
+    scripts/run experiments/guide/filters.py --data-dir DIR    # two CPU cores, about four minutes
+    scripts/run experiments/guide/filters.py --dataset FOLDER|ZIP    # colour images: also how colourful filters are
+
+Shows gratings to every unit of the first layer before and after training; the selectivity of a unit is
+|sum R exp(2i theta)| / sum R over orientations theta (ringach2002orientation). Expected: training raises the mean
+selectivity, n = 8 networks.
+"""
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+from cnn_jax.cli.study import main
+from cnn_jax.insight import tuning, units
+from cnn_jax.lab.study import Finding, Question, Study
+from cnn_jax.report import figures, sights
+from cnn_jax.runs.trained import Trained
+
+QUESTION = Question("filters", "Does training make first-layer filters selective for orientation?")
+NETWORK = "conv7-16:same relu max2 conv3-32:same relu max2 dense-64 relu dense-10"
+
+
+def investigate(study: Study) -> Finding:
+    fields = {"network": NETWORK, "train_examples": 20000, "epochs": 5}
+    networks = study.trained(study.sweep("networks", {"learning_rate": (0.05,)}, **fields))
+    rows = [{"seed": seed, **measured(trained)} for seed, trained in networks.items()]
+    table = study.write("filters", rows)
+    draw(study, networks[0], table["selectivity_untrained"].tolist(), table["selectivity_trained"].tolist())
+    more = {name: float(table[name].mean()) for name in table.columns if name != "seed"}
+    return Finding.paired(
+        "mean orientation selectivity of the first layer's units, trained minus untrained", "",
+        table["selectivity_trained"].tolist(), table["selectivity_untrained"].tolist(), more,
+    )  # fmt: skip
+
+
+def measured(trained: Trained) -> dict[str, float]:
+    """Of the units that answer to gratings: their number and mean selectivity; of colour filters, how much of them is
+    colour; before training and after."""
+    found: dict[str, float] = {}
+    untrained = trained.history()[0][1]
+    for name, variables in (("untrained", untrained), ("trained", trained.variables)):
+        selective = tuning.tuning(trained.network, variables, ["conv1"])["conv1"].selectivity
+        answering = selective[np.isfinite(selective)]
+        found[f"selectivity_{name}"] = float(answering.mean())
+        found[f"units_{name}"] = len(answering)
+        filters = units.first_filters(trained.network, variables)
+        if filters.shape[-1] == 3:
+            grey = filters.mean(-1, keepdims=True)
+            found[f"colour_{name}"] = float(
+                np.mean(np.square(filters - grey).sum((1, 2, 3)) / np.square(filters).sum((1, 2, 3)))
+            )
+    return found
+
+
+def draw(study: Study, trained: Trained, before: list[float], after: list[float]) -> None:
+    """The filters of one network before and after, and the selectivity of all networks."""
+    with plt.rc_context(sights.PLAIN):
+        figure, plots = plt.subplots(1, 3, figsize=(8.5, 3.0), layout="constrained")
+        history = trained.history()[0][1], trained.variables
+        for plot, variables, title in zip(plots, history, ("0", "→"), strict=False):
+            filters = sights.stretched(units.first_filters(trained.network, variables))
+            tiled = sights.tiles(filters, 4)
+            plot.imshow(sights.drawable(tiled), cmap="gray", vmin=0, vmax=1)
+            plot.set_title(title, fontsize=9)
+            plot.axis("off")
+        for a, b in zip(before, after, strict=True):
+            plots[2].plot((0, 1), (a, b), "o-", color=figures.COLOURS[0], ms=4, lw=1)
+        plots[2].set_xticks((0, 1), ("0", "→"))
+        plots[2].set_xlim(-0.4, 1.4)
+        plots[2].set_ylim(0, 1)
+        plots[2].set_ylabel("|Σ R exp(2iθ)| / Σ R")
+    study.draw("figure", figure)
+
+
+if __name__ == "__main__":
+    main(QUESTION, investigate, __doc__)

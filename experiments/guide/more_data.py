@@ -1,0 +1,107 @@
+"""Does more training data help, and is it the data or the updates?
+
+The guide: the more training data, the more training iterations and weight updates, and the better the network.
+
+    scripts/run experiments/guide/more_data.py --data-dir DIR    # two CPU cores, about eight minutes
+
+Nested subsets over two decades, once at equal epochs (more data are more updates too) and once at equal updates; the
+learning rate is tuned anew at both ends. Expected: 50,000 images beat 500 by far at equal updates too, n = 8 seeds; the
+error at equal updates falls about as a power of the number of images.
+"""
+
+import matplotlib.pyplot as plt
+import numpy as np
+from scipy import optimize
+
+from cnn_jax.cli.study import main
+from cnn_jax.lab.study import SMALL, Finding, Question, Study
+from cnn_jax.report import figures
+
+QUESTION = Question("more_data", "Do more training images help at equal numbers of updates?")
+SIZES = (500, 1600, 5000, 16000, 50000)
+RATES = (0.03, 0.1)
+BATCH = 64
+UPDATES = 800
+FITS = 0.05  # a power law is reported where no median misses it by more than this share
+
+
+def investigate(study: Study) -> Finding:
+    sizes = (64, 256) if study.quick else SIZES
+    modes = {"epochs": dict.fromkeys(sizes, 4), "updates": {n: max(1, round(UPDATES / -(-n // BATCH))) for n in sizes}}
+    base = {"network": SMALL["network"], "batch_size": BATCH, "validation": None if study.quick else 1000}
+    accuracy: dict[str, dict[int, list[float]]] = {}
+    tuned: dict[str, dict[int, float]] = {}
+    for mode, epochs in modes.items():
+        accuracy[mode], tuned[mode] = {}, {}
+        for n in sizes:
+            ends = n in (sizes[0], sizes[-1])
+            near = tuned[mode].get(sizes[0], RATES[-1])
+            size = {"train_examples": n, "epochs": 1 if study.quick else epochs[n]}
+            outcome = study.sweep(f"{mode}-{n}", {"learning_rate": RATES if ends else (near,)}, **base, **size)
+            tuned[mode][n] = outcome.config.learning_rate
+            accuracy[mode][n] = [100 * x for x in outcome.by_seed("test.accuracy").values()]
+    study.write(
+        "seeds",
+        [
+            {"mode": mode, "train_examples": n, "seed": s, "test_accuracy": x, "learning_rate": tuned[mode][n]}
+            for mode, by_size in accuracy.items()
+            for n, values in by_size.items()
+            for s, x in zip(study.seeds, values, strict=True)
+        ],
+    )
+    laws = {mode: power_law(by_size) for mode, by_size in accuracy.items()}
+    draw(study, accuracy, laws)
+    at_equal_epochs = Finding.paired("", "points", accuracy["epochs"][sizes[-1]], accuracy["epochs"][sizes[0]])
+    more = {
+        "median": {m: {str(n): float(np.median(v)) for n, v in by.items()} for m, by in accuracy.items()},
+        "at equal epochs": [at_equal_epochs.effect, at_equal_epochs.low, at_equal_epochs.high],
+        "learning_rate": {m: {str(n): r for n, r in by.items()} for m, by in tuned.items()},
+        "power law a n^-b + c of the error": laws,
+    }
+    statistic = f"test accuracy at equal updates, {sizes[-1]:,} images minus {sizes[0]:,}"
+    return Finding.paired(statistic, "points", accuracy["updates"][sizes[-1]], accuracy["updates"][sizes[0]], more)
+
+
+def power_law(by_size: dict[int, list[float]]) -> dict[str, float] | str:
+    """a, b and c of the median error a n^-b + c, as shares; a sentence where the residuals do not allow it."""
+    sizes = np.array(list(by_size), float)
+    errors = np.array([1 - np.median(values) / 100 for values in by_size.values()])
+    if len(sizes) < 5:
+        return "not fitted: fewer than five sizes"
+    try:
+        (a, b, c), _ = optimize.curve_fit(
+            lambda n, a, b, c: a * n**-b + c, sizes, errors, (1.0, 0.3, 0.05), bounds=(0, (100, 2, 1)), sigma=errors
+        )
+    except RuntimeError:
+        return "not reported: the fit does not converge"
+    misses = float(np.abs((a * sizes**-b + c) / errors - 1).max())
+    if misses > FITS:
+        return f"not reported: a median misses it by {100 * misses:.0f} %"
+    return {"a": float(a), "b": float(b), "c": float(c), "largest relative residual": misses}
+
+
+def draw(study: Study, accuracy: dict[str, dict[int, list[float]]], laws: dict[str, dict[str, float] | str]) -> None:
+    with plt.rc_context(figures.STYLE):
+        figure, plot = plt.subplots(figsize=(4.2, 3.0), layout="constrained")
+        for i, (mode, by_size) in enumerate(accuracy.items()):
+            sizes = np.array(list(by_size), float)
+            errors = 100 - np.array(list(by_size.values()))
+            style = {"color": figures.COLOURS[i], "marker": figures.MARKERS[i]}
+            plot.plot(sizes, errors, ls="", ms=3, alpha=0.5, **style)
+            plot.plot(
+                sizes, np.median(errors, 1), ms=0, label={"epochs": "=  epochs", "updates": "=  updates"}[mode], **style
+            )
+            law = laws[mode]
+            if isinstance(law, dict):
+                fine = np.geomspace(sizes[0], sizes[-1])
+                plot.plot(fine, 100 * (law["a"] * fine ** -law["b"] + law["c"]), color=figures.COLOURS[i], ls=":", lw=1)
+        plot.set_xscale("log")
+        plot.set_yscale("log")
+        plot.set_xlabel("n")
+        plot.set_ylabel("100 % − %")
+        plot.legend()
+    study.draw("figure", figure)
+
+
+if __name__ == "__main__":
+    main(QUESTION, investigate, __doc__)

@@ -1,0 +1,74 @@
+"""Do pooling and nonlinearities make a network robust?
+
+The guide: the layers between the convolutions improve the robustness of the network.
+
+    scripts/run experiments/guide/robustness.py --data-dir DIR    # two CPU cores, about three minutes
+
+The networks of pooling.py, shown validation images that are shifted, turned, noisy or of low contrast. The statistic is
+how many points of accuracy that costs in the mean, without pools minus with max pools. Expected: pooling helps against
+shifts, n = 8 seeds; against noise it need not.
+"""
+
+import numpy as np
+import pooling
+from scipy import ndimage
+
+from cnn_jax import lab
+from cnn_jax.cli.study import main
+from cnn_jax.lab.study import Finding, Question, Study
+from cnn_jax.report import figures
+
+QUESTION = Question("robustness", "Do distorted images cost a network without pooling more accuracy?")
+
+
+def distorted(images: np.ndarray) -> dict[str, np.ndarray]:
+    """uint8 images (n, h, w, c) as they are and as they are distorted; the same distortions for every network."""
+    random = np.random.default_rng(0)
+    values = images.astype(np.float32)
+    shifts = random.integers(-2, 3, (len(images), 2))
+    angles = random.uniform(-20, 20, len(images))
+    found = {
+        "0": values,
+        "shift": np.stack([ndimage.shift(x, (*s, 0), order=0) for x, s in zip(values, shifts, strict=True)]),
+        "turn": np.stack(
+            [ndimage.rotate(x, a, (1, 0), reshape=False, order=1) for x, a in zip(values, angles, strict=True)]
+        ),
+        "noise": values + random.normal(0, 40, values.shape),
+        "contrast": 0.4 * values + 0.6 * values.mean((1, 2), keepdims=True),
+    }
+    return {name: np.clip(np.rint(x), 0, 255).astype(np.uint8) for name, x in found.items()}
+
+
+def investigate(study: Study) -> Finding:
+    split = lab.dataset(study.config()).validation
+    images, labels = distorted(split.images[:1000]), split.labels[:1000]
+    rows = []
+    for name, outcome in pooling.COMPARISON.train(study.beside("pooling")).items():
+        for seed, trained in study.trained(outcome).items():
+            rows.append(
+                {
+                    "variant": name,
+                    "seed": seed,
+                    **{kind: 100 * trained.accuracy(x, labels) for kind, x in images.items()},
+                }
+            )
+    table = study.write("accuracy", rows)
+    kinds = [kind for kind in images if kind != "0"]
+    losses = {
+        kind: table.assign(lost=table["0"] - table[kind]).pivot(index="seed", columns="variant", values="lost")
+        for kind in kinds
+    }
+    mean = sum(losses[kind] for kind in kinds) / len(kinds)
+    study.draw(
+        "figure", figures.by_variant({v: mean[v].to_dict() for v in mean.columns}, "Δ%", f"n = {len(study.seeds)}")
+    )
+    more = {}
+    for kind in kinds:
+        found = Finding.paired("", "points", losses[kind]["none"].tolist(), losses[kind]["max"].tolist())
+        more[f"lost by {kind}, none minus max"] = [found.effect, found.low, found.high]
+    statistic = "accuracy lost by distortions, without pools minus with max pools"
+    return Finding.paired(statistic, "points", mean["none"].tolist(), mean["max"].tolist(), more)
+
+
+if __name__ == "__main__":
+    main(QUESTION, investigate, __doc__)

@@ -1,0 +1,72 @@
+"""Does the fully connected layer weigh the features that go with a class?
+
+The guide: the last layer looks at which high-level features most correlate with a class and has weights for them.
+
+    scripts/run experiments/guide/votes.py --data-dir DIR    # two CPU cores, about two minutes
+
+For every feature that enters the last layer and every class: the correlation, over validation images, of the feature
+with belonging to the class, against the weight between the two; the statistic is the rank correlation of the two over
+all pairs. Expected: clearly positive after training and zero before, n = 8 networks.
+"""
+
+import matplotlib.pyplot as plt
+import numpy as np
+from scipy import stats
+
+from cnn_jax import lab
+from cnn_jax.cli.study import main
+from cnn_jax.insight import units
+from cnn_jax.lab.study import Finding, Question, Study, classic
+from cnn_jax.report import figures
+from cnn_jax.runs.trained import Trained
+
+QUESTION = Question("votes", "Do the last layer's weights go with the correlation of features and classes?")
+
+
+def investigate(study: Study) -> Finding:
+    networks = study.trained(classic(study))
+    split = lab.dataset(study.config()).validation
+    images, labels = split.images[:2000], split.labels[:2000]
+    rows, shown = [], None
+    for seed, trained in networks.items():
+        found = {"seed": seed}
+        for state, variables in (("untrained", trained.history()[0][1]), ("trained", trained.variables)):
+            correlations, weights = both(trained, variables, images, labels)
+            found[state] = float(stats.spearmanr(correlations.ravel(), weights.ravel()).statistic)
+        shown = shown or (correlations, weights)
+        rows.append(found)
+    table = study.write("votes", rows)
+    assert shown is not None
+    draw(study, *shown)
+    more = {state: float(table[state].mean()) for state in ("untrained", "trained")}
+    return Finding.paired(
+        "rank correlation of weights with feature-class correlations, trained minus untrained", "",
+        table["trained"].tolist(), table["untrained"].tolist(), more,
+    )  # fmt: skip
+
+
+def both(trained: Trained, variables, images: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Correlations and weights, (features, classes); features that never change are left out."""
+    *_, last = trained.network.walk()
+    features = units.votes(trained.network, variables, trained.normalise(images)).features.astype(np.float64)
+    belongs = np.eye(trained.network.outputs)[labels]
+    features, belongs = features - features.mean(0), belongs - belongs.mean(0)
+    alive = features.std(0) > 0
+    lengths = np.linalg.norm(features[:, alive], axis=0)[:, None] * np.linalg.norm(belongs, axis=0)[None]
+    return features[:, alive].T @ belongs / lengths, np.asarray(variables["params"][last.name]["kernel"])[alive]
+
+
+def draw(study: Study, correlations: np.ndarray, weights: np.ndarray) -> None:
+    with plt.rc_context(figures.STYLE):
+        figure, plot = plt.subplots(figsize=(3.6, 3.2), layout="constrained")
+        for c in range(weights.shape[1]):
+            plot.plot(correlations[:, c], weights[:, c], ".", ms=4, color=figures.COLOURS[c % len(figures.COLOURS)])
+        plot.axhline(0, color="0.7", lw=0.8)
+        plot.axvline(0, color="0.7", lw=0.8)
+        plot.set_xlabel("r(feature, class)")
+        plot.set_ylabel("w")
+    study.draw("figure", figure)
+
+
+if __name__ == "__main__":
+    main(QUESTION, investigate, __doc__)

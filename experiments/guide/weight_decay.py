@@ -1,0 +1,26 @@
+"""Does weight decay help where training data are few?
+
+The guide: names regularisation among the topics it leaves for later.
+
+    scripts/run experiments/guide/weight_decay.py --data-dir DIR    # two CPU cores, about two minutes
+
+Expected: little or no gain with 1,000 training images, n = 8.
+"""
+
+from cnn_jax.cli.study import main
+from cnn_jax.lab.study import Comparison, Question
+
+COMPARISON = Comparison(
+    Question("weight_decay", "Does weight decay help where training data are few?"),
+    variants={
+        "5e-3": {"weight_decay": 0.005},
+        "5e-4": {"weight_decay": 0.0005},
+        "0": {},
+    },
+    better="5e-3",
+    worse="0",
+    base={"train_examples": 1000, "epochs": 20},
+)
+
+if __name__ == "__main__":
+    main(COMPARISON.question, COMPARISON, __doc__)
