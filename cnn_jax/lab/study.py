@@ -11,6 +11,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from cnn_jax import lab
+from cnn_jax.data import Split
 from cnn_jax.errors import CnnJaxError, RunError
 from cnn_jax.report import figures
 from cnn_jax.runs import record
@@ -120,8 +121,8 @@ class Study:
 
     def sweep(self, name: str, axes: Mapping[str, Sequence[Any]] | None = None, **fields: Any) -> Outcome:
         """A sweep over the seeds, and over `axes`, in the folder `name`; gone on with where it was begun."""
-        axes = {axis: tuple(values)[:2] if self.quick else tuple(values) for axis, values in (axes or {}).items()}
-        grid = Grid(self.config(**fields), {**axes, "seed": self.seeds})
+        taken = {axis: tuple(values)[:2] if self.quick else tuple(values) for axis, values in (axes or {}).items()}
+        grid = Grid(self.config(**fields), {**taken, "seed": self.seeds})
         done = lab.sweep(grid, self.out / name, resume=True, show=self.show)
         if done.status != "complete":
             raise Stopped(done.signal)
@@ -130,6 +131,12 @@ class Study:
     def beside(self, name: str) -> "Study":
         """The same study in the folder `name` beside this one: networks there serve several experiments."""
         return dataclasses.replace(self, out=self.out.parent / name)
+
+    def training(self, **fields: Any) -> Split:
+        """The training split of `config(**fields)`, in memory."""
+        split = lab.dataset(self.config(**fields)).train
+        assert isinstance(split, Split)
+        return split
 
     def trained(self, outcome: Outcome) -> dict[int, Trained]:
         """The networks of a sweep's chosen cell by seed."""

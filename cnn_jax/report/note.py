@@ -23,7 +23,7 @@ LINK = re.compile(
 )
 NUMBER = re.compile(r"[-+−]?\d[\d,]*(?:\.\d+)?")
 RANGE = re.compile(
-    r"(?P<low>[-+−]?\d+(?:\.\d+)?)\s*(?P<unit>%?)\s*(?:–|—|-|to|…|,)\s*(?P<high>[-+−]?\d+(?:\.\d+)?)\s*(?P<percent>%?)"
+    r"(?P<low>[-+−]?\d+(?:\.\d+)?)\s*(?P<unit>%?)\s*(?:–|—|-|to)\s*(?P<high>[-+−]?\d+(?:\.\d+)?)\s*(?P<percent>%?)"
 )
 N = re.compile(r"\bn\s*=\s*(\d+)")
 LOOSE = re.compile(r"(?<![\w.])\d+(?:\.\d+)?\s?%(?!\s*(?:\w+\s+)?(?:interval|confidence|CI\b))")
@@ -90,7 +90,8 @@ def _read(note: Path) -> str:
 
 def _paragraphs(text: str) -> Iterator[tuple[int, str]]:
     """(number of its first line, text) of every paragraph, list item and row of a table; code blocks are left out."""
-    first, lines, fenced = 0, [], False
+    first, fenced = 0, False
+    lines: list[str] = []
     for number, line in enumerate([*text.splitlines(), ""], 1):
         fence = line.lstrip().startswith(("```", "~~~"))
         alone = fenced or fence or not line.strip()
@@ -109,9 +110,8 @@ def _of_paragraph(home: Path, text: str) -> Iterator[tuple[int, str]]:
     text = CODE.sub(lambda code: "`" + " " * (len(code[0]) - 2) + "`", text)
     links = list(LINK.finditer(text))
     explained = [range(*link.span()) for link in links]
-    ends = [link.start() for link in links[1:]] + [len(text)]
-    for link, end in zip(links, ends, strict=True):
-        behind = text[link.end() : end]
+    for link, following in itertools.zip_longest(links, links[1:]):
+        behind = text[link.end() : following.start() if following else len(text)]
         try:
             if link["kind"] == "cite":
                 _source(link["path"])

@@ -124,13 +124,13 @@ def attributions(
                 spine.set_visible(False)
         for i, row in enumerate(grid):
             row[0].imshow(drawable(images[i]), cmap="gray", vmin=0, vmax=1)
-            row[0].set_ylabel(titles[i].replace(": ", "\n", 1), fontsize=5)
+            row[0].set_ylabel(titles[i].replace(" (", "\n(", 1).replace(": ", "\n", 1), fontsize=5)
             for plot, (name, found) in zip(row[1:], named.items(), strict=True):
                 plot.imshow(found[i], **scale_of(name, found[i]))
         for plot, stamp in zip(grid[0, 1:], stamps, strict=True):
             failed = "" if stamp.depends_on_weights else "\nFAILS"
             plot.set_title(
-                f"{stamp.method.replace(' ', chr(10), 1)}\nρ {stamp.correlation:.2f}, del {stamp.deletion:.2f}, "
+                f"{stamp.method.replace(' ', chr(10), 1)}\nρ {stamp.correlation:.2f}\ndel {stamp.deletion:.2f}, "
                 f"ins {stamp.insertion:.2f}{failed}",
                 fontsize=5.5, color="black" if stamp.depends_on_weights else "#b00000",
             )  # fmt: skip

@@ -10,6 +10,7 @@ supported for small random weights; He's larger ones (he2015delving), the defaul
 """
 
 import jax
+import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
 
@@ -32,7 +33,7 @@ QUESTION = Question(
 def investigate(study: Study) -> Finding:
     outcome = classic(study)
     split = lab.dataset(study.config()).validation
-    images, labels = split.images[:1000], split.labels[:1000]
+    images, labels = split.images[:1000], jnp.asarray(split.labels[:1000])
     rows, outputs = [], []
     for seed, trained in study.trained(outcome).items():
         logits = trained.network.apply(trained.history()[0][1], trained.normalise(images))

@@ -73,12 +73,12 @@ def picture() -> np.ndarray:
     """A disc of one colour before another, float32 32 x 32 x 3."""
     y, x = np.mgrid[:32, :32]
     inside = (np.hypot(y - 15.5, x - 15.5) < 10)[..., None]
-    return np.where(inside, np.float32([0.9, 0.6, 0.1]), np.float32([0.1, 0.3, 0.5])).astype(np.float32)
+    return np.where(inside, [0.9, 0.6, 0.1], [0.1, 0.3, 0.5]).astype(np.float32)
 
 
 def edge_filter() -> np.ndarray:
     """Bright to the right, dark to the left, the same in every colour: 5 x 5 x 3."""
-    return np.repeat(np.tile(np.float32([-1, -1, 0, 1, 1]) / 30, (5, 1))[..., None], 3, -1)
+    return np.repeat(np.tile(np.array([-1, -1, 0, 1, 1], np.float32) / 30, (5, 1))[..., None], 3, -1)
 
 
 def slide(image: np.ndarray, filters: np.ndarray) -> np.ndarray:

@@ -14,7 +14,6 @@ import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
 
-from cnn_jax import lab
 from cnn_jax.cli.study import main
 from cnn_jax.insight.landscape import mean_loss
 from cnn_jax.lab.study import Finding, Question, Study, classic
@@ -28,7 +27,7 @@ PLACES = np.linspace(0, 1, 21)
 def investigate(study: Study) -> Finding:
     outcome = classic(study)
     networks = list(study.trained(outcome).values())
-    split = lab.dataset(networks[0].config).train
+    split = study.training()
     images, labels = networks[0].normalise(split.images[:1000]), jnp.asarray(split.labels[:1000])
     lines = []
     for one, other in zip(networks, [*networks[1:], networks[0]], strict=True):  # each seed with the next, in a ring

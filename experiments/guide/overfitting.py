@@ -35,13 +35,14 @@ def investigate(study: Study) -> Finding:
     gaps = {name: gap(outcome) for name, outcome in COMPARISON.train(study).items()}
     study.write("seeds", [{"variant": v, "seed": s, "gap": x} for v, by in gaps.items() for s, x in by.items()])
     study.draw("figure", figures.by_variant(gaps, "Δ%", f"n = {len(study.seeds)}"))
-    without_relu = Finding.paired("", "points", *([gaps[v][s] for s in study.seeds] for v in ("max2", "relu max2")))
+    by_seed = {v: [by[s] for s in study.seeds] for v, by in gaps.items()}
+    without_relu = Finding.paired("", "points", by_seed["max2"], by_seed["relu max2"])
     more = {
         "mean gap": {v: sum(by.values()) / len(by) for v, by in gaps.items()},
         "gap without ReLU minus with": [without_relu.effect, without_relu.low, without_relu.high],
     }
-    a, b = ([gaps[v][s] for s in study.seeds] for v in (COMPARISON.better, COMPARISON.worse))
-    return Finding.paired("gap of training and test accuracy, without pools minus with", "points", a, b, more)
+    statistic = "gap of training and test accuracy, without pools minus with"
+    return Finding.paired(statistic, "points", by_seed[COMPARISON.better], by_seed[COMPARISON.worse], more)
 
 
 def gap(outcome: Outcome) -> dict[int, float]:

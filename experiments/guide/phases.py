@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
 
-from cnn_jax import lab, losses
+from cnn_jax import losses
 from cnn_jax.cli.study import main
 from cnn_jax.lab.study import EXACT, Finding, Question, Study
 from cnn_jax.network import Network
@@ -32,7 +32,7 @@ AGREES = 1e-6
 
 
 def investigate(study: Study) -> Finding:
-    split = lab.dataset(study.config()).train
+    split = study.training()
     image, label = np.asarray(split.images[0]), np.asarray(split.labels[:1])
     with jax.enable_x64(True):
         network = Network(image.shape, parse(NETWORK))

@@ -34,8 +34,9 @@ BLOCKS = {
 
 def investigate(study: Study) -> Finding:
     data = lab.dataset(study.config())
-    images = (jnp.asarray(data.train.images[:64], jnp.float32) / 255 - data.mean) / data.std
-    labels = jnp.asarray(data.train.labels[:64])
+    train = study.training()
+    images = (jnp.asarray(train.images[:64], jnp.float32) / 255 - data.mean) / data.std
+    labels = jnp.asarray(train.labels[:64])
     rows = []
     for name, block in BLOCKS.items():
         for depth in DEPTHS[:1] if study.quick else DEPTHS:

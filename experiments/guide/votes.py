@@ -29,7 +29,7 @@ def investigate(study: Study) -> Finding:
     images, labels = split.images[:2000], split.labels[:2000]
     rows, shown = [], None
     for seed, trained in networks.items():
-        found = {"seed": seed}
+        found: dict[str, float] = {"seed": seed}
         for state, variables in (("untrained", trained.history()[0][1]), ("trained", trained.variables)):
             correlations, weights = both(trained, variables, images, labels)
             found[state] = float(stats.spearmanr(correlations.ravel(), weights.ravel()).statistic)
