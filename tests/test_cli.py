@@ -128,9 +128,9 @@ def test_every_command_of_the_readme_runs(tmp_path):
     """In the order of the page, in an empty folder; scripts/run itself is tested below."""
     text = (ROOT / "README.md").read_text()
     blocks = re.findall(r"<!-- test -->\n```(python)?\n(.*?)```", text, re.S)
-    assert len(blocks) == 4
-    (tmp_path / "docs").symlink_to(ROOT / "docs")
-    (tmp_path / "experiments").symlink_to(ROOT / "experiments")
+    assert len(blocks) == 6
+    for name in ("docs", "experiments", "results"):
+        (tmp_path / name).symlink_to(ROOT / name)
     python = str(ROOT / ".venv" / "bin" / "python")
     for language, block in blocks:
         commands = [["-c", block]] if language else [shlex.split(line)[1:] for line in block.splitlines()]

@@ -71,13 +71,13 @@ def _layer(
         "excite it most, cut at its receptive field; right: what a deconvnet (Zeiler & Fergus 2014) projects back for "
         "each, grey is zero.",
         sights.units(pictures, patches, projections, chosen), units=chosen, made=made, activations=values,
-        patches=patches, projections=projections, image_ids=places, boxes=found.boxes[chosen],
+        patches=patches, projections=projections, image_ids=subject.searched_at[places], boxes=found.boxes[chosen],
         strongest=found.values[chosen],
     )  # fmt: skip
     cards = [
         UnitCard(
             unit,
-            _words(found, float(values[i, 1]), tuned, unit),
+            _words(found, subject.searched_at, float(values[i, 1]), tuned, unit),
             kernel="" if kernels is None else _kernel_picture(kernels[unit]),
             made=explorer.picture(pictures[i]),
             patches=explorer.picture(sights.tiles(patches[i], 3)),
@@ -124,14 +124,14 @@ def _patches(
     return np.array(patches), np.array(projections)
 
 
-def _words(found: Strongest, made: float, tuned: Tuning, unit: int) -> str:
+def _words(found: Strongest, ids: np.ndarray, made: float, tuned: Tuning, unit: int) -> str:
     words = f"activation of its strongest patch {found.values[unit, 0]:.2f}, of the image made for it {made:.2f}"
     if np.isfinite(tuned.selectivity[unit]):
         words += (
             f"; of gratings it prefers {tuned.preferred[unit]:.0f}° at {tuned.frequency[unit]:.2f} cycles per pixel, "
             f"selectivity {tuned.selectivity[unit]:.2f}, bandwidth {tuned.bandwidth[unit]:.0f}°"
         )
-    return f"{words}. Patches from images {', '.join(map(str, found.images[unit]))}."
+    return f"{words}. Patches from images {', '.join(map(str, ids[found.images[unit]]))}."
 
 
 def _kernel_picture(kernel: np.ndarray) -> str:

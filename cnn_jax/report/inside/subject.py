@@ -53,15 +53,17 @@ class Subject:
             units.check_units(trained.network.node(layer), request.units)
         if request.count < 0:
             raise RequestError(f"--count {request.count} must not be negative")
-        count = min(request.count, 0 if split is None else len(split))
+        size = 0 if split is None else len(split)
+        count = min(request.count, size)
+        at = spread(size, count)
         if not count and not request.files:
             raise RequestError("there is no image to explain: give --count or --images")
         images = [trained.read(request.files)] if request.files else []
         labels: list[int | None] = [None] * len(request.files)
         if split is not None:
-            images.append(split.images[:count])
-            labels += [int(label) for label in split.labels[:count]]
-        names = [path.name for path in request.files] + [f"validation image {i}" for i in range(count)]
+            images.append(split.images[at])
+            labels += [int(label) for label in split.labels[at]]
+        names = [path.name for path in request.files] + [f"validation image {i}" for i in at]
         return cls(trained, split, request, layers, np.concatenate(images), names, labels)
 
     @property
@@ -77,10 +79,15 @@ class Subject:
         """Those to explain, as the network takes them."""
         return self.trained.normalise(self.shown)
 
-    @property
+    @functools.cached_property
+    def searched_at(self) -> np.ndarray:
+        """The numbers of the validation images among which the strongest patches are looked for, or of those shown."""
+        return np.arange(len(self.shown)) if self.split is None else spread(len(self.split), SEARCHED)
+
+    @functools.cached_property
     def searched(self) -> np.ndarray:
-        """The images among which the strongest patches are looked for, uint8."""
-        return self.shown if self.split is None else self.split.images[:SEARCHED]
+        """These images, uint8."""
+        return (self.shown if self.split is None else self.split.images)[self.searched_at]
 
     @functools.cached_property
     def history(self) -> list[tuple[int, Any]]:
@@ -98,6 +105,12 @@ class Subject:
     @property
     def first_conv(self) -> str | None:
         return next((node.name for node in self.network.walk() if isinstance(node.layer, Conv)), None)
+
+
+def spread(size: int, count: int) -> np.ndarray:
+    """At most `count` of `size` positions, evenly spaced: a split may be sorted by class."""
+    count = min(count, size)
+    return np.arange(count) * size // max(count, 1)
 
 
 def layers_to_show(network: Network) -> list[str]:

@@ -12,7 +12,7 @@ from cnn_jax.errors import RequestError
 from cnn_jax.insight import fields, landscape, mistakes, tuning
 from cnn_jax.report import page, sights
 from cnn_jax.report.inside.album import Album
-from cnn_jax.report.inside.subject import Subject
+from cnn_jax.report.inside.subject import Subject, spread
 
 AVERAGED = 32  # images over which the effective receptive field is averaged
 POINTS = 21  # along each side of a loss plane
@@ -84,8 +84,8 @@ def orientation(subject: Subject, album: Album) -> None:
 
 def loss_surfaces(subject: Subject, album: Album, split: Split) -> None:
     network, section = subject.network, "The loss as a landscape"
-    images = subject.trained.normalise(split.images[:SURFACE])
-    labels = jnp.asarray(split.labels[:SURFACE])
+    at = spread(len(split), SURFACE)
+    images, labels = subject.trained.normalise(split.images[at]), jnp.asarray(split.labels[at])
     n = len(labels)
     first, last = subject.history[0][1], subject.history[-1][1]
     along = np.asarray(landscape.along_gradient(network, first, images, labels, jnp.asarray(RATES)))
