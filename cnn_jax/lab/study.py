@@ -233,7 +233,8 @@ class Comparison:
 
 SMALL = {
     "network": "conv5-8:same relu max2 conv5-16:same relu max2 dense-64 relu dense-10",
-    "train_examples": 6000,
+    "train_examples": 4000,
+    "validation": 2000,
     "epochs": 4,
     "batch_size": 64,
 }

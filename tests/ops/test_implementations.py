@@ -173,7 +173,7 @@ def test_every_transformation_gives_what_it_gives_on_xlas_own(implementation):
     with ops.using(implementation):
         for name, found in outcomes():
             for ours, theirs in zip(jax.tree.leaves(found), jax.tree.leaves(expected[name]), strict=True):
-                np.testing.assert_allclose(ours, theirs, rtol=2e-4, atol=2e-4, err_msg=name)
+                np.testing.assert_allclose(ours, theirs, rtol=2e-5, atol=2e-5, err_msg=name)
 
 
 @every
