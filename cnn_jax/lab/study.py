@@ -34,7 +34,7 @@ QUICK = {
     "image_size": 28,
     "data_dir": None,
     "train_examples": 256,
-    "validation": None,
+    "validation": 256,
     "epochs": 1,
 }
 
@@ -215,7 +215,7 @@ class Comparison:
     variants: Mapping[str, Mapping[str, Any]]  # name -> fields of the config
     better: str
     worse: str
-    learning_rates: Sequence[float] = (0.03, 0.1)
+    learning_rates: Sequence[float] = (0.01, 0.03)
     base: Mapping[str, Any] = field(default_factory=dict)
 
     def __call__(self, study: Study) -> Finding:

@@ -13,9 +13,9 @@ from cnn_jax.lab.study import Comparison, Question
 COMPARISON = Comparison(
     Question("batch_size", "Do smaller batches, which make more updates in an epoch, help?"),
     variants={
-        "32": {"batch_size": 32, "learning_rates": (0.01, 0.03, 0.1)},
-        "128": {"batch_size": 128, "learning_rates": (0.03, 0.1, 0.3)},
-        "512": {"batch_size": 512, "learning_rates": (0.1, 0.3)},
+        "32": {"batch_size": 32, "learning_rates": (0.003, 0.01, 0.03)},
+        "128": {"batch_size": 128, "learning_rates": (0.01, 0.03, 0.1)},
+        "512": {"batch_size": 512, "learning_rates": (0.03, 0.1, 0.2)},
     },
     better="32",
     worse="512",

@@ -29,7 +29,7 @@ QUESTION = Question(
 WIDTHS = (8, 16, 32)
 FIELDS = {
     "network": "conv3-8:same relu max2 conv3-16:same relu max2 dense-64 relu dense-10",
-    "train_examples": 4000, "epochs": 2, "batch_size": 128,
+    "train_examples": 4000, "validation": 2000, "epochs": 2, "batch_size": 128,
 }  # fmt: skip
 
 

@@ -18,7 +18,7 @@ COMPARISON = Comparison(
     },
     better="dropout",
     worse="none",
-    base={"train_examples": 1000, "epochs": 20},
+    base={"train_examples": 1000, "epochs": 15},
 )
 
 if __name__ == "__main__":

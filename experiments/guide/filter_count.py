@@ -19,13 +19,13 @@ QUESTION = Question("filter_count", "Do 64 filters give a better accuracy than f
 WIDTHS = (4, 8, 16, 32, 64)
 FIELDS = {
     "network": "conv3-4:same relu max2 conv3-8:same relu max2 dense-64 relu dense-10",
-    "train_examples": 3000, "epochs": 4, "batch_size": 64,
+    "train_examples": 2000, "validation": 2000, "epochs": 4, "batch_size": 64,
 }  # fmt: skip
 
 
 def investigate(study: Study) -> Finding:
     widths = WIDTHS[:2] if study.quick else WIDTHS
-    found = {w: study.sweep(f"filters-{w}", {"learning_rate": (0.03, 0.1)}, filters=w, **FIELDS) for w in widths}
+    found = {w: study.sweep(f"filters-{w}", {"learning_rate": (0.01, 0.03)}, filters=w, **FIELDS) for w in widths}
     accuracy = {w: [100 * x for x in outcome.by_seed("test.accuracy").values()] for w, outcome in found.items()}
     seconds = {}
     for width, outcome in found.items():

@@ -19,7 +19,7 @@ from cnn_jax.report import figures
 
 QUESTION = Question("more_data", "Do more training images help at equal numbers of updates?")
 SIZES = (500, 1600, 5000, 16000, 50000)
-RATES = (0.03, 0.1)
+RATES = (0.01, 0.03)
 BATCH = 64
 UPDATES = 800
 FITS = 0.05  # a power law is reported where no median misses it by more than this share
@@ -27,8 +27,8 @@ FITS = 0.05  # a power law is reported where no median misses it by more than th
 
 def investigate(study: Study) -> Finding:
     sizes = (64, 256) if study.quick else SIZES
-    modes = {"epochs": dict.fromkeys(sizes, 4), "updates": {n: max(1, round(UPDATES / -(-n // BATCH))) for n in sizes}}
-    base = {"network": SMALL["network"], "batch_size": BATCH, "validation": None if study.quick else 1000}
+    modes = {"epochs": dict.fromkeys(sizes, 2), "updates": {n: max(1, round(UPDATES / -(-n // BATCH))) for n in sizes}}
+    base = {"network": SMALL["network"], "batch_size": BATCH, "validation": 1000}
     accuracy: dict[str, dict[int, list[float]]] = {}
     tuned: dict[str, dict[int, float]] = {}
     for mode, epochs in modes.items():

@@ -27,7 +27,7 @@ COMPARISON = Comparison(
     better="relu",
     worse="relu max2",
     learning_rates=(0.03,),
-    base={"train_examples": 1000, "epochs": 15},
+    base={"train_examples": 1000, "epochs": 12},
 )
 
 

@@ -19,7 +19,7 @@ COMPARISON = Comparison(
     },
     better="5e-3",
     worse="0",
-    base={"train_examples": 1000, "epochs": 20},
+    base={"train_examples": 1000, "epochs": 15},
 )
 
 if __name__ == "__main__":
