@@ -26,6 +26,7 @@ def median_interval(values: Sequence[float], level: float = 0.95) -> Interval:
 
     The coverage of (x[k], x[n+1-k]) is 1 - 2·P(Binomial(n, ½) < k) (david2003order, section 7.1).
     """
+    _finite(values)
     ordered = sorted(values)
     n = len(ordered)
     if n < SEEDS_FOR_A_VERDICT:
@@ -56,6 +57,11 @@ class Paired:
     n: int
 
 
+def _finite(values: Sequence[float]) -> None:
+    if not np.isfinite(values).all():
+        raise ValueError(f"{list(values)} are not all finite")
+
+
 def paired_t(a: Sequence[float], b: Sequence[float], level: float = 0.95) -> Paired:
     """Student's paired t test and interval (student1908probable). `a` and `b` are in the same order of seeds, at
     least two."""
@@ -71,6 +77,7 @@ def paired_t(a: Sequence[float], b: Sequence[float], level: float = 0.95) -> Pai
 def holm(p_values: Sequence[float]) -> list[float]:
     """p values corrected for their number, in the order given (holm1979simple): never more than the smallest is tested
     at full strength."""
+    _finite(p_values)
     order = sorted(range(len(p_values)), key=p_values.__getitem__)
     corrected, highest = [0.0] * len(p_values), 0.0
     for rank, i in enumerate(order):
@@ -103,6 +110,7 @@ def seeds_needed(deviation: float, difference: float, level: float = 0.05, power
         found = stats.nct.sf(critical, n - 1, shift) + stats.nct.cdf(-critical, n - 1, shift)
         return bool(found >= power)
 
+    _finite([deviation, difference])
     if deviation == 0.0:
         return SEEDS_FOR_A_VERDICT
     high = SEEDS_FOR_A_VERDICT

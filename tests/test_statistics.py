@@ -52,6 +52,12 @@ def test_holm_on_a_worked_example():
     assert holm([0.9, 0.8]) == [1.0, 1.0]
 
 
+@pytest.mark.parametrize("function", [median_interval, holm, lambda values: seeds_needed(values[0], 1.0)])
+def test_what_is_no_number_is_refused(function):
+    with pytest.raises(ValueError, match="not all finite"):
+        function([float("nan"), 0.1])
+
+
 def test_holm_keeps_the_familywise_error():
     """20 true null hypotheses: in at most about 5 % of the families is any of them rejected."""
     random = np.random.default_rng(2)

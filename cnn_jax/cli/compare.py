@@ -20,6 +20,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     from cnn_jax.report.compare import compare
 
-    if arguments.detect is not None and not arguments.detect > 0:
+    if arguments.detect is not None and not 0 < arguments.detect < float("inf"):
         raise RequestError(f"--detect {arguments.detect:g} must be a positive difference")
     print(compare(arguments.runs, arguments.metric, arguments.detect), end="")

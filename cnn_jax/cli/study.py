@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cnn_jax.cli import common
+from cnn_jax.errors import RequestError
 
 
 def main(
@@ -27,14 +28,23 @@ def main(
         parser.add_argument("--data-dir", help="where archives are looked up")
         parser.add_argument("--dataset", help=f"instead of {question.dataset}")
         parser.add_argument("--seeds", type=int, help=f"how many (default {question.seeds})")
-        parser.add_argument("--out", type=Path, help="the folder to write (default: runs/guide/<claim>)")
+        parser.add_argument(
+            "--out", type=Path,
+            help="the folder to write (default: runs/guide/<claim>); networks that experiments share go beside it",
+        )  # fmt: skip
         parser.add_argument("--quick", action="store_true", help="a few digits, one epoch, two seeds: to see it run")
+        usual = set(vars(parser.parse_known_args([])[0]))
         add_arguments(parser)
         parsed = parser.parse_args(arguments)
+        if parsed.quick and parsed.dataset:
+            raise RequestError("--quick has its own few digits: leave out --dataset")
+        if parsed.seeds is not None and parsed.seeds < 1:
+            raise RequestError(f"--seeds {parsed.seeds} must be at least 1")
+        own = {name: value for name, value in vars(parsed).items() if name not in usual and value is not None}
         default = Path("runs") / ("guide-quick" if parsed.quick else "guide") / question.claim
         seeds = tuple(range(parsed.seeds)) if parsed.seeds else ()
         made = study.Study(
-            question, parsed.out or default, parsed.data_dir, parsed.dataset, seeds, parsed.quick, options=parsed
+            question, parsed.out or default, parsed.data_dir, parsed.dataset, seeds, parsed.quick, options=own
         )
         verdict = study.run(made, investigate)
         print(study.sentence(verdict) + (" (quick: counts for nothing)" if parsed.quick else ""))

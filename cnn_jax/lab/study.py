@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from cnn_jax import lab
 from cnn_jax.data import Split
-from cnn_jax.errors import CnnJaxError, RunError
+from cnn_jax.errors import CnnJaxError, RequestError
 from cnn_jax.report import figures
 from cnn_jax.runs import record
 from cnn_jax.runs.folder import Folder
@@ -20,6 +20,7 @@ from cnn_jax.runs.outcome import Outcome
 from cnn_jax.runs.trained import Trained
 from cnn_jax.statistics import SEEDS_FOR_A_VERDICT, paired_t
 from cnn_jax.sweep.grid import Grid
+from cnn_jax.sweep.plan import Parallel
 from cnn_jax.training.config import Config
 
 Verdict = Literal["supported", "not supported", "inconclusive"]
@@ -48,6 +49,7 @@ class Question:
     rule: str = ABOVE_ZERO
     dataset: str = "fashion_mnist"
     seeds: int = 8
+    quick_seeds: int = 2
 
 
 @dataclass(frozen=True)
@@ -77,15 +79,15 @@ class Finding:
         *,
         above: float = 0.0,
     ) -> "Finding":
-        """The mean of a - b over the same seeds; supported if its interval lies above `above`, as in ABOVE_ZERO."""
+        """The mean of a - b over the same seeds; supported if its interval lies above `above`, as in ABOVE_ZERO. The p
+        value is of that."""
         found = paired_t(a, b)
+        p = paired_t([x - above for x in a], b).p
         verdict: Verdict = "inconclusive"
         if found.n >= SEEDS_FOR_A_VERDICT:
             verdict = "supported" if found.low > above else "not supported" if found.high < above else verdict
         kind = "95 % t interval"
-        return cls(
-            statistic, unit, found.difference, found.low, found.high, kind, found.p, found.n, verdict, more or {}
-        )
+        return cls(statistic, unit, found.difference, found.low, found.high, kind, p, found.n, verdict, more or {})
 
     @classmethod
     def exact(
@@ -108,10 +110,10 @@ class Study:
     seeds: tuple[int, ...] = ()
     quick: bool = False
     show: bool = True
-    options: Any = None  # what else the experiment's own command line has
+    options: Mapping[str, Any] = field(default_factory=dict)  # of the experiment's own, those that were given
 
     def __post_init__(self) -> None:
-        self.seeds = self.seeds or tuple(range(2 if self.quick else self.question.seeds))
+        self.seeds = self.seeds or tuple(range(self.question.quick_seeds if self.quick else self.question.seeds))
 
     def config(self, **fields: Any) -> Config:
         """The base config with other fields; in quick form on a few digits."""
@@ -119,11 +121,19 @@ class Study:
         whole = {"dataset": dataset, "data_dir": self.data_dir, **fields}
         return Config(**(whole | QUICK if self.quick else whole))
 
-    def sweep(self, name: str, axes: Mapping[str, Sequence[Any]] | None = None, **fields: Any) -> Outcome:
-        """A sweep over the seeds, and over `axes`, in the folder `name`; gone on with where it was begun."""
+    def sweep(
+        self,
+        name: str,
+        axes: Mapping[str, Sequence[Any]] | None = None,
+        *,
+        parallel: Parallel = "auto",
+        **fields: Any,
+    ) -> Outcome:
+        """A sweep over the seeds, and over `axes`, in the folder `name`; gone on with where it was begun. Trials one
+        after another ('one') have seconds that can be compared."""
         taken = {axis: tuple(values)[:2] if self.quick else tuple(values) for axis, values in (axes or {}).items()}
         grid = Grid(self.config(**fields), {**taken, "seed": self.seeds})
-        done = lab.sweep(grid, self.out / name, resume=True, show=self.show)
+        done = lab.sweep(grid, self.out / name, resume=True, parallel=parallel, show=self.show)
         if done.status != "complete":
             raise Stopped(done.signal)
         return Outcome.load(done.path)
@@ -169,10 +179,14 @@ def run(study: Study, investigate: Callable[[Study], Finding], command: str | No
     again (default: this process's)."""
     folder = Folder(study.out)
     folder.make()
+    asked = {
+        "quick": study.quick, "seeds": list(study.seeds), "dataset": study.config().dataset,
+        "options": {name: str(value) for name, value in study.options.items()},
+    }  # fmt: skip
     if folder.has("verdict.json"):
         kept = folder.read_json("verdict.json")
-        if kept["quick"] != study.quick or kept["seeds"] != list(study.seeds):
-            raise RunError(f"{study.out} holds another form of this experiment: give another --out")
+        if changed := [name for name, value in asked.items() if kept[name] != value]:
+            raise RequestError(f"{study.out} holds this experiment with another {changed[0]}: give another --out")
         return kept
     started = time.perf_counter()
     finding = investigate(study)
@@ -180,9 +194,7 @@ def run(study: Study, investigate: Callable[[Study], Finding], command: str | No
     verdict = {
         **dataclasses.asdict(study.question),
         **dataclasses.asdict(finding),
-        "quick": study.quick,
-        "seeds": list(study.seeds),
-        "dataset": study.config().dataset,
+        **asked,
         "seconds": round(time.perf_counter() - started, 1),
         "command": command or record.provenance()["command"],
         "git": git and {name: value for name, value in git.items() if name != "diff"},
@@ -222,16 +234,16 @@ class Comparison:
         return compare(study, self.train(study), self.better, self.worse)
 
     def train(self, study: Study) -> dict[str, Outcome]:
-        """The variants' sweeps, by name."""
+        """The variants' sweeps, by name; in quick form of the two that are compared, with one rate."""
         found = {}
-        for name, fields in self.variants.items():
-            own: dict[str, Any] = {**SMALL, **self.base, **fields}
-            rates = own.pop("learning_rates", self.learning_rates)
+        for name in (self.better, self.worse) if study.quick else self.variants:
+            own: dict[str, Any] = {**SMALL, **self.base, **self.variants[name]}
+            rates = own.pop("learning_rates", self.learning_rates)[: 1 if study.quick else None]
             found[name] = study.sweep(_folder(name), {"learning_rate": rates}, **own)
         return found
 
 
-SMALL = {
+SMALL: dict[str, Any] = {
     "network": "conv5-8:same relu max2 conv5-16:same relu max2 dense-64 relu dense-10",
     "train_examples": 4000,
     "validation": 2000,
@@ -246,7 +258,13 @@ CLASSIC = "conv5-8:same relu max2 conv5-16:same relu max2 conv3-32:same relu max
 def classic(study: Study) -> Outcome:
     """A network in the manner of the guide's, which several experiments look into: trained once, in a folder beside
     theirs, with a checkpoint of every epoch."""
-    fields = {"network": CLASSIC, "train_examples": 12000, "epochs": 6, "batch_size": 64, "keep_all": True}
+    fields: dict[str, Any] = {
+        "network": CLASSIC,
+        "train_examples": 12000,
+        "epochs": 6,
+        "batch_size": 64,
+        "keep_all": True,
+    }
     return study.beside("classic").sweep(study.config().dataset.replace("/", "-"), {"learning_rate": (0.05,)}, **fields)
 
 

@@ -24,7 +24,11 @@ def text(outcome: Outcome) -> str:
     """Two sentences: what was found, and how to find it again."""
     row = _row(outcome)
     found, n = _accuracy(outcome), outcome.n
-    spread = f"median of n = {n} seeds, {row['interval']}" if n > 1 else "one run, n = 1: no interval over seeds"
+    died = int(outcome.seeds["diverged"].sum())
+    counted = f", of which {died} diverged and count as 0" if died else ""
+    spread = "one run, n = 1: no interval over seeds"
+    if n > 1:
+        spread = f"median of n = {n} seeds{counted}, {row['interval']}"
     network = " ".join(_keys_of_network(outcome))
     cited = f" ({network}; {row['parameters']} parameters)" if network else f" ({row['parameters']} parameters)"
     return (
@@ -87,10 +91,15 @@ def _row(outcome: Outcome) -> dict[str, str]:
         "test accuracy": f"{_accuracy(outcome):.2f} %",
         "interval": _in_words(median_interval(values)) if n > 1 else "none: one run",
         "n": str(n),
-        "device": _device(record["device"]),
-        "commit": record["git"]["commit"][:12] + (" with changes (kept beside it)" if record["git"]["dirty"] else ""),
+        "device": device(record["device"]),
+        "commit": _commit(record["git"]),
         "date": record["started"][:10],
     }
+
+
+def _commit(git: dict) -> str:
+    changed = git["dirty"] and git.get("modified", True)
+    return git["commit"][:12] + (" with changes (kept beside it)" if changed else "")
 
 
 def _in_words(interval: Interval) -> str:
@@ -108,7 +117,7 @@ def _keys_of_network(outcome: Outcome) -> list[str]:
     return keys_in(ZOO[name].source) if isinstance(name, str) and name in ZOO else []
 
 
-def _device(device: dict) -> str:
+def device(device: dict) -> str:
     """The chip and how many, and the host's processor where that is the chip."""
     if device["backend"] == "cpu":
         return f"CPU, {device['cpu']}"

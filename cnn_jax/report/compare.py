@@ -1,5 +1,6 @@
 """Runs and sweeps compared seed by seed."""
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -43,15 +44,17 @@ def compare(paths: Sequence[Path], metric: Metric, detect: float | None = None) 
     for (name, _), pair in zip(named[1:], pairs, strict=True):
         p = None if pair.p is None else next(corrected)
         rows.append({"against the first": name, **pair.row(unit, p, detect)})
-    heading = f"{metric} against {named[0][0]} (median {scale * float(np.median(list(named[0][1].values()))):.4g})"
-    return f"{heading}\n\n{tables.markdown(pd.DataFrame(rows))}\n{_legend(len(rows), detect, unit)}\n"
+    middle = scale * float(np.nanmedian(list(named[0][1].values())))
+    heading = f"{metric} against {named[0][0]} (median {middle:.4g})"
+    legend = _legend(len(rows), detect, unit, chosen=len(outcomes) == 1)
+    return f"{heading}\n\n{tables.markdown(pd.DataFrame(rows))}\n{legend}\n"
 
 
 class _Pair:
     """Two outcomes over the seeds that they share, in the units of the table."""
 
     def __init__(self, reference: BySeed, values: BySeed, scale: float):
-        shared = sorted(set(reference) & set(values))
+        shared = sorted(s for s in set(reference) & set(values) if math.isfinite(reference[s] + values[s]))
         self.n = len(shared)
         self.a = [scale * values[seed] for seed in shared]
         self.b = [scale * reference[seed] for seed in shared]
@@ -90,11 +93,13 @@ class _Pair:
         return "not distinguishable" if corrected >= LEVEL else "different"
 
 
-def _legend(comparisons: int, detect: float | None, unit: str) -> str:
+def _legend(comparisons: int, detect: float | None, unit: str, chosen: bool) -> str:
     lines = [
-        "Paired by seed; a seed that diverged counts as accuracy 0. The verdict rests on the t test at 0.05"
-        + (f", corrected for {comparisons} comparisons." if comparisons > 1 else ".")
+        "Paired by seed; a seed that diverged counts as accuracy 0, and has no loss. The verdict rests on the t test "
+        "at 0.05" + (f", corrected for {comparisons} comparisons." if comparisons > 1 else ".")
     ]
+    if chosen:
+        lines.append("The first cell was chosen by these very values, which favours it.")
     if detect is not None:
         lines.append(
             f"Seeds to find a true difference of {detect:g} {unit} with probability 0.8, by the deviation seen here."

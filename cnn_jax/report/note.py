@@ -7,7 +7,9 @@ its source instead: `[0.95 %](cite:KEY)` with a key of references.bib. `docs/not
 
 import itertools
 import json
+import math
 import re
+import statistics
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,27 +18,35 @@ from typing import Any
 from cnn_jax.errors import CnnJaxError, DataError, RequestError, RunError
 from cnn_jax.references import references
 from cnn_jax.runs.outcome import METRICS, Outcome, digest
-from cnn_jax.statistics import SEEDS_FOR_A_VERDICT, Interval, median_interval
+from cnn_jax.statistics import Interval, median_interval
 
 LINK = re.compile(
     r"\[(?P<text>[^\]]*)\]\((?P<kind>run|cite):(?P<path>[^)#@]+)(?:@(?P<digest>\w+))?(?:#(?P<what>[^)]+))?\)"
 )
-NUMBER = re.compile(r"[-+−]?\d[\d,]*(?:\.\d+)?")
+_NUMBER = r"[-+−]?\d+(?:,\d{3})*(?:\.\d+)?(?:e[-+]?\d+)?"
+NUMBER = re.compile(_NUMBER)
+COMMA = re.compile(r"\d,\d{1,2}(?!\d)")
 RANGE = re.compile(
-    r"(?P<low>[-+−]?\d+(?:\.\d+)?)\s*(?P<unit>%?)\s*(?:–|—|-|to)\s*(?P<high>[-+−]?\d+(?:\.\d+)?)\s*(?P<percent>%?)"
+    rf"(?<![\w.–-])(?P<low>{_NUMBER})\s*(?P<unit>%?)\s*(?P<between>–|—|-|to)\s*(?P<high>{_NUMBER})(?![\w-])"
+    r"\s*(?P<percent>%?)"
 )
+BRACKETS = re.compile(rf"[\[(](?P<low>{_NUMBER})\s*(?P<unit>%?),\s*(?P<high>{_NUMBER})\s*(?P<percent>%?)[\])]")
+CALLED = re.compile(r"(?:range|interval|CI)\W*(?:of the median\W*)?$")  # right before the two numbers
 N = re.compile(r"\bn\s*=\s*(\d+)")
 LOOSE = re.compile(r"(?<![\w.])\d+(?:\.\d+)?\s?%(?!\s*(?:\w+\s+)?(?:interval|confidence|CI\b))")
-CODE = re.compile(r"`[^`]*`")
+CODE = re.compile(r"(`+)(?!`).*?(?<!`)\1(?!`)", re.DOTALL)
+FENCE = re.compile(r"\s*(```+|~~~+)[^`]*$")
 
 
 @dataclass(frozen=True)
 class Quantity:
-    """What a reference stands for: its value, over how many seeds, and the interval that belongs to it."""
+    """What a reference stands for: its value, over how many seeds, the interval that belongs to it, and whether it is
+    in percent already."""
 
     value: float
     n: int | None = None
     interval: Interval | None = None
+    percent: bool = False
 
 
 @dataclass(frozen=True)
@@ -67,47 +77,64 @@ def check(note: Path) -> Report:
 
 
 def stamp(note: Path) -> int:
-    """Pins every reference of a note that is not pinned yet to what its folder holds now; returns how many."""
-    text, count = _read(note), 0
-
-    def pinned(link: re.Match[str]) -> str:
-        nonlocal count
-        if link["kind"] != "run" or link["digest"]:
-            return link[0]
-        count += 1
-        return link[0].replace(link["path"], f"{link['path']}@{digest(note.parent / link['path'])}", 1)
-
-    note.write_text(LINK.sub(pinned, text), encoding="utf-8")
-    return count
+    """Pins every reference of a note that is not pinned yet and can be followed to what its folder holds now; returns
+    how many."""
+    text = _read(note)
+    at = []
+    for link in LINK.finditer(_without_code(text)):
+        if link["kind"] == "run" and not link["digest"]:
+            try:
+                _follow(note.parent, link)
+            except (CnnJaxError, OSError):
+                continue
+            at.append((link.end("path"), f"@{digest(note.parent / link['path'])}"))
+    for place, pin in reversed(at):
+        text = text[:place] + pin + text[place:]
+    if at:
+        with note.open("w", encoding="utf-8", newline="") as file:
+            file.write(text)
+    return len(at)
 
 
 def _read(note: Path) -> str:
+    """The note as it is, line ends included."""
     try:
-        return note.read_text(encoding="utf-8")
+        with note.open(encoding="utf-8", newline="") as file:
+            return file.read()
     except (OSError, ValueError) as error:
         raise DataError(f"{note} cannot be read: {getattr(error, 'strerror', None) or error}") from None
 
 
+def _without_code(text: str) -> str:
+    """The text with blanks in place of code blocks and inline code, every character else where it was."""
+    lines, fence = [], ""
+    for line in text.splitlines(keepends=True):
+        mark = FENCE.match(line.rstrip("\r\n"))
+        inside = bool(fence)
+        if mark and not fence:
+            fence, inside = mark[1], True
+        elif mark and mark[1].startswith(fence):
+            fence = ""
+        lines.append(re.sub(r"[^\r\n]", " ", line) if inside else line)
+    return CODE.sub(lambda code: re.sub(r"[^\r\n]", " ", code[0]), "".join(lines))
+
+
 def _paragraphs(text: str) -> Iterator[tuple[int, str]]:
-    """(number of its first line, text) of every paragraph, list item and row of a table; code blocks are left out."""
-    first, fenced = 0, False
+    """(number of its first line, text) of every paragraph, list item and row of a table; code is left out."""
+    first = 0
     lines: list[str] = []
-    for number, line in enumerate([*text.splitlines(), ""], 1):
-        fence = line.lstrip().startswith(("```", "~~~"))
-        alone = fenced or fence or not line.strip()
+    for number, line in enumerate([*_without_code(text).splitlines(), ""], 1):
         begins = line.lstrip().startswith(("- ", "* ", "|", "#")) or bool(re.match(r"\s*\d+\. ", line))
-        if lines and (alone or begins):
+        if lines and (begins or not line.strip()):
             yield first, "\n".join(lines)
             lines = []
-        fenced ^= fence
-        if not alone:
+        if line.strip():
             first = first if lines else number
             lines.append(line)
 
 
 def _of_paragraph(home: Path, text: str) -> Iterator[tuple[int, str]]:
     """(position, what is wrong) in one paragraph."""
-    text = CODE.sub(lambda code: "`" + " " * (len(code[0]) - 2) + "`", text)
     links = list(LINK.finditer(text))
     explained = [range(*link.span()) for link in links]
     for link, following in itertools.zip_longest(links, links[1:]):
@@ -122,7 +149,7 @@ def _of_paragraph(home: Path, text: str) -> Iterator[tuple[int, str]]:
             continue
         for what in _of_link(home, link, quantity, text, behind):
             yield link.start(), what
-        if stated := RANGE.search(behind):
+        for stated in _intervals(behind):
             explained.append(range(link.end() + stated.start(), link.end() + stated.end() + 2))
     for loose in LOOSE.finditer(text):
         if not any(loose.start() in span for span in explained):
@@ -138,12 +165,17 @@ def _of_link(home: Path, link: re.Match[str], quantity: Quantity, text: str, beh
     """What is wrong with one reference: another number, a run that changed, n or an interval that is missing or
     wrong."""
     where = f"{link['path']}#{link['what']}"
+    for objection in _objections(home / link["path"]):
+        yield f"[{link['text']}] rests on {link['path']}: {objection}"
     if link["digest"] and link["digest"] != (now := digest(home / link["path"])):
         yield f"[{link['text']}] {link['path']} has changed since the note: its digest is {now}, not {link['digest']}"
     if (written := NUMBER.search(link["text"])) is None:
         yield f"[{link['text']}] is no number, but refers to {where}"
         return
-    percent = "%" in link["text"]
+    if COMMA.search(link["text"]):
+        yield f"[{link['text']}] has a decimal comma: write a point"
+        return
+    percent = "%" in link["text"] and not quantity.percent
     if not _agrees(written[0], quantity.value, percent):
         yield f"[{link['text']}] is {_as_written(written[0], quantity.value, percent)} in {where}"
     if quantity.n is None:
@@ -156,23 +188,32 @@ def _of_link(home: Path, link: re.Match[str], quantity: Quantity, text: str, beh
     yield from _of_interval(link["text"], quantity, text, behind, percent)
 
 
+def _intervals(behind: str) -> list[re.Match[str]]:
+    """What can be the interval of the number before: two numbers in brackets, or with a dash or "to" between them; a
+    hyphen needs a percent sign, or the word interval or range before it."""
+    found = list(BRACKETS.finditer(behind))
+    for one in RANGE.finditer(behind):
+        if one["between"] != "-" or one["unit"] or one["percent"] or CALLED.search(behind[: one.start()]):
+            found.append(one)
+    return found
+
+
 def _of_interval(shown: str, quantity: Quantity, text: str, behind: str, percent: bool) -> Iterator[str]:
-    found = RANGE.search(behind)
+    found = _intervals(behind)
     if quantity.interval is None:
-        if found and quantity.n == 1:
-            yield f"[{shown}] is one run, n = 1, and has no interval: {found[0].strip()}"
+        stated = [one for one in found if one["percent"] or CALLED.search(behind[: one.start()])]
+        if quantity.n == 1 and stated:
+            yield f"[{shown}] is one run, n = 1, and has no interval: {stated[0][0].strip()}"
         return
     low, high = quantity.interval.low, quantity.interval.high
-    if found is None:
+    if not found:
         scale = 100 if percent else 1
         yield f"[{shown}] states no interval: {quantity.interval.kind}, {scale * low:.4g} – {scale * high:.4g}"
         return
-    percent = bool(percent or found["unit"] or found["percent"])
-    for written, value in ((found["low"], low), (found["high"], high)):
-        if not _agrees(written, value, percent):
-            end = _as_written(written, value, percent)
-            yield f"[{shown}] has an end of its {quantity.interval.kind} at {end}, not {written}"
-    if quantity.n is not None and quantity.n < SEEDS_FOR_A_VERDICT and "range" not in text:
+    if not any(_agrees(one["low"], low, percent) and _agrees(one["high"], high, percent) for one in found):
+        ends = " – ".join(_as_written(found[0][name], end, percent) for name, end in (("low", low), ("high", high)))
+        yield f"[{shown}] has the {quantity.interval.kind} {ends}, not {found[0][0].strip()}"
+    if quantity.interval.kind == "range" and "range" not in text:
         yield f"[{shown}] is over n = {quantity.n} seeds: what is stated is the range, and must be called that"
 
 
@@ -181,7 +222,7 @@ def _value(written: str) -> float:
 
 
 def _decimals(written: str) -> int:
-    return len(written.partition(".")[2])
+    return len(written.partition("e")[0].partition(".")[2]) - int(written.partition("e")[2] or 0)
 
 
 def _agrees(written: str, value: float, percent: bool) -> bool:
@@ -191,7 +232,7 @@ def _agrees(written: str, value: float, percent: bool) -> bool:
 
 
 def _as_written(written: str, value: float, percent: bool) -> str:
-    digits = _decimals(written)
+    digits = max(_decimals(written), 0)
     return f"{100 * value:.{digits}f} %" if percent else f"{value:.{digits}f}"
 
 
@@ -201,7 +242,7 @@ def _follow(home: Path, link: re.Match[str]) -> Quantity:
     if not what:
         raise RequestError(f"names no quantity: write run:{link['path']}#QUANTITY")
     if not path.exists():
-        raise RequestError(f"refers to {link['path']}, which does not exist")
+        raise RequestError(f"refers to {link['path']}, but there is no {path.resolve()}")
     known = _numbers(path)
     if what not in known:
         raise RequestError(
@@ -244,11 +285,24 @@ def _flat(value: Any, name: str = "") -> Iterator[tuple[str, float]]:
 
 
 def _of_verdict(verdict: dict[str, Any]) -> dict[str, Quantity]:
-    known = {name: Quantity(value) for name, value in _flat(verdict)}
+    percent = verdict.get("unit") == "points"
+    known = {name: Quantity(value, percent=percent) for name, value in _flat(verdict)}
     if verdict.get("low") is not None and verdict.get("n"):
         interval = Interval(verdict["low"], verdict["high"], verdict["interval"])
-        known["effect"] = Quantity(verdict["effect"], verdict["n"], interval)
+        known["effect"] = Quantity(verdict["effect"], verdict["n"], interval, percent)
     return known
+
+
+def _objections(path: Path) -> list[str]:
+    """Why the numbers of a folder should not stand in a note."""
+    if path.is_file():
+        return []
+    found = []
+    if (path / "verdict.json").is_file() and _json(path / "verdict.json").get("quick"):
+        found.append("its verdict is that of a quick run, which counts for nothing")
+    if (path / "config.json").is_file():
+        found += Outcome.load(path).objections()
+    return found
 
 
 def _of_outcome(outcome: Outcome) -> dict[str, Quantity]:
@@ -258,8 +312,11 @@ def _of_outcome(outcome: Outcome) -> dict[str, Quantity]:
             values = list(outcome.by_seed(metric).values())
         except RunError:
             continue
+        values = [value for value in values if math.isfinite(value)]  # a seed that diverged has no loss
+        if not values:
+            continue
         interval = median_interval(values) if len(values) > 1 else None
-        known[metric] = Quantity(float(outcome.seeds[metric.replace(".", "_")].median()), outcome.n, interval)
+        known[metric] = Quantity(statistics.median(values), len(values), interval)
         if interval is not None:
             known |= {f"{metric}.low": Quantity(interval.low), f"{metric}.high": Quantity(interval.high)}
     if outcome.table is None:

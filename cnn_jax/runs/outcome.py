@@ -40,7 +40,7 @@ def _hash(stored: Any) -> str:
 @dataclass(frozen=True)
 class Outcome:
     """A finished run, or the chosen cell of a finished sweep: a row for each seed, with accuracies as fractions; a seed
-    that diverged has the worst accuracy and no loss."""
+    that `diverged` has the worst accuracy and no loss."""
 
     folder: Folder
     config: Config
@@ -56,7 +56,10 @@ class Outcome:
         folder = Folder.open(path)
         record = folder.read_json("record.json")
         stored = folder.read_json("config.json")
-        return cls._sweep(folder, stored, record) if "axes" in stored else cls._run(folder, stored, record)
+        try:
+            return cls._sweep(folder, stored, record) if "axes" in stored else cls._run(folder, stored, record)
+        except (KeyError, IndexError, TypeError) as error:
+            raise RunError(f"{path} is damaged: its files lack {error}") from None
 
     @classmethod
     def _run(cls, folder: Folder, stored: Any, record: Mapping[str, Any]) -> "Outcome":
@@ -64,7 +67,7 @@ class Outcome:
         if result["status"] == "interrupted":
             raise RunError(f"{folder.path} was interrupted; --resume goes on with it")
         diverged = result["status"] == "diverged"
-        row: dict[str, Any] = {"seed": config.seed, "examples": 0}
+        row: dict[str, Any] = {"seed": config.seed, "examples": 0, "diverged": diverged}
         for split in ("validation", "test"):
             scored = result[split] or {}
             row[f"{split}_accuracy"] = WORST if diverged else scored.get("accuracy", np.nan)
@@ -77,14 +80,17 @@ class Outcome:
         for name in ("results.csv", "best/seeds.csv"):
             if not folder.has(name):
                 raise RunError(f"{folder.path} has no {name}: the sweep has not ended; --resume goes on with it")
+        if _hash(stored) != record["config_hash"]:
+            raise RunError(_not_as_run(folder, record))
         table = Table(Grid.from_json(stored), pd.read_csv(folder.file("results.csv")))
-        seeds = pd.read_csv(folder.file("best/seeds.csv"))
+        seeds = pd.read_csv(folder.file("best/seeds.csv")).sort_values("seed", ignore_index=True)
+        chosen = table.chosen_trials()
+        seeds["diverged"] = seeds["seed"].isin(chosen[chosen["status"] == "diverged"]["seed"])
         for split in ("validation", "test"):
-            seeds[f"{split}_accuracy"] = seeds[f"{split}_accuracy"].fillna(WORST)
+            seeds.loc[seeds["diverged"], f"{split}_accuracy"] = WORST
+            seeds.loc[seeds["diverged"], f"{split}_loss"] = np.nan
         config = Config.from_json(table.grid.base.to_json() | table.chosen)
-        parameters = int(table.chosen_trials()["parameters"].iloc[0])
-        seeds = seeds.sort_values("seed", ignore_index=True)
-        return cls(folder, config, record, seeds, parameters, _hash(stored), table)
+        return cls(folder, config, record, seeds, int(chosen["parameters"].iloc[0]), _hash(stored), table)
 
     @property
     def n(self) -> int:
@@ -111,15 +117,15 @@ class Outcome:
         """Why these numbers should not be cited, if they should not."""
         yield from _of_code(self.folder, self.record)
         if self.config_hash != self.record["config_hash"]:
-            yield f"its config.json is not the one it was run with (hash {self.record['config_hash']})"
-        if self.table is None:
-            result = self.folder.read_json("result.json")
-            if result["status"] == "diverged":
-                yield f"it diverged ({result['reason']})"
-            elif not result["test"]:
-                yield "its test split was never scored; a trial of a sweep is cited as part of its sweep"
-            return
-        yield from self._of_the_test_split(self.table)
+            yield _not_as_run(self.folder, self.record)
+        if self.seeds["diverged"].all():
+            yield "every seed of it diverged"
+        if self.table is not None:
+            yield from self._of_the_test_split(self.table)
+        elif (sweep := _sweep_around(self.folder.path)) is not None:
+            yield f"it is one trial of a sweep, chosen or not: cite {sweep}"
+        elif not self.folder.read_json("result.json")["test"]:
+            yield "its test split was never scored"
 
     def _of_the_test_split(self, table: Table) -> Iterator[str]:
         chosen = set(map(int, table.chosen_trials().index))
@@ -146,6 +152,34 @@ class Outcome:
                     f"seed {int(row['seed'])} has another validation accuracy"
                 )
                 return
+        for seed, accuracy in self._scored_by_trials(table):
+            cited = self.seeds[self.seeds["seed"] == seed]["test_accuracy"]
+            if len(cited) and not abs(float(cited.iloc[0]) - accuracy) < 1e-9:
+                yield f"best/seeds.csv has another test accuracy of seed {seed} than its trial: {accuracy:g}"
+
+    def _scored_by_trials(self, table: Table) -> Iterator[tuple[int, float]]:
+        """(seed, test accuracy) of the chosen trials whose result is there."""
+        alive = table.chosen_trials().query("status != 'diverged'")
+        places = [(int(row["seed"]), f"trials/{number:04d}") for number, row in alive.iterrows()]
+        if self.folder.has("best/config.json"):
+            places.append((self.folder.read_json("best/config.json")["seed"], "best"))
+        for seed, place in places:
+            if seed in set(alive["seed"]) and self.folder.has(f"{place}/result.json"):
+                test = self.folder.read_json(f"{place}/result.json")["test"]
+                if test:
+                    yield seed, float(test["accuracy"])
+
+
+def _not_as_run(folder: Folder, record: Mapping[str, Any]) -> str:
+    return f"{folder.path}/config.json is not the one it was run with (hash {record['config_hash']})"
+
+
+def _sweep_around(path: Path) -> Path | None:
+    """The folder of the sweep whose trial, or whose best run, lies at `path`."""
+    for folder in list(path.resolve().parents)[:2]:
+        if (folder / "config.json").is_file() and "axes" in Folder(folder).read_json("config.json"):
+            return folder
+    return None
 
 
 def _of_code(folder: Folder, record: Mapping[str, Any]) -> Iterator[str]:

@@ -68,7 +68,7 @@ def git_state() -> dict[str, Any] | None:
 
     try:
         commit = git("rev-parse", "HEAD").strip()
-        status = git("status", "--porcelain").splitlines()
+        status = git("status", "--porcelain", "--untracked-files=all").splitlines()
         diff = git("diff", "HEAD", "--binary")
     except (OSError, subprocess.CalledProcessError):
         return None

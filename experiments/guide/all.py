@@ -26,7 +26,7 @@ from cnn_jax.errors import CnnJaxError, RequestError
 from cnn_jax.lab import study
 
 RESULTS = book.ROOT / "results" / "guide"
-EVIDENCE = ("verdict.json", "*.csv", "figure.png", "config.json", "record.json", "summary.md")
+EVIDENCE = ("verdict.json", "*.csv", "figure.png", "config.json", "record.json", "summary.md", "uncommitted*.diff")
 OF_BEST = ("best/seeds.csv", "best/config.json", "best/result.json")
 
 

@@ -17,6 +17,7 @@ import numpy as np
 from cnn_jax import lab, losses
 from cnn_jax.cli.study import main
 from cnn_jax.lab.study import Finding, Question, Study, Verdict, classic
+from cnn_jax.layers import INITIALISERS
 from cnn_jax.report import figures
 from cnn_jax.runs.folder import Folder
 from cnn_jax.runs.outcome import Outcome
@@ -34,15 +35,18 @@ def investigate(study: Study) -> Finding:
     outcome = classic(study)
     split = lab.dataset(study.config()).validation
     images, labels = split.images[:1000], jnp.asarray(split.labels[:1000])
+    small = INITIALISERS["normal"](1.0)  # standard deviation 0.01
     rows, outputs = [], []
     for seed, trained in study.trained(outcome).items():
         logits = trained.network.apply(trained.history()[0][1], trained.normalise(images))
         probabilities = np.asarray(jax.nn.softmax(logits))
         outputs.append(probabilities[0])
+        fainter = trained.network.apply(trained.network.init(jax.random.key(seed), small), trained.normalise(images))
         rows.append(
             {
                 "seed": seed, "squared_error": float(losses.squared_error(logits, labels).mean()),
                 "cross_entropy": float(losses.cross_entropy(logits, labels).mean()),
+                "squared_error_small_weights": float(losses.squared_error(fainter, labels).mean()),
                 "lowest_mean_output": float(probabilities.mean(0).min()),
                 "highest_mean_output": float(probabilities.mean(0).max()),
             }

@@ -12,6 +12,7 @@ import pandas as pd
 from cnn_jax.lab.study import sentence
 from cnn_jax.references import references
 from cnn_jax.report import page, tables
+from cnn_jax.report.cite import device
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
@@ -79,7 +80,7 @@ def write_readme(results: Path) -> None:
     path = HERE / "README.md"
     found = [v for claim in claims()["claim"] if (v := verdict_of(claim, results))]
     counts = {name: sum(v["verdict"] == name for v in found) for name in VERDICTS_ZH}
-    devices = sorted({v["device"]["cpu"] for v in found})
+    devices = sorted({device(v["device"]) for v in found})
     minutes = sum(v["seconds"] for v in found) / 60
     path.write_text(
         "# The guide, executable\n\n"
@@ -129,10 +130,8 @@ def _claim(claim: dict[str, Any], verdict: dict[str, Any] | None, results: Path)
     below = []
     if verdict and drawn.is_file():
         alt = f"{claim['en']} {sentence(verdict)}"
-        below = [
-            page.figure(drawn, alt, f"n = {verdict['n']} · {verdict['dataset']}"),
-            page.command(verdict["command"]),
-        ]
+        caption = f"n = {verdict['n']} · {verdict['dataset']} · {verdict['question']} Rule: {verdict['rule']}."
+        below = [page.figure(drawn, alt, caption), page.command(verdict["command"])]
     return f'<div class="claim">{"".join([*columns, *below])}</div>'
 
 

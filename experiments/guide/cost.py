@@ -10,6 +10,8 @@ the multiply-adds) if its 95 % t interval lies above 0.5. Expected: between 0.5 
 processor without bfloat16 arithmetic that type saves nothing.
 """
 
+from typing import Any
+
 import matplotlib.pyplot as plt
 import numpy as np
 
@@ -27,7 +29,7 @@ QUESTION = Question(
     "it lies below; else inconclusive, as below 6 seeds",
 )  # fmt: skip
 WIDTHS = (8, 16, 32)
-FIELDS = {
+FIELDS: dict[str, Any] = {
     "network": "conv3-8:same relu max2 conv3-16:same relu max2 dense-64 relu dense-10",
     "train_examples": 4000, "validation": 2000, "epochs": 2, "batch_size": 128,
 }  # fmt: skip
@@ -41,7 +43,9 @@ def investigate(study: Study) -> Finding:
     accuracy: dict[str, list[float]] = {}
     for dtype in ("float32", "bfloat16"):
         for width in widths:
-            outcome = study.sweep(f"{dtype}-{width}", {"learning_rate": (0.05,)}, filters=width, dtype=dtype, **FIELDS)
+            outcome = study.sweep(
+                f"{dtype}-{width}", {"learning_rate": (0.05,)}, filters=width, dtype=dtype, parallel="one", **FIELDS
+            )
             assert outcome.table is not None
             for _, trial in outcome.table.trials.iterrows():
                 rows.append(

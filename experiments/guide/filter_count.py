@@ -8,6 +8,8 @@ Four to 64 filters in the first layer, twice as many in the second, each width a
 accuracy grows and flattens; parameters and time grow faster, n = 8 seeds.
 """
 
+from typing import Any
+
 import matplotlib.pyplot as plt
 import numpy as np
 
@@ -17,7 +19,7 @@ from cnn_jax.report import figures
 
 QUESTION = Question("filter_count", "Do 64 filters give a better accuracy than four?")
 WIDTHS = (4, 8, 16, 32, 64)
-FIELDS = {
+FIELDS: dict[str, Any] = {
     "network": "conv3-4:same relu max2 conv3-8:same relu max2 dense-64 relu dense-10",
     "train_examples": 2000, "validation": 2000, "epochs": 4, "batch_size": 64,
 }  # fmt: skip
@@ -25,7 +27,10 @@ FIELDS = {
 
 def investigate(study: Study) -> Finding:
     widths = WIDTHS[:2] if study.quick else WIDTHS
-    found = {w: study.sweep(f"filters-{w}", {"learning_rate": (0.01, 0.03)}, filters=w, **FIELDS) for w in widths}
+    found = {
+        w: study.sweep(f"filters-{w}", {"learning_rate": (0.01, 0.03)}, filters=w, parallel="one", **FIELDS)
+        for w in widths
+    }
     accuracy = {w: [100 * x for x in outcome.by_seed("test.accuracy").values()] for w, outcome in found.items()}
     seconds = {}
     for width, outcome in found.items():

@@ -11,6 +11,8 @@ Shows gratings to every unit of the first layer before and after training; the s
 selectivity, n = 8 networks.
 """
 
+from typing import Any
+
 import matplotlib.pyplot as plt
 import numpy as np
 
@@ -25,7 +27,7 @@ NETWORK = "conv7-16:same relu max2 conv3-32:same relu max2 dense-64 relu dense-1
 
 
 def investigate(study: Study) -> Finding:
-    fields = {"network": NETWORK, "train_examples": 12000, "epochs": 5}
+    fields: dict[str, Any] = {"network": NETWORK, "train_examples": 12000, "epochs": 5}
     networks = study.trained(study.sweep("networks", {"learning_rate": (0.05,)}, **fields))
     rows = [{"seed": seed, **measured(trained)} for seed, trained in networks.items()]
     table = study.write("filters", rows)

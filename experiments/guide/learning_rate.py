@@ -5,8 +5,8 @@ the optimum.
 
     scripts/run experiments/guide/learning_rate.py --data-dir DIR    # two CPU cores, about two minutes
 
-An ordinary sweep over five decades at a fixed number of epochs. Expected: the best rate lies inside, and beats the
-largest by far and the smallest by points, n = 8 seeds.
+An ordinary sweep over four decades at a fixed number of epochs; the rate in the middle, named before, against the
+largest. Expected: it wins by far, and by points against the smallest, n = 8 seeds. A run that diverged counts as 0.
 """
 
 import numpy as np
@@ -17,6 +17,7 @@ from cnn_jax.report import figures
 
 QUESTION = Question("learning_rate", "Does a learning rate that is too high fail to reach the optimum?")
 RATES = (0.0003, 0.003, 0.03, 0.3, 3.0)
+RIGHT = 0.03
 
 
 def investigate(study: Study) -> Finding:
@@ -32,16 +33,17 @@ def investigate(study: Study) -> Finding:
     study.write("seeds", rows)
     values = {f"{rate:g}": dict(zip(study.seeds, found, strict=True)) for rate, found in by_rate.items()}
     study.draw("figure", figures.by_variant(values, "%", f"η; n = {len(study.seeds)}"))
-    best = outcome.table.chosen["learning_rate"]
-    small = Finding.paired("", "points", by_rate[best], by_rate[min(rates)])
+    right = RATES[0] if study.quick else RIGHT
+    small = Finding.paired("", "points", by_rate[right], by_rate[min(rates)])
     died = outcome.table.trials[outcome.table.trials["status"] == "diverged"]["learning_rate"].value_counts()
     more = {
-        "best": best, "median": {f"{rate:g}": float(np.median(found)) for rate, found in by_rate.items()},
-        "best minus smallest": [small.effect, small.low, small.high], "best inside": min(rates) < best < max(rates),
+        "best": outcome.table.chosen["learning_rate"],
+        "median": {f"{rate:g}": float(np.median(found)) for rate, found in by_rate.items()},
+        "0.03 minus the smallest": [small.effect, small.low, small.high],
         "diverged": {f"{rate:g}": int(died.get(rate, 0)) for rate in rates},
     }  # fmt: skip
-    statistic = "validation accuracy, best rate minus the largest"
-    return Finding.paired(statistic, "points", by_rate[best], by_rate[max(rates)], more)
+    statistic = f"validation accuracy, rate {right:g} minus {max(rates):g}"
+    return Finding.paired(statistic, "points", by_rate[right], by_rate[max(rates)], more)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,8 @@ its end, of the large rate minus the small one, paired by seed. Expected: the pa
 winding, n = 8 seeds. The figure draws both on the plane of their principal components (li2018visualizing, 7).
 """
 
+from typing import Any
+
 import jax
 import jax.flatten_util
 import jax.numpy as jnp
@@ -27,7 +29,7 @@ RATES = (0.01, 0.2)
 
 
 def investigate(study: Study) -> Finding:
-    fields = {**SMALL, "train_examples": 640, "epochs": 16, "momentum": 0.0, "keep_all": True}
+    fields: dict[str, Any] = {**SMALL, "train_examples": 640, "epochs": 16, "momentum": 0.0, "keep_all": True}
     winding, paths = {}, {}
     for rate in RATES:
         networks = study.trained(study.sweep(f"rate-{rate:g}", {"learning_rate": (rate,)}, **fields))
@@ -51,8 +53,8 @@ def tortuosity(weights: list) -> float:
 
 def draw(study: Study, paths: dict[float, tuple[Trained, list]]) -> None:
     """Both ways from the same weights, on one plane."""
-    split = lab.dataset(study.config(train_examples=640)).validation
     (trained, first), (_, second) = paths.values()
+    split = lab.dataset(trained.config).validation
     images, labels = trained.normalise(split.images[:256]), jnp.asarray(split.labels[:256])
     plane = landscape.trajectory([*first, *second])  # seen from the end of the second way
     ways = plane.places[: len(first)], plane.places[len(first) :]

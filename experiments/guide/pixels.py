@@ -28,8 +28,8 @@ QUESTION = Question("pixels", "What does the computer see of an image, and what 
 def investigate(study: Study) -> Finding:
     trained = study.trained(classic(study))[0]
     image = lab.dataset(study.config()).validation.images[0]
-    if study.options is not None and study.options.image:
-        image = trained.read([study.options.image])[0]
+    if "image" in study.options:
+        image = trained.read([study.options["image"]])[0]
     study.write(
         "pixels", [{"row": y, **{f"column {x}": v for x, v in enumerate(row)}} for y, row in enumerate(image[..., 0])]
     )

@@ -9,6 +9,8 @@ Rule: supported if training with the suggestion is at most one point worse than 
 interval. Expected: supported, n = 8 seeds.
 """
 
+from typing import Any
+
 import matplotlib.pyplot as plt
 import numpy as np
 
@@ -27,7 +29,13 @@ HIGHEST, STEPS = 1.0, 40  # short epochs, so that the loss is known at as many r
 
 
 def investigate(study: Study) -> Finding:
-    short = {**SMALL, "train_examples": 640, "epochs": STEPS, "warmup_epochs": float(STEPS), "learning_rate": HIGHEST}
+    short: dict[str, Any] = {
+        **SMALL,
+        "train_examples": 640,
+        "epochs": STEPS,
+        "warmup_epochs": float(STEPS),
+        "learning_rate": HIGHEST,
+    }
     if study.quick:
         short |= {"warmup_epochs": 1.0}
     ranged = study.sweep("range", None, **short)

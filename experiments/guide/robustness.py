@@ -40,10 +40,11 @@ def distorted(images: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def investigate(study: Study) -> Finding:
-    split = lab.dataset(study.config()).validation
+    networks = pooling.COMPARISON.train(study.beside("pooling"))
+    split = lab.dataset(networks["max"].config).validation
     images, labels = distorted(split.images[:1000]), split.labels[:1000]
     rows = []
-    for name, outcome in pooling.COMPARISON.train(study.beside("pooling")).items():
+    for name, outcome in networks.items():
         for seed, trained in study.trained(outcome).items():
             rows.append(
                 {

@@ -15,6 +15,7 @@ from cnn_jax.cli import common
 from cnn_jax.data import load
 from cnn_jax.references import references
 from cnn_jax.report import tables
+from cnn_jax.report.cite import device
 from cnn_jax.runs.outcome import Outcome
 from cnn_jax.statistics import median_interval
 from cnn_jax.sweep.grid import Grid
@@ -22,7 +23,16 @@ from cnn_jax.training.config import Config
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 RESULTS = ROOT / "results" / "papers"
-EVIDENCE = ("config.json", "record.json", "results.csv", "summary.csv", "summary.md", "heatmap.png", "curves.png")
+EVIDENCE = (
+    "uncommitted.diff",
+    "config.json",
+    "record.json",
+    "results.csv",
+    "summary.csv",
+    "summary.md",
+    "heatmap.png",
+    "curves.png",
+)
 OF_BEST = ("seeds.csv", "config.json", "result.json", "metrics.jsonl")
 QUICK: Mapping[str, Any] = {"dataset": "digits", "train_examples": 128, "epochs": 1, "batch_size": 32}
 
@@ -104,6 +114,6 @@ def _row(paper: Paper) -> dict[str, str]:
     return row | {
         "ours": f"{pd.Series(errors).median():.2f} % ({interval.kind} {interval.low:.2f} – {interval.high:.2f} %)",
         "n": str(outcome.n),
-        "device, seconds per seed": f"{outcome.record['device']['cpu']}; {seconds:.0f} s",
+        "device, seconds per seed": f"{device(outcome.record['device'])}; {seconds:.0f} s",
         "evidence": f"[{paper.name}](../../results/papers/{paper.name}/summary.md)",
     }

@@ -122,6 +122,14 @@ def score_another(folder):
     (folder / "trials" / "0000" / "result.json").write_text(json.dumps(result | {"test": chosen["test"]}))
 
 
+def better_seeds(folder):
+    path = folder / "best" / "seeds.csv"
+    rows = list(csv.DictReader(path.read_text().splitlines()))
+    for row in rows:
+        row["test_accuracy"] = "0.99"
+    path.write_text("\n".join([",".join(rows[0]), *(",".join(row.values()) for row in rows)]) + "\n")
+
+
 def untracked(folder):
     edit(folder / "record.json", lambda r: r["git"].update(dirty=True, untracked=["cnn_jax/new.py"]))
 
@@ -132,6 +140,7 @@ def untracked(folder):
         (dirty(kept=False), "uncommitted.diff, the difference, is not kept"),
         (untracked, "code that no commit has: cnn_jax/new.py"),
         (score_another, "scored for more than the chosen cell"),
+        (better_seeds, "another test accuracy of seed"),
         (lambda f: edit(f / "record.json", lambda r: r.update(test_scored=[0, 6, 7, 8, 9, 10, 11])), "trials 0"),
         (lambda f: edit(f / "config.json", lambda c: c.update(epochs=2)), "not the one it was run with"),
         (lambda f: edit(f / "record.json", lambda r: r.update(git=None)), "names no commit"),
@@ -157,8 +166,9 @@ def test_a_dirty_tree_with_its_difference_is_cited_as_such(copied):
 
 
 def test_a_trial_is_cited_as_part_of_its_sweep(made):
-    with pytest.raises(RunError, match="never scored"):
-        cite(made / "grid" / "trials" / "0000", "text")
+    for trial in ("trials/0000", "trials/0006", "best"):
+        with pytest.raises(RunError, match="it is one trial of a sweep, chosen or not"):
+            cite(made / "grid" / trial, "text")
 
 
 @pytest.fixture
@@ -197,21 +207,22 @@ def test_a_right_note_has_no_problem(note):
         (GOOD.replace(", n = 6", ""), "states no n: it is over n = 6"),
         (GOOD.replace("n = 6", "n = 5"), "is over n = 6, not n = 5"),
         (GOOD.replace("$L – $H %, ", ""), "states no interval"),
-        (GOOD.replace("$H", "99.9"), "not 99.9"),
-        (GOOD.replace("run:grid", "run:nowhere"), "does not exist"),
+        (GOOD.replace("$H", "99.9"), "99.9 %"),
+        (GOOD.replace("run:grid", "run:nowhere"), "there is no"),
         (GOOD.replace("test.accuracy", "test.acuracy"), "there are "),
         (GOOD.replace("#test.accuracy", ""), "names no quantity"),
         (GOOD + "\nOthers have 91.5 % there.\n", "91.5 % carries no reference"),
         ("Published: [1 %](cite:nobody1999nothing).", "no key of references.bib"),
         (GOOD.replace("grid#", "grid@000000000000#"), "has changed since the note"),
         ("A run has [$M %](run:run#test.accuracy) (10 – 99 %, n = 1).", "is one run, n = 1, and has no interval"),
+        (GOOD.replace("[$M %]", "[88,5 %]"), "has a decimal comma"),
     ],
 )
 def test_a_planted_error_is_found_in_its_line(note, text, problem):
     report = check(note(f"# Title\n\nIntroduction.\n\n{text}"))
     assert report.problems
     assert any(problem in found.text for found in report.problems), report.problems
-    assert all(found.line >= 5 for found in report.problems)
+    assert {found.line for found in report.problems} == {7 if "91.5" in problem else 5}
 
 
 def test_three_seeds_are_called_a_range(made, note):
@@ -244,6 +255,59 @@ def test_the_markdown_row_is_a_note_that_checks(made, tmp_path):
     report = check(path)
     assert report.problems == []
     assert (report.references, report.unpinned) == (1, 0)
+
+
+def test_the_row_of_one_run_is_a_note_that_checks(made, tmp_path):
+    """Its device ("E5-2680"), date and network ("conv3-4") are no interval."""
+    path = tmp_path / "note.md"
+    path.write_text(cite(made / "run", "markdown").replace("| CPU, ", "| CPU, Xeon E5-2680 3-4 "))
+    assert check(path).problems == []
+
+
+def test_ways_to_write_an_interval(made, note):
+    low, high = min(scored(made / "three")) * 100, max(scored(made / "three")) * 100
+    for text in (
+        "seeds 0–2, range {:.1f} – {:.1f} %, n = 3",
+        "n = 3, range [{:.1f}, {:.1f}] %",
+        "(range {:.1f} to {:.1f}, n = 3)",
+    ):
+        middle = statistics.median(scored(made / "three")) * 100
+        written = f"[{middle:.1f} %](run:three#test.accuracy): {text.format(low, high)}.\n"
+        assert check(note(written)).problems == [], written
+
+
+def test_stamping_leaves_the_rest_of_a_note_alone(made, tmp_path):
+    """Code, line ends, references that lead nowhere, a path that stands in the link's text too."""
+    shutil.copytree(made, tmp_path / "run")
+    text = "```x``` is code\r\n\r\n`[1](run:run/run#n)` [run/run 1](run:run/run#n) [2](run:nowhere#n)\r\n"
+    path = tmp_path / "note.md"
+    path.write_bytes(text.encode())
+    assert stamp(path) == 1
+    pin = f"@{digest(tmp_path / 'run' / 'run')}"
+    assert path.read_bytes().decode() == text.replace("[run/run 1](run:run/run#", f"[run/run 1](run:run/run{pin}#")
+    (problem,) = [found.text for found in check(path).problems]
+    assert "there is no" in problem
+
+
+def test_a_note_on_what_deserves_no_citation_is_reported(copied, tmp_path):
+    path = tmp_path / "note.md"
+    path.write_text("[6](run:made/grid#n)\n")
+    assert check(path).problems == []
+    dirty(kept=False)(copied / "grid")
+    (problem,) = check(path).problems
+    assert "rests on made/grid: its tree was dirty" in problem.text
+
+
+def test_diverged_seeds_count_as_nothing_and_are_told(copied):
+    """A seed that ended at chance has an accuracy in its result; it counts as 0 all the same."""
+    results = copied / "grid" / "results.csv"
+    lines = results.read_text().splitlines()
+    chosen = [i for i, line in enumerate(lines) if line.startswith("0.1,")]
+    lines[chosen[0]] = lines[chosen[0]].replace("complete", "diverged")
+    results.write_text("\n".join(lines) + "\n")
+    assert "of which 1 diverged and count as 0" in cite(copied / "grid", "text")
+    assert " 0.00 – " in cite(copied / "grid", "text")
+    assert "| 5 |" in compare([made_again := copied / "grid", made_again], "test.loss")
 
 
 def test_compare_is_scipys_paired_test(made):
