@@ -25,7 +25,7 @@ QUESTION = Question(
     "supported if the 95 % t interval of the slope lies below 0; not supported if it lies above 0; else inconclusive, "
     "as below 6 seeds",
 )  # fmt: skip
-RATES = (0.1, 0.2, 0.4, 0.8, 1.6)
+RATES = (0.025, 0.05, 0.1, 0.2, 0.4)
 WIDTHS = (4, 8, 16, 32)
 
 

@@ -25,7 +25,7 @@ from cnn_jax.report import figures
 from cnn_jax.runs.trained import Trained
 
 QUESTION = Question("loss_steps", "Is the way of a high learning rate over the loss surface the more winding?")
-RATES = (0.01, 0.2)
+RATES = (0.02, 0.1)
 
 
 def investigate(study: Study) -> Finding:
