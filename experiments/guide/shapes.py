@@ -8,7 +8,8 @@ edges); deeper ones are more complex still.
 Draws curves, straight edges, semicircles and squares at random places, sizes and angles, takes the mean response of
 every unit of a layer to each, and asks how many drawings the nearest class mean (of other drawings) names rightly.
 Eight units of each layer, so that none has more to go by. The statistic is what training adds to the third layer minus
-what it adds to the first. Expected: more to the third, n = 8 networks; no network was trained on such drawings.
+what it adds to the first. A network for colour images is shown discs of six hues too (`--dataset`). Expected: more to
+the third, n = 8 networks; no network was trained on such drawings.
 """
 
 import matplotlib.pyplot as plt
@@ -25,7 +26,8 @@ from cnn_jax.runs.trained import Trained
 QUESTION = Question("shapes", "Do deeper layers tell curves, edges, semicircles and squares apart better?")
 LAYERS = ("relu1", "relu2", "relu3")
 SHAPES = ("curve", "edge", "semicircle", "square")
-DRAWINGS = 200  # of each shape
+HUES = 6
+DRAWINGS = 200  # of each shape and each hue
 UNITS = 8  # of each layer
 SCALE = 8  # drawn larger and made smaller, so that lines are smooth
 
@@ -51,22 +53,43 @@ def drawing(shape: str, size: int, random: np.random.Generator) -> np.ndarray:
     return np.asarray(turned.resize((size, size), Image.Resampling.BOX))
 
 
+def disc(hue: int, size: int, random: np.random.Generator) -> np.ndarray:
+    """A disc of one of the hues on grey, uint8 (size, size, 3)."""
+    canvas = Image.new("HSV", (size * SCALE, size * SCALE), (0, 0, 128))
+    radius = size * SCALE * random.uniform(0.18, 0.3)
+    x, y = size * SCALE * random.uniform(0.35, 0.65, 2)
+    box = (x - radius, y - radius, x + radius, y + radius)
+    ImageDraw.Draw(canvas).ellipse(box, (255 * hue // HUES, 220, 220))
+    return np.asarray(canvas.convert("RGB").resize((size, size), Image.Resampling.BOX))
+
+
 def investigate(study: Study) -> Finding:
     networks = study.trained(classic(study))
     random = np.random.default_rng(0)
     size, channels = networks[0].network.input_shape[1:]
     drawn = np.stack([drawing(shape, size, random) for shape in SHAPES for _ in range(DRAWINGS)])
-    images = np.repeat(drawn[..., None], channels, -1)
-    labels = np.repeat(np.arange(len(SHAPES)), DRAWINGS)
+    shown = {"shapes": (np.repeat(drawn[..., None], channels, -1), np.repeat(np.arange(len(SHAPES)), DRAWINGS))}
+    if channels == 3:
+        coloured = np.stack([disc(hue, size, random) for hue in range(HUES) for _ in range(DRAWINGS)])
+        shown["hues"] = coloured, np.repeat(np.arange(HUES), DRAWINGS)
     rows = []
     for seed, trained in networks.items():
         for state, variables in (("untrained", trained.history()[0][1]), ("trained", trained.variables)):
-            found = named_rightly(trained, variables, images, labels)
-            rows += [{"seed": seed, "state": state, "layer": layer, "rightly": x} for layer, x in found.items()]
+            for kind, pair in shown.items():
+                found = named_rightly(trained, variables, *pair)
+                rows += [
+                    {"kind": kind, "seed": seed, "state": state, "layer": layer, "rightly": x}
+                    for layer, x in found.items()
+                ]
     table = study.write("shapes", rows)
-    draw(study, images, table)
-    more = {"rightly": table.groupby(["state", "layer"])["rightly"].mean().unstack().to_dict("index"), "chance": 25.0}
-    added = gains(table, "rightly")
+    of_shapes = table[table["kind"] == "shapes"]
+    draw(study, shown["shapes"][0], of_shapes)
+    means = table.groupby(["kind", "state", "layer"])["rightly"].mean()
+    more = {
+        kind: means[kind].unstack().to_dict("index") | {"chance": 100.0 / len(np.unique(labels))}
+        for kind, (_, labels) in shown.items()
+    }
+    added = gains(of_shapes, "rightly")
     return Finding.paired(
         "drawings named rightly, what training adds to the third convolution minus to the first", "points",
         added[LAYERS[-1]].tolist(), added[LAYERS[0]].tolist(), more,
@@ -84,7 +107,7 @@ def named_rightly(trained: Trained, variables, images: np.ndarray, labels: np.nd
         of /= np.maximum(of.std(0), 1e-9)
         right = 0
         for known, asked in ((half, ~half), (~half, half)):
-            means = np.stack([of[known & (labels == c)].mean(0) for c in range(len(SHAPES))])
+            means = np.stack([of[known & (labels == c)].mean(0) for c in np.unique(labels)])
             distance = np.square(of[asked][:, None] - means[None]).sum(-1)
             right += int((distance.argmin(1) == labels[asked]).sum())
         found[layer] = 100.0 * right / len(labels)
