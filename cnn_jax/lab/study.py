@@ -4,6 +4,7 @@ import dataclasses
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -111,6 +112,7 @@ class Study:
     quick: bool = False
     show: bool = True
     options: Mapping[str, Any] = field(default_factory=dict)  # of the experiment's own, those that were given
+    saved: float = 0.0  # seconds, where sweeps that were found finished took them in an earlier call
 
     def __post_init__(self) -> None:
         self.seeds = self.seeds or tuple(range(self.question.quick_seeds if self.quick else self.question.seeds))
@@ -133,10 +135,13 @@ class Study:
         after another ('one') have seconds that can be compared."""
         taken = {axis: tuple(values)[:2] if self.quick else tuple(values) for axis, values in (axes or {}).items()}
         grid = Grid(self.config(**fields), {**taken, "seed": self.seeds})
+        begun = time.perf_counter()
         done = lab.sweep(grid, self.out / name, resume=True, parallel=parallel, show=self.show)
         if done.status != "complete":
             raise Stopped(done.signal)
-        return Outcome.load(done.path)
+        outcome = Outcome.load(done.path)
+        self.saved += duration(outcome.record) - (time.perf_counter() - begun)
+        return outcome
 
     def beside(self, name: str) -> "Study":
         """The same study in the folder `name` beside this one: networks there serve several experiments."""
@@ -164,6 +169,12 @@ class Study:
     def draw(self, name: str, figure: Figure) -> None:
         """A figure beside the verdict, as PNG."""
         figures.save(figure, self.out / f"{name}.png")
+
+
+def duration(record: Mapping[str, Any]) -> float:
+    """Seconds from the beginning of a sweep to its end, by its record."""
+    started, finished = (datetime.fromisoformat(record[name]) for name in ("started", "finished"))
+    return (finished - started).total_seconds()
 
 
 class Stopped(CnnJaxError):
@@ -195,7 +206,7 @@ def run(study: Study, investigate: Callable[[Study], Finding], command: str | No
         **dataclasses.asdict(study.question),
         **dataclasses.asdict(finding),
         **asked,
-        "seconds": round(time.perf_counter() - started, 1),
+        "seconds": round(time.perf_counter() - started + max(study.saved, 0.0), 1),
         "command": command or record.provenance()["command"],
         "git": git and {name: value for name, value in git.items() if name != "diff"},
         "device": record.device(),

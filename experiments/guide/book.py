@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from cnn_jax.lab.study import sentence
+from cnn_jax.lab.study import duration, sentence
 from cnn_jax.references import references
 from cnn_jax.report import page, tables
 from cnn_jax.report.cite import device
@@ -81,7 +81,9 @@ def write_readme(results: Path) -> None:
     found = [v for claim in claims()["claim"] if (v := verdict_of(claim, results))]
     counts = {name: sum(v["verdict"] == name for v in found) for name in VERDICTS_ZH}
     devices = sorted({device(v["device"]) for v in found})
-    minutes = sum(v["seconds"] for v in found) / 60
+    shared = [json.loads(path.read_text(encoding="utf-8")) for path in results.glob("classic/*/record.json")]
+    seconds = [v["seconds"] for v in found] + [duration(record) for record in shared]
+    minutes = sum(seconds) / 60
     path.write_text(
         "# The guide, executable\n\n"
         "Every claim of the beginner's guide (deshpande2016beginner) with the experiment or test that answers it. Each "
