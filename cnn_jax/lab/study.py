@@ -154,9 +154,12 @@ class Study:
         return split
 
     def trained(self, outcome: Outcome) -> dict[int, Trained]:
-        """The networks of a sweep's chosen cell by seed."""
+        """The networks of a sweep's chosen cell by seed; those that diverged are left out, unless in quick form, where
+        hardly any is better than chance."""
         assert outcome.table is not None
         chosen = outcome.table.chosen_trials()
+        if not self.quick:
+            chosen = chosen[chosen["status"] != "diverged"]
         folder = outcome.folder.path / "trials"
         return {int(row["seed"]): Trained.load(folder / f"{number:04d}") for number, row in chosen.iterrows()}
 

@@ -15,7 +15,7 @@ COMPARISON = Comparison(
     Question("backward", "Must the error go back through the very weights it came through?"),
     variants={
         "gradient": {},
-        "feedback": {"backward": "feedback_alignment", "learning_rates": (0.01, 0.03)},
+        "feedback": {"backward": "feedback_alignment", "learning_rates": (0.0003, 0.001)},
         "sign": {"optimizer": "signsgd", "learning_rates": (0.0003, 0.001)},
         "noise": {"gradient_noise": 0.001},
     },

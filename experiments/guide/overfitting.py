@@ -39,17 +39,19 @@ def investigate(study: Study) -> Finding:
     gaps = {name: gap(study, outcome) for name, outcome in COMPARISON.train(study).items()}
     study.write("seeds", [{"variant": v, "seed": s, "gap": x} for v, by in gaps.items() for s, x in by.items()])
     study.draw("figure", figures.by_variant(gaps, "Δ%", f"n = {len(study.seeds)}"))
-    alive = sorted(set.intersection(*map(set, gaps.values())))
-    by_seed = {v: [by[s] for s in alive] for v, by in gaps.items()}
-    more: dict[str, Any] = {
-        "mean gap": {v: sum(by) / len(by) for v, by in by_seed.items()},
-        "seeds left out, since a network diverged": sorted(set(study.seeds) - set(alive)),
-    }
+    more: dict[str, Any] = {"networks that did not diverge": {v: len(by) for v, by in gaps.items()}}
     if "max2" in gaps:
-        without_relu = Finding.paired("", "points", by_seed["max2"], by_seed["relu max2"])
-        more["gap without ReLU minus with"] = [without_relu.effect, without_relu.low, without_relu.high]
+        found = Finding.paired("", "points", *both(gaps, "max2", "relu max2"))
+        more["gap without ReLU minus with"] = [found.effect, found.low, found.high]
     statistic = "gap of training and test accuracy, without pools minus with"
-    return Finding.paired(statistic, "points", by_seed[COMPARISON.better], by_seed[COMPARISON.worse], more)
+    a, b = both(gaps, COMPARISON.better, COMPARISON.worse)
+    return Finding.paired(statistic, "points", a, b, more)
+
+
+def both(gaps: dict[str, dict[int, float]], one: str, other: str) -> tuple[list[float], list[float]]:
+    """The gaps of two variants over the seeds with which neither diverged."""
+    seeds = sorted(set(gaps[one]) & set(gaps[other]))
+    return [gaps[one][s] for s in seeds], [gaps[other][s] for s in seeds]
 
 
 def gap(study: Study, outcome: Outcome) -> dict[int, float]:
@@ -57,12 +59,10 @@ def gap(study: Study, outcome: Outcome) -> dict[int, float]:
     networks that did not diverge."""
     train = lab.dataset(outcome.config).train
     assert isinstance(train, Split)
-    died = set() if study.quick else set(outcome.seeds[outcome.seeds["diverged"]]["seed"])
     test = outcome.by_seed("test.accuracy")
     return {
         seed: 100 * (one.accuracy(train.images, train.labels) - test[seed])
         for seed, one in study.trained(outcome).items()
-        if seed not in died
     }
 
 
