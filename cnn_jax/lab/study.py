@@ -4,7 +4,6 @@ import dataclasses
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -175,9 +174,9 @@ class Study:
 
 
 def duration(record: Mapping[str, Any]) -> float:
-    """Seconds from the beginning of a sweep to its end, by its record."""
-    started, finished = (datetime.fromisoformat(record[name]) for name in ("started", "finished"))
-    return (finished - started).total_seconds()
+    """About how many seconds the trials of a sweep took, by its record: their own, shared by those side by side."""
+    side_by_side = max(trials["workers"] * trials["chunk"] for trials in record["plan"]["programs"])
+    return (record["train_seconds"] + record["compile_seconds"]) / side_by_side
 
 
 class Stopped(CnnJaxError):
@@ -279,7 +278,7 @@ def classic(study: Study) -> Outcome:
         "batch_size": 64,
         "keep_all": True,
     }
-    return study.beside("classic").sweep(study.config().dataset.replace("/", "-"), {"learning_rate": (0.05,)}, **fields)
+    return study.beside("classic").sweep(study.config().dataset.replace("/", "-"), {"learning_rate": (0.02,)}, **fields)
 
 
 def compare(study: Study, found: Mapping[str, Outcome], better: str, worse: str) -> Finding:

@@ -90,7 +90,8 @@ class Sweeping:
             return Sweep(self.folder.path, "complete")
         table = self._table()
         _score_chosen(self.folder, table, self.prepared)
-        self.folder.write_json("record.json", self.begun | _totals(self.folder, len(self.prepared)))
+        if "finished" not in self.begun:  # a sweep that is found finished stays as it ended
+            self.folder.write_json("record.json", self.begun | _totals(self.folder, len(self.prepared)))
         report_sweep(self.folder, table)
         return Sweep(self.folder.path, "complete", table)
 
