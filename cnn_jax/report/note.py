@@ -301,7 +301,7 @@ def _objections(path: Path) -> list[str]:
     if (path / "verdict.json").is_file() and _json(path / "verdict.json").get("quick"):
         found.append("its verdict is that of a quick run, which counts for nothing")
     if (path / "config.json").is_file():
-        found += Outcome.load(path).objections()
+        found += dict.fromkeys(Outcome.load(path).objections())
     return found
 
 

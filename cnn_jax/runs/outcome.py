@@ -191,7 +191,11 @@ def _of_code(folder: Folder, record: Mapping[str, Any]) -> Iterator[str]:
             continue
         if not git["dirty"]:
             continue
-        untracked = [name for name in git["untracked"] if name.endswith(CODE) or name.startswith(CODE_FOLDERS)]
+        untracked = [
+            name
+            for name in git["untracked"]
+            if name.endswith(CODE) or (name.endswith("/") and name.startswith(CODE_FOLDERS))
+        ]
         if untracked:
             yield f"it ran with code that no commit has: {', '.join(untracked)}"
         if git.get("modified", True) and not folder.has(diff):
@@ -201,6 +205,6 @@ def _of_code(folder: Folder, record: Mapping[str, Any]) -> Iterator[str]:
 def outcome_of(path: Path | str) -> Outcome:
     """The outcome in a folder that deserves to be cited. RunError with the reasons where it does not."""
     outcome = Outcome.load(path)
-    if reasons := list(outcome.objections()):
+    if reasons := list(dict.fromkeys(outcome.objections())):
         raise RunError(f"{path} cannot be cited: {'; '.join(reasons)}")
     return outcome

@@ -44,8 +44,9 @@ def investigate(key: str, out: Path, quick: bool) -> dict[str, Any]:
     return study.run(study.Study(asked, out / key, quick=quick, show=False), answer, command)
 
 
-def keep(out: Path, key: str) -> None:
-    """Copies the evidence of an experiment, and of the networks that it shares with others."""
+def keep(out: Path, key: str, data_dir: str | None) -> None:
+    """Copies the evidence of an experiment, and of the networks that it shares with others, without the place of the
+    archives on this machine."""
     for folder in (out / key, out / "classic"):
         found = [path for pattern in EVIDENCE for path in [*folder.glob(pattern), *folder.glob(f"*/{pattern}")]]
         found += [path for name in OF_BEST for path in folder.glob(f"*/{name}")]
@@ -53,6 +54,8 @@ def keep(out: Path, key: str) -> None:
             target = RESULTS / path.relative_to(out)
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, target)
+            if path.name == "record.json" and data_dir:
+                target.write_text(target.read_text(encoding="utf-8").replace(data_dir, "DIR"), encoding="utf-8")
 
 
 def command(arguments: Sequence[str]) -> int:
@@ -90,7 +93,7 @@ def command(arguments: Sequence[str]) -> int:
             continue
         print(f"{key}: {study.sentence(verdict)} [{verdict['seconds']:.0f} s]", flush=True)
         if not parsed.quick:
-            keep(out, key)
+            keep(out, key, parsed.data_dir)
     book.write_page(out, out / "guide.html")
     print(out / "guide.html")
     if not parsed.quick:

@@ -76,19 +76,22 @@ def main(paper: Paper, description: str | None) -> None:
         if done.table is None:
             return common.exit_code(done.status, done.signal)
         if not parsed.quick:
-            keep(done.path, RESULTS / paper.name)
+            keep(done.path, RESULTS / paper.name, parsed.data_dir)
         print((done.path / "summary.md").read_text(encoding="utf-8"))
         return 0
 
     common.main(command)
 
 
-def keep(sweep: Path, target: Path) -> None:
-    """Copies a sweep's evidence: everything but trials and checkpoints."""
+def keep(sweep: Path, target: Path, data_dir: str | None) -> None:
+    """Copies a sweep's evidence: everything but trials and checkpoints, without the place of the archives."""
     for name in (*EVIDENCE, *(f"best/{name}" for name in OF_BEST)):
         if (sweep / name).exists():
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(sweep / name, target / name)
+    if data_dir:
+        record = target / "record.json"
+        record.write_text(record.read_text(encoding="utf-8").replace(data_dir, "DIR"), encoding="utf-8")
 
 
 def table(papers: Sequence[Paper]) -> str:
