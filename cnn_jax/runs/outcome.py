@@ -1,7 +1,6 @@
 """What a finished run or sweep says: its numbers by seed, and whether they deserve to be cited."""
 
 import hashlib
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,11 +31,6 @@ def digest(path: Path) -> str:
     return found.hexdigest()[:12]
 
 
-def _hash(stored: Any) -> str:
-    """As `Config.hash` and `Grid.hash`, of the fields that there were when it was written."""
-    return hashlib.sha256(json.dumps(stored, sort_keys=True).encode()).hexdigest()[:12]
-
-
 @dataclass(frozen=True)
 class Outcome:
     """A finished run, or the chosen cell of a finished sweep: a row for each seed, with accuracies as fractions; a seed
@@ -47,7 +41,6 @@ class Outcome:
     record: Mapping[str, Any]
     seeds: pd.DataFrame
     parameters: int
-    config_hash: str  # of config.json as it stands
     table: Table | None  # of a sweep
 
     @classmethod
@@ -73,15 +66,15 @@ class Outcome:
             row[f"{split}_accuracy"] = WORST if diverged else scored.get("accuracy", np.nan)
             row[f"{split}_loss"] = np.nan if diverged else scored.get("loss", np.nan)
             row["examples"] = scored.get("examples", row["examples"])
-        return cls(folder, config, record, pd.DataFrame([row]), result["parameters"], _hash(stored), None)
+        return cls(folder, config, record, pd.DataFrame([row]), result["parameters"], None)
 
     @classmethod
     def _sweep(cls, folder: Folder, stored: Any, record: Mapping[str, Any]) -> "Outcome":
         for name in ("results.csv", "best/seeds.csv"):
             if not folder.has(name):
                 raise RunError(f"{folder.path} has no {name}: the sweep has not ended; --resume goes on with it")
-        if _hash(stored) != record["config_hash"]:
-            raise RunError(_not_as_run(folder, record))
+        if stored != record["config"]:
+            raise RunError(_not_as_run(folder))
         table = Table(Grid.from_json(stored), pd.read_csv(folder.file("results.csv")))
         seeds = pd.read_csv(folder.file("best/seeds.csv")).sort_values("seed", ignore_index=True)
         chosen = table.chosen_trials()
@@ -90,7 +83,7 @@ class Outcome:
             seeds.loc[seeds["diverged"], f"{split}_accuracy"] = WORST
             seeds.loc[seeds["diverged"], f"{split}_loss"] = np.nan
         config = Config.from_json(table.grid.base.to_json() | table.chosen)
-        return cls(folder, config, record, seeds, int(chosen["parameters"].iloc[0]), _hash(stored), table)
+        return cls(folder, config, record, seeds, int(chosen["parameters"].iloc[0]), table)
 
     @property
     def n(self) -> int:
@@ -116,8 +109,8 @@ class Outcome:
     def objections(self) -> Iterator[str]:
         """Why these numbers should not be cited, if they should not."""
         yield from _of_code(self.folder, self.record)
-        if self.config_hash != self.record["config_hash"]:
-            yield _not_as_run(self.folder, self.record)
+        if self.folder.read_json("config.json") != self.record["config"]:
+            yield _not_as_run(self.folder)
         if self.seeds["diverged"].all():
             yield "every seed of it diverged"
         if self.table is not None:
@@ -170,8 +163,8 @@ class Outcome:
                     yield seed, float(test["accuracy"])
 
 
-def _not_as_run(folder: Folder, record: Mapping[str, Any]) -> str:
-    return f"{folder.path}/config.json is not the one it was run with (hash {record['config_hash']})"
+def _not_as_run(folder: Folder) -> str:
+    return f"{folder.path}/config.json is not the one it was run with, which record.json has"
 
 
 def _sweep_around(path: Path) -> Path | None:

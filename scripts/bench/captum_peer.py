@@ -2,8 +2,10 @@
 
     PYTHON -m bench.captum_peer FOLDER
 
-FOLDER holds weights.npz, examples.npz (images (n, h, w, c), classes) and task.json, all written by bench_insight.py.
-Writes captum.npz, the maps of every method, and then answers the name of a method with the time that it took.
+FOLDER holds weights.npz, examples.npz (images (n, h, w, c), the same with a
+grain, classes) and task.json, all written by bench_insight.py.
+Writes captum.npz, the maps of every method in float64, and then answers the name of a method with the time that it
+took.
 """
 
 import json
@@ -85,7 +87,7 @@ def main(folder: Path) -> None:
     with np.load(folder / "weights.npz") as weights:
         model = network(task, dict(weights))
     with np.load(folder / "examples.npz") as file:
-        images = torch.from_numpy(file["images"]).permute(0, 3, 1, 2).contiguous()
+        images, grained = (torch.from_numpy(file[n]).permute(0, 3, 1, 2).contiguous() for n in ("images", "grained"))
         classes = torch.from_numpy(file["classes"]).long()
     named = methods(model, task)
 
@@ -98,7 +100,10 @@ def main(folder: Path) -> None:
         return {"milliseconds": 1e3 * (time.perf_counter() - started)}
 
     def ready() -> dict:
-        np.savez(folder / "captum.npz", **{name: maps(name) for name in named})  # type: ignore[arg-type]
+        exact = {name: method(grained, classes) for name, method in methods(model.double(), task).items()}
+        found = {name: one.detach().permute(0, 2, 3, 1).numpy() for name, one in exact.items()}
+        model.float()
+        np.savez(folder / "captum.npz", **found)
         return {"versions": {"torch": torch.__version__, "captum": captum.__version__}}
 
     serve_lines(ready, answer)

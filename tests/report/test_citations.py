@@ -1,7 +1,6 @@
 """Results as citations, notes checked against them, comparisons by seed: of a real sweep and of spoilt copies."""
 
 import csv
-import dataclasses
 import json
 import shutil
 import statistics
@@ -100,10 +99,7 @@ def test_bibtex_has_the_software_the_data_the_network_and_the_optimizer(made, co
         assert part in entries
     assert "lecun" not in entries
     edit(copied / "run" / "config.json", lambda c: c.update(network="lenet5"))
-    edit(
-        copied / "run" / "record.json",
-        lambda r: r.update(config_hash=dataclasses.replace(BASE, network="lenet5").hash()),
-    )
+    edit(copied / "run" / "record.json", lambda r: r["config"].update(network="lenet5"))
     assert "{lecun1998gradient," in cite(copied / "run", "bibtex")
 
 
