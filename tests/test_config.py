@@ -24,7 +24,7 @@ def test_a_config_survives_json():
         ({"epochs": 0}, "epochs = 0 must be at least 1"),
         ({"learning_rate": -1}, "learning_rate = -1.0 must be a positive number"),
         ({"learning_rate": "fast"}, "learning_rate = 'fast' has the wrong type; expected a number"),
-        ({"optimizer": "lamb"}, "optimizer = 'lamb' must be one of sgd, adam, adamw"),
+        ({"optimizer": "lamb"}, "optimizer = 'lamb' must be one of sgd, signsgd, adam, adamw"),
         ({"batch_size": 10, "accumulate": 3}, "batch_size 10 does not split in accumulate = 3 parts"),
         ({"schedule": "step"}, "schedule 'step' needs decay_epochs"),
         ({"decay_epochs": [1]}, "decay_epochs belong to schedule 'step'"),
@@ -40,7 +40,7 @@ def test_a_config_that_cannot_be_is_refused(values, message):
 
 
 def test_a_config_from_python_is_checked_like_one_from_a_file():
-    with pytest.raises(RequestError, match="optimizer = 'rmsprop' must be one of sgd, adam, adamw"):
+    with pytest.raises(RequestError, match="optimizer = 'rmsprop' must be one of sgd, signsgd, adam, adamw"):
         Config(optimizer="rmsprop")
     assert Config(learning_rate=1).learning_rate == 1.0
 

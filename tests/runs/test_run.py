@@ -176,7 +176,7 @@ def test_other_damage_to_the_newest_checkpoint(run, tmp_path, damage):
     else:
         shutil.rmtree(newest / "state")
     checkpoints = Checkpoints(copy)
-    prepared = Prepared.of(CONFIG, lab._dataset(CONFIG))
+    prepared = Prepared.of(CONFIG, lab.dataset(CONFIG))
     like = initial_state(CONFIG, Program.of(CONFIG, prepared.network, 1))
     found = checkpoints.latest(like)
     assert found.step == expected[-1 if damage == "empty directory" else -2]
@@ -208,7 +208,7 @@ def test_no_good_checkpoint_at_all_is_said(run, tmp_path):
 
 
 def test_the_newest_two_and_the_best_are_kept(tmp_path):
-    prepared = Prepared.of(CONFIG, lab._dataset(CONFIG))
+    prepared = Prepared.of(CONFIG, lab.dataset(CONFIG))
     state = jax.device_get(initial_state(CONFIG, prepared.program))
     checkpoints = Checkpoints(tmp_path / "checkpoints")
     for step, accuracy in enumerate([0.1, 0.9, 0.5, 0.9, 0.7, 0.6], start=1):
@@ -286,7 +286,7 @@ def test_what_is_not_finite_is_null(tmp_path):
 
 def test_predict_is_what_the_training_step_computes(run):
     trained = Trained.load(run.path)
-    dataset = lab._dataset(CONFIG)
+    dataset = lab.dataset(CONFIG)
     probabilities = trained.probabilities(dataset.test.images)
     np.testing.assert_allclose(probabilities.sum(-1), 1.0, rtol=1e-5)
     accuracy = (probabilities.argmax(-1) == dataset.test.labels).mean()

@@ -59,7 +59,7 @@ def test_a_trial_is_the_run_on_its_own(one, tmp_path):
 def test_under_vmap_the_first_ten_steps_are_those_alone():
     """To 1e-5 in the parameters, whatever happens to a neighbour."""
     configs = [dataclasses.replace(CONFIG, seed=s, learning_rate=r, epochs=1) for s, r in enumerate((0.05, 1e30, 0.01))]
-    prepared = [Prepared.of(config, lab._dataset(config), devices=1) for config in configs]
+    prepared = [Prepared.of(config, lab.dataset(config), devices=1) for config in configs]
     first = prepared[0]
 
     def after_ten(some, together):
@@ -96,7 +96,7 @@ def test_what_differs_in_numbers_alone_is_one_program():
     axes = {"learning_rate": (0.1, 0.2), "momentum": (0.5, 0.9), "dropout": (0.1, 0.2), "weight_decay": (0.0, 0.1)}
     more = {"label_smoothing": (0.0, 0.1), "init_scale": (0.5, 1.0), "seed": (0, 1)}
     configs = Grid(CONFIG, axes | more).trials()
-    dataset = lab._dataset(CONFIG)
+    dataset = lab.dataset(CONFIG)
     programs = [Prepared.of(config, dataset, devices=1).program for config in configs]
     assert plan.groups(configs, programs) == [tuple(range(128))]
     configs = Grid(CONFIG, {"filters": (4, 6), "learning_rate": (0.1, 0.2), "seed": (0,)}).trials()
@@ -138,7 +138,7 @@ def test_a_worker_that_fails_ends_the_others_and_is_heard():
 
 
 def test_compiling_is_shared():
-    prepared = Prepared.of(CONFIG, lab._dataset(CONFIG), devices=1)
+    prepared = Prepared.of(CONFIG, lab.dataset(CONFIG), devices=1)
     arguments = ([CONFIG], prepared.program, None, prepared.train, prepared.examples("validation"))
     compile_program(*arguments)
     assert compile_program(*arguments) == 0.0
