@@ -16,7 +16,18 @@ from cnn_jax.errors import RequestError
 
 ROOT = Path(__file__).resolve().parent.parent
 AXES = tuple(f"axis-{axis}" for axis in axes.VALUES)
-FILES = ("step", "epoch", "trials", "vmap", "grid", "start", *AXES, "data", "insight")  # in the order of the page
+FILES = (
+    "step",
+    "epoch",
+    "epoch-wide",
+    "trials",
+    "vmap",
+    "grid",
+    "start",
+    *AXES,
+    "data",
+    "insight",
+)  # in the order of the page
 BEGIN, END = "<!-- performance -->\n", "<!-- end of performance -->\n"
 
 

@@ -86,7 +86,7 @@ def write_readme(results: Path) -> None:
     minutes = sum(seconds) / 60
     path.write_text(
         "# The guide, executable\n\n"
-        "Every claim of the beginner's guide (deshpande2016beginner) with the experiment or test that answers it. Each "
+        f"Every claim of the beginner's guide ({references()['deshpande2016beginner'].short}) with the experiment or test that answers it. Each "
         "experiment states its rule before it runs, trains with the ordinary sweep, and leaves `verdict.json`, a CSV "
         "and a figure; the evidence is in [results/guide](../../results/guide). Intervals are 95 % t intervals of "
         "differences paired by seed.\n\n"
