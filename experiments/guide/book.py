@@ -84,11 +84,12 @@ def write_readme(results: Path) -> None:
     shared = [json.loads(path.read_text(encoding="utf-8")) for path in results.glob("classic/*/record.json")]
     seconds = [v["seconds"] for v in found] + [duration(record) for record in shared]
     minutes = sum(seconds) / 60
+    source = references()["deshpande2016beginner"].short
     path.write_text(
         "# The guide, executable\n\n"
-        f"Every claim of the beginner's guide ({references()['deshpande2016beginner'].short}) with the experiment or test that answers it. Each "
-        "experiment states its rule before it runs, trains with the ordinary sweep, and leaves `verdict.json`, a CSV "
-        "and a figure; the evidence is in [results/guide](../../results/guide). Intervals are 95 % t intervals of "
+        f"Every claim of the beginner's guide ({source}) with the experiment or test that answers it. "
+        "Each experiment states its rule before it runs, trains with the ordinary sweep, and leaves `verdict.json`, a "
+        "CSV and a figure; the evidence is in [results/guide](../../results/guide). Intervals are 95 % t intervals of "
         "differences paired by seed.\n\n"
         "```\nscripts/run experiments/guide/all.py --data-dir DIR      # all of them, then this table and the page\n"
         "scripts/run experiments/guide/all.py --quick             # the same on a few digits: to see it run\n```\n\n"
