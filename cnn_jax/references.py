@@ -47,8 +47,3 @@ def references() -> dict[str, Reference]:
 def keys_in(text: str) -> list[str]:
     """The keys that a text names, in order, each once."""
     return list(dict.fromkeys(key for key in KEY.findall(text) if key in references()))
-
-
-def written_out(text: str) -> str:
-    """`text` with every key as names and year."""
-    return KEY.sub(lambda match: references()[match[0]].short if match[0] in references() else match[0], text)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from cnn_jax.references import KEY, SOFTWARE, keys_in, references, written_out
+from cnn_jax.references import KEY, SOFTWARE, keys_in, references
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -50,6 +50,6 @@ def test_every_entry_is_whole():
         ("hubel1962receptive", "Hubel & Wiesel 1962"),
     ],
 )
-def test_a_key_written_out(key, short):
-    assert written_out(f"({key}, 3)") == f"({short}, 3)"
+def test_a_key_as_names_and_year(key, short):
+    assert references()[key].short == short
     assert keys_in(f"{key}; {key}, nobody2016nothing") == [key]

@@ -166,4 +166,4 @@ def _compiled_init(program: Program, initialiser: str):
             diverged_step=jnp.full((), -1, jnp.int32),
         )
 
-    return jax.jit(init, compiler_options=ONCE)
+    return jax.jit(init, compiler_options=ONCE if jax.default_backend() == "cpu" else None)

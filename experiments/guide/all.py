@@ -1,6 +1,6 @@
 """Runs every experiment of the guide, one after another, and writes the table and the page of what they found.
 
-    scripts/run experiments/guide/all.py --data-dir DIR            # about an hour on two CPU cores
+    scripts/run experiments/guide/all.py --data-dir DIR            # about half an hour on two CPU cores
     scripts/run experiments/guide/all.py --quick                   # a few digits, two seeds: to see it run
     scripts/run experiments/guide/all.py --data-dir DIR --only pooling stride
     scripts/run experiments/guide/all.py --table                   # README.md and page from results/guide as they are

@@ -2,7 +2,7 @@
 
 The guide: names network architecture among the topics it leaves for later (he2016deep).
 
-    scripts/run experiments/guide/architecture.py --data-dir DIR    # two CPU cores, about four minutes
+    scripts/run experiments/guide/architecture.py --data-dir DIR    # two CPU cores, about two minutes
 
 Expected: little difference at eleven layers, n = 8.
 """

@@ -2,7 +2,7 @@
 
 The guide: the backward pass finds how much each weight contributed; modifications of it are left for later.
 
-    scripts/run experiments/guide/backward.py --data-dir DIR    # two CPU cores, about three minutes
+    scripts/run experiments/guide/backward.py --data-dir DIR    # two CPU cores, about a minute
 
 Expected: the gradient beats fixed random feedback weights (lillicrap2016random) by points, n = 8; its sign
 (bernstein2018signsgd) and noise on it (neelakantan2015adding) cost little.

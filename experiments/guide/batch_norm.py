@@ -2,7 +2,7 @@
 
 The guide: names batch normalisation among the topics it leaves for later (ioffe2015batch).
 
-    scripts/run experiments/guide/batch_norm.py --data-dir DIR    # two CPU cores, about a minute
+    scripts/run experiments/guide/batch_norm.py --data-dir DIR    # two CPU cores, under a minute
 
 Expected: a small gain after four epochs, n = 8.
 """

@@ -2,9 +2,9 @@
 
 The guide: a batch is a set of training images; the more updates, the better tuned the weights.
 
-    scripts/run experiments/guide/batch_size.py --data-dir DIR    # two CPU cores, about two minutes
+    scripts/run experiments/guide/batch_size.py --data-dir DIR    # two CPU cores, under a minute
 
-Expected: batches of 32 beat batches of 512 at equal epochs, n = 8, each at its own best rate.
+Expected: batches of 32 beat batches of 512 at equal epochs, n = 8, each at the best of three rates.
 """
 
 from cnn_jax.cli.study import main

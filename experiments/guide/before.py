@@ -3,7 +3,7 @@
 The guide: the outputs begin near [.1 .1 ... .1], without preference, and the loss begins high. For ten classes that is
 a half squared error of 0.45 and a cross-entropy of ln 10 = 2.303.
 
-    scripts/run experiments/guide/before.py --data-dir DIR    # two CPU cores, about two minutes
+    scripts/run experiments/guide/before.py --data-dir DIR    # two CPU cores, some seconds
 
 Rule: supported if the 95 % t interval of the half squared error, over networks, lies within a tenth of 0.45. Expected:
 supported for small random weights; He's larger ones (he2015delving), the default here, begin with some preference.

@@ -2,7 +2,7 @@
 
 The guide: names biases among the topics it leaves for later.
 
-    scripts/run experiments/guide/biases.py --data-dir DIR    # two CPU cores, about a minute
+    scripts/run experiments/guide/biases.py --data-dir DIR    # two CPU cores, under a minute
 
 Expected: no difference that eight seeds can show.
 """

@@ -2,7 +2,7 @@
 
 The guide: a learning rate that is too high makes jumps that are too large.
 
-    scripts/run experiments/guide/divergence.py --data-dir DIR    # two CPU cores, about three minutes
+    scripts/run experiments/guide/divergence.py --data-dir DIR    # two CPU cores, under a minute
 
 For each width and seed the lowest rate of a grid in steps of two at which a run diverges: its loss becomes infinite, or
 its mean over the epoch is no lower than that of the best constant answer. The statistic is the slope of log2(that rate)

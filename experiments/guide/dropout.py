@@ -2,7 +2,7 @@
 
 The guide: names dropout among the topics it leaves for later (srivastava2014dropout).
 
-    scripts/run experiments/guide/dropout.py --data-dir DIR    # two CPU cores, about two minutes
+    scripts/run experiments/guide/dropout.py --data-dir DIR    # two CPU cores, under a minute
 
 Expected: a small gain with 1,000 training images and many epochs, n = 8.
 """

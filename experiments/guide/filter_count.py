@@ -2,10 +2,10 @@
 
 The guide: the more filters, the deeper the activation map and the more is known of the image.
 
-    scripts/run experiments/guide/filter_count.py --data-dir DIR    # two CPU cores, about four minutes
+    scripts/run experiments/guide/filter_count.py --data-dir DIR    # two CPU cores, about two minutes
 
-Four to 64 filters in the first layer, twice as many in the second, each width at its own best learning rate. Expected:
-accuracy grows and flattens; parameters and time grow faster, n = 8 seeds.
+Four to 64 filters in the first layer, twice as many in the second, each width at the better of two learning rates.
+Expected: accuracy grows and flattens; parameters and time grow faster, n = 8 seeds.
 """
 
 from typing import Any

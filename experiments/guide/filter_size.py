@@ -2,7 +2,7 @@
 
 The guide: filters cover a small area, 5x5 in its example; their size is a hyperparameter it leaves for later.
 
-    scripts/run experiments/guide/filter_size.py --data-dir DIR    # two CPU cores, about a minute
+    scripts/run experiments/guide/filter_size.py --data-dir DIR    # two CPU cores, under a minute
 
 Expected: 5x5 filters beat 1x1 ones by several points, n = 8; 3x3 and 7x7 come close to 5x5.
 """

@@ -3,7 +3,7 @@
 The guide: filters begin random and become detectors of edges, curves and colours; Hubel and Wiesel found cells of the
 visual cortex that answer only to edges of one orientation (hubel1962receptive).
 
-    scripts/run experiments/guide/filters.py --data-dir DIR    # two CPU cores, about four minutes
+    scripts/run experiments/guide/filters.py --data-dir DIR    # two CPU cores, under a minute
     scripts/run experiments/guide/filters.py --dataset FOLDER|ZIP    # colour images: also how colourful filters are
 
 Shows gratings to every unit of the first layer before and after training; the selectivity of a unit is

@@ -2,7 +2,7 @@
 
 The guide: weights begin random; initialisation techniques are left for later.
 
-    scripts/run experiments/guide/initialisation.py --data-dir DIR    # two CPU cores, about two minutes
+    scripts/run experiments/guide/initialisation.py --data-dir DIR    # two CPU cores, about a minute
 
 Expected: He's scale (he2015delving) beats a fixed standard deviation of 0.01 in a network of six layers, n = 8.
 """

@@ -3,7 +3,7 @@
 The guide: a high learning rate takes bigger steps and may need less time; one that is too high jumps and does not reach
 the optimum.
 
-    scripts/run experiments/guide/learning_rate.py --data-dir DIR    # two CPU cores, about two minutes
+    scripts/run experiments/guide/learning_rate.py --data-dir DIR    # two CPU cores, under a minute
 
 An ordinary sweep over four decades at a fixed number of epochs; the rate in the middle, named before, against the
 largest. Expected: it wins by far, and by points against the smallest, n = 8 seeds. A run that diverged counts as 0.

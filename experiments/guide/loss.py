@@ -2,9 +2,9 @@
 
 The guide: the loss can be defined in many ways; a common one is half the squared error.
 
-    scripts/run experiments/guide/loss.py --data-dir DIR    # two CPU cores, about a minute
+    scripts/run experiments/guide/loss.py --data-dir DIR    # two CPU cores, under a minute
 
-Expected: cross-entropy is ahead after four epochs, n = 8, each at its own best learning rate.
+Expected: cross-entropy is ahead after four epochs, n = 8, each at the best of its learning rates.
 """
 
 from cnn_jax.cli.study import main

@@ -2,7 +2,7 @@
 
 The guide draws a loss curve on which steps of a high learning rate jump over the optimum.
 
-    scripts/run experiments/guide/loss_steps.py --data-dir DIR    # two CPU cores, about two minutes
+    scripts/run experiments/guide/loss_steps.py --data-dir DIR    # two CPU cores, under a minute
 
 Keeps the weights of every short epoch; the statistic is the length of the path over the distance from its beginning to
 its end, of the large rate minus the small one, paired by seed. Expected: the path of the large rate is the more

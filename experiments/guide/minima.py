@@ -2,7 +2,7 @@
 
 The guide names non-convex optimisation among the topics it leaves for later.
 
-    scripts/run experiments/guide/minima.py --data-dir DIR    # two CPU cores, about two minutes
+    scripts/run experiments/guide/minima.py --data-dir DIR    # two CPU cores, some seconds
 
 The training loss on the straight line between the weights of two seeds, above the straight line between the losses of
 its ends; the barrier is the largest difference. Twelve seeds make six disjoint pairs. Rule: supported if the 95 % t

@@ -2,9 +2,9 @@
 
 The guide: weights are updated with one learning rate; other optimizers (kingma2015adam) are left for later.
 
-    scripts/run experiments/guide/optimizer.py --data-dir DIR    # two CPU cores, about two minutes
+    scripts/run experiments/guide/optimizer.py --data-dir DIR    # two CPU cores, under a minute
 
-Expected: little difference where each has its own best rate, n = 8; without momentum descent is slower.
+Expected: little difference where each has the better of its two rates, n = 8; without momentum descent is slower.
 """
 
 from cnn_jax.cli.study import main

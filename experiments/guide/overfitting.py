@@ -2,7 +2,7 @@
 
 The guide: the layers between the convolutions help to control overfitting.
 
-    scripts/run experiments/guide/overfitting.py --data-dir DIR    # two CPU cores, about three minutes
+    scripts/run experiments/guide/overfitting.py --data-dir DIR    # two CPU cores, about a minute
 
 Networks with and without max pools, with and without ReLUs, trained for many epochs on 1,000 images. The statistic is
 the gap between training and test accuracy of the final weights, without pools minus with them; each variant has the

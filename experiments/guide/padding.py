@@ -2,7 +2,7 @@
 
 The guide: a 5x5 filter makes 28x28 of 32x32; padding is a hyperparameter it leaves for later.
 
-    scripts/run experiments/guide/padding.py --data-dir DIR    # two CPU cores, about a minute
+    scripts/run experiments/guide/padding.py --data-dir DIR    # two CPU cores, some seconds
 
 Expected: little difference at two layers, n = 8.
 """

@@ -2,7 +2,7 @@
 
 The guide: pooling layers stand between convolutions and make the network robust.
 
-    scripts/run experiments/guide/pooling.py --data-dir DIR    # two CPU cores, about two minutes
+    scripts/run experiments/guide/pooling.py --data-dir DIR    # two CPU cores, about a minute
 
 Expected: max pools beat no pools, n = 8; average pools lie between.
 """

@@ -3,7 +3,7 @@
 The guide: the learning rate is chosen by the programmer. Here by the range test of smith2017cyclical (3.3): the rate
 rises linearly over one run; the one at which the loss is lowest is an upper bound, a third of it the suggestion.
 
-    scripts/run experiments/guide/range_test.py --data-dir DIR    # two CPU cores, about two minutes
+    scripts/run experiments/guide/range_test.py --data-dir DIR    # two CPU cores, under a minute
 
 Rule: supported if training with the suggestion is at most one point worse than with the best of a grid, by the 95 % t
 interval. Expected: supported, n = 8 seeds.

@@ -2,7 +2,7 @@
 
 The guide: the layers between the convolutions improve the robustness of the network.
 
-    scripts/run experiments/guide/robustness.py --data-dir DIR    # two CPU cores, about three minutes
+    scripts/run experiments/guide/robustness.py --data-dir DIR    # two CPU cores, some seconds
 
 The networks of pooling.py, shown validation images that are shifted, turned, noisy or of low contrast. The statistic is
 how many points of accuracy that costs in the mean, without pools minus with max pools. Expected: pooling helps against

@@ -3,7 +3,7 @@
 The guide: the second layer's features could be semicircles (a curve and a straight edge) or squares (several straight
 edges); deeper ones are more complex still.
 
-    scripts/run experiments/guide/shapes.py --data-dir DIR    # two CPU cores, about two minutes
+    scripts/run experiments/guide/shapes.py --data-dir DIR    # two CPU cores, some seconds
 
 Draws curves, straight edges, semicircles and squares at random places, sizes and angles, takes the mean response of
 every unit of a layer to each, and asks how many drawings the nearest class mean (of other drawings) names rightly.

@@ -3,7 +3,7 @@
 The guide: filters move by one pixel; the stride is a hyperparameter it leaves for later. springenberg2015striving
 replace pools by strides.
 
-    scripts/run experiments/guide/stride.py --data-dir DIR    # two CPU cores, about a minute
+    scripts/run experiments/guide/stride.py --data-dir DIR    # two CPU cores, under a minute
 
 Expected: a strided network of equal size is somewhat worse than one with max pools, n = 8.
 """

@@ -3,7 +3,7 @@
 The guide: to generalise from what is known and to adapt to different image environments is a skill that machines do not
 share with us.
 
-    scripts/run experiments/guide/transfer.py --data-dir DIR    # two CPU cores, about two minutes
+    scripts/run experiments/guide/transfer.py --data-dir DIR    # two CPU cores, under a minute
 
 Trains on MNIST and looks at the digits of scikit-learn, which other people wrote and another machine scanned, made as
 large and centred alike. Rule: supported if accuracy falls there, by the 95 % t interval over seeds. Expected: it falls

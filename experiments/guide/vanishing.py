@@ -2,7 +2,7 @@
 
 The guide names vanishing gradients among the topics it leaves for later (glorot2010understanding; he2016deep).
 
-    scripts/run experiments/guide/vanishing.py --data-dir DIR    # two CPU cores, about two minutes
+    scripts/run experiments/guide/vanishing.py --data-dir DIR    # two CPU cores, under a minute
 
 The norm of the loss's gradient with respect to the kernels of the first and of the last convolution, in untrained
 networks of 4, 8 and 16 convolutions: with sigmoids, ReLUs, batch norm, residual blocks. The statistic is log10 of first

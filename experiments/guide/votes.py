@@ -2,7 +2,7 @@
 
 The guide: the last layer looks at which high-level features most correlate with a class and has weights for them.
 
-    scripts/run experiments/guide/votes.py --data-dir DIR    # two CPU cores, about two minutes
+    scripts/run experiments/guide/votes.py --data-dir DIR    # two CPU cores, some seconds
 
 For every feature that enters the last layer and every class: the correlation, over validation images, of the feature
 with belonging to the class, against the weight between the two; the statistic is the rank correlation of the two over
