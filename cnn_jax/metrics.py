@@ -1,42 +1,213 @@
-"""Metrics as sums and counts under a mask, divided once at the end: no mean of batch means, no example twice."""
+"""Metrics: one table, from which training, evaluation, tables, citations and comparisons take what they report.
 
-from typing import NamedTuple
+A metric is a mean over examples. It is kept as a sum and a count under a mask and divided once at the end: no mean of
+batch means, no example twice. A new metric is one entry of `METRICS`.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int, Num
+
+from cnn_jax.errors import RequestError
+from cnn_jax.typed import convert
+
+TOP = 5
 
 
-class Sums(NamedTuple):
-    """Sums over examples that were not masked; add them over batches and devices, then divide."""
+@dataclass(frozen=True)
+class Metric:
+    """`per_example` maps (losses [n], logits [n, classes], labels [n]) to a value for each example; where that is a
+    whole number the sum over examples is exact. A reader sees a mean times `scale` in `unit`, with `decimals` digits
+    behind the point, and a difference of two means in `difference_unit`."""
 
-    loss: Array
-    correct: Array
+    per_example: Callable[[Array, Array, Array], Array]
+    whole: bool
+    higher_is_better: bool
+    scale: float
+    unit: str
+    difference_unit: str
+    decimals: int
+
+    def text(self, mean: float) -> str:
+        """A mean as a reader sees it, e.g. 0.9312 as '93.12 %'."""
+        return f"{self.number(mean)} {self.unit}"
+
+    def number(self, mean: float) -> str:
+        """As `text`, without the unit."""
+        return f"{self.scale * mean:.{self.decimals}f}"
+
+
+def _loss(losses: Array, logits: Array, labels: Array) -> Array:
+    return losses
+
+
+def is_correct(losses: Array, logits: Array, labels: Array) -> Array:
+    """Whether the largest logit is the label's (the first of several)."""
+    return logits.argmax(-1) == labels
+
+
+def is_in_top(losses: Array, logits: Array, labels: Array) -> Array:
+    """Whether fewer than five logits exceed the label's; a logit that is not a number exceeds every other."""
+    own = jnp.take_along_axis(logits, labels[:, None], axis=-1)
+    return (~(own >= logits)).sum(-1) < TOP
+
+
+def _share(per_example: Callable[[Array, Array, Array], Array]) -> Metric:
+    return Metric(per_example, True, True, 100.0, "%", "points", 2)
+
+
+METRICS = {
+    "accuracy": _share(is_correct),
+    "loss": Metric(_loss, False, False, 1.0, "nats", "nats", 4),
+    f"top{TOP}_accuracy": _share(is_in_top),
+}
+SPLITS = ("validation", "test")
+SCORES = tuple(f"{split}.{name}" for split in ("test", "validation") for name in METRICS)
+"""What a finished run or cell can be asked for: test.accuracy, validation.loss, …"""
+
+
+def metric_of(score: str) -> Metric:
+    """The metric of a score: that of accuracy for test.accuracy."""
+    return METRICS[score.partition(".")[2]]
+
+
+class Totals(NamedTuple):
+    """Sums over examples that were not masked, by metric, and their number; add them over batches and devices."""
+
+    sums: dict[str, Array]
     examples: Array
 
-    def __add__(self, other: "Sums") -> "Sums":  # type: ignore[override]
+    def __add__(self, other: "Totals") -> "Totals":  # type: ignore[override]
         return jax.tree.map(jnp.add, self, other)
 
-    @property
-    def accuracy(self) -> Array | np.floating:
-        """Fraction of the examples whose largest logit is the label's."""
-        return self.correct / self.examples
-
-    @property
-    def mean_loss(self) -> Array | np.floating:
-        """Mean loss per example."""
-        return self.loss / self.examples
+    def means(self) -> dict[str, float]:
+        """Each metric's mean over the examples, for totals on the host. NaN without examples."""
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return {name: float(np.float64(total) / np.float64(self.examples)) for name, total in self.sums.items()}
 
 
-def sums(
+def zero() -> Totals:
+    """The totals of no examples."""
+    sums = {name: jnp.zeros((), jnp.int32 if metric.whole else jnp.float32) for name, metric in METRICS.items()}
+    return Totals(sums, jnp.zeros((), jnp.int32))
+
+
+def totals(
     losses: Float[Array, " n"], logits: Float[Array, "n classes"], labels: Int[Array, " n"], mask: Float[Array, " n"]
-) -> Sums:
-    """The sums of one batch. `mask` is 1 for an example and 0 for padding, whose values are ignored, NaN included."""
-    correct = (logits.argmax(-1) == labels) & (mask > 0)
-    return Sums(
-        loss=jnp.where(mask > 0, losses, 0.0).sum(),
-        correct=correct.sum(dtype=jnp.int32),
-        examples=(mask > 0).sum(dtype=jnp.int32),
-    )
+) -> Totals:
+    """The totals of one batch. `mask` is 1 for an example and 0 for padding, whose values are ignored, NaN included."""
+
+    def total(metric: Metric) -> Array:
+        values: Num[Array, " n"] | Bool[Array, " n"] = metric.per_example(losses, logits, labels)
+        return jnp.where(mask > 0, values, 0).sum(dtype=jnp.int32 if metric.whole else jnp.float32)
+
+    sums = {name: total(metric) for name, metric in METRICS.items()}
+    return Totals(sums, (mask > 0).sum(dtype=jnp.int32))
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The metrics of one split: each a mean over `examples`, whose number is that of the whole split."""
+
+    means: Mapping[str, float]
+    examples: int
+
+    @classmethod
+    def of(cls, totals: Totals) -> "Evaluation":
+        return cls(totals.means(), int(totals.examples))
+
+    @property
+    def accuracy(self) -> float:
+        return self.means["accuracy"]
+
+    @property
+    def loss(self) -> float:
+        return self.means["loss"]
+
+    @property
+    def correct(self) -> int:
+        """The number of examples that the accuracy counts."""
+        return round(self.accuracy * self.examples)
+
+    def to_json(self) -> dict[str, Any]:
+        return {**self.means, "examples": self.examples}
+
+    @classmethod
+    def from_json(cls, values: Any) -> "Evaluation":
+        """The inverse of `to_json`. Needs accuracy, loss and examples; a metric that is younger than the file may be
+        missing. Raises RequestError for anything else."""
+        if not isinstance(values, dict):
+            raise RequestError("an evaluation must be an object of metrics")
+        means, examples = dict(values), values.get("examples")
+        means.pop("examples", None)
+        needed = {"accuracy", "loss"}
+        if not needed <= means.keys() <= METRICS.keys() or type(examples) is not int or examples < 1:
+            raise RequestError(f"an evaluation must have accuracy, loss and examples, not {', '.join(values)}")
+        for name, value in means.items():
+            means[name] = convert(name, value, float)
+            if not math.isfinite(means[name]) or (METRICS[name].whole and not 0 <= means[name] <= 1):
+                raise RequestError(f"{name} = {value!r} cannot be")
+        return cls(means, examples)
+
+
+@dataclass(frozen=True)
+class EpochMetrics:
+    """A run at the end of an epoch: after how many epochs and steps, the metrics of the epoch's training batches as
+    they were trained on, those of the validation split, the learning rate of the last step, seconds of training so
+    far. `validation` is None where the network is trained on those images too."""
+
+    epoch: int
+    step: int
+    train: Evaluation
+    validation: Evaluation | None
+    learning_rate: float
+    seconds: float = 0.0
+
+    @property
+    def rank(self) -> tuple[float, int]:
+        """What the best epoch is chosen by: validation accuracy, the earlier step where several share it."""
+        assert self.validation is not None
+        return self.validation.accuracy, -self.step
+
+    def to_json(self) -> dict[str, Any]:
+        """A line of metrics.jsonl."""
+        validation = {} if self.validation is None else self.validation.means
+        return {
+            "epoch": self.epoch,
+            "step": self.step,
+            **{f"train_{name}": value for name, value in self.train.means.items()},
+            **{f"validation_{name}": validation.get(name) for name in self.train.means},
+            "learning_rate": self.learning_rate,
+            "examples": 0 if self.validation is None else self.validation.examples,
+            "train_examples": self.train.examples,
+            "seconds": self.seconds,
+        }
+
+    @classmethod
+    def from_json(cls, values: Any) -> "EpochMetrics":
+        """The inverse of `to_json`. RequestError for anything else."""
+        if not isinstance(values, dict):
+            raise RequestError("a line of metrics must be an object")
+        rest = dict(values)
+        examples = {"train": rest.pop("train_examples", None), "validation": rest.pop("examples", None)}
+
+        def split(name: str) -> Evaluation | None:
+            means = {key.partition("_")[2]: rest.pop(key) for key in list(rest) if key.startswith(f"{name}_")}
+            if name == "validation" and examples[name] == 0:
+                return None
+            return Evaluation.from_json({**means, "examples": examples[name]})
+
+        train, validation = split("train"), split("validation")
+        assert train is not None
+        fields = {"epoch": int, "step": int, "learning_rate": float, "seconds": float}
+        if rest.keys() != fields.keys():
+            raise RequestError(f"a line of metrics must have {', '.join(fields)}")
+        numbers = {name: convert(name, rest[name], kind) for name, kind in fields.items()}
+        return cls(train=train, validation=validation, **numbers)

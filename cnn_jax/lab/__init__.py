@@ -7,14 +7,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jax
+import numpy as np
 
-from cnn_jax.data import Dataset, load, open_stream
+from cnn_jax.data import Dataset, Split, load, open_stream
 from cnn_jax.errors import RequestError
-from cnn_jax.lab.folders import claimed, decided, going_on, refuse_changes, refuse_other_grid, shared
+from cnn_jax.lab.folders import backend_config, going_on, refuse_changes, refuse_other_grid, shared
 from cnn_jax.lab.sweeping import Sweep, Sweeping
-from cnn_jax.runs import record
+from cnn_jax.runs import manifest, reader
 from cnn_jax.runs.execute import Interrupt, execute
+from cnn_jax.runs.folder import Folder
 from cnn_jax.runs.prepared import Prepared
+from cnn_jax.runs.provenance import provenance
+from cnn_jax.runs.schema import Result
+from cnn_jax.runs.sweeps import SweepReader
 from cnn_jax.runs.trained import Trained
 from cnn_jax.sweep.grid import Grid
 from cnn_jax.sweep.plan import Parallel
@@ -31,12 +36,12 @@ class Run:
     """A run's folder and its result."""
 
     path: Path
-    result: dict[str, Any]
+    result: Result
     signal: int | None = None
 
     @property
     def status(self) -> str:
-        return self.result["status"]
+        return self.result.status
 
 
 def train(config: Config, out: Path | str, *, resume: bool = False, profile: bool = False, show: bool = True) -> Run:
@@ -48,17 +53,20 @@ def train(config: Config, out: Path | str, *, resume: bool = False, profile: boo
     if jax.process_count() > 1:
         raise RequestError("one run is trained by one process, on all of its devices; several processes share a sweep")
     if (there := going_on(out, resume)) is not None:
-        refuse_changes(there, Config.from_json(there.read_json("config.json")), config)
-        if there.has("result.json") and there.read_json("result.json")["status"] != "interrupted":
-            write_report(there)  # a kill may have come between the result and its report
-            return Run(there.path, there.read_json("result.json"))
-    prepared = Prepared.of(config, dataset(config), decided(there))  # refuses what cannot be before a folder is made
-    with Interrupt().listening() as interrupt, claimed(out) as folder:
+        refuse_changes(there, reader.config_of(there), config)
+        if there.has(manifest.NAME):  # the last file that a run writes
+            result = reader.Run.open(there.path).trial.ended
+            write_report(there)
+            return Run(there.path, result)
+    prepared = Prepared.of(config, dataset(config), backend_config(there))  # refuses before a folder is made
+    with Interrupt().listening() as interrupt, Folder(out).claimed() as folder:
         steps = prepared.steps_per_epoch * config.epochs
+        start, attachments = provenance()
         with Progress(steps, "training") if show else Silent() as listener:
             (result,) = execute(
-                [prepared], [folder], record.provenance(), interrupt, listener, score_test=True, profile=profile
-            )
+                [prepared], [folder], start, interrupt, listener, attachments=attachments, score_test=True,
+                profile=profile,
+            )  # fmt: skip
         write_report(folder)
     return Run(folder.path, result, interrupt.signal)
 
@@ -74,13 +82,17 @@ def sweep(
     """
     from cnn_jax.report.progress import Silent, SweepProgress
 
+    if resume and (there := going_on(out, resume)) is not None and there.has(manifest.NAME):
+        refuse_other_grid(there, grid)
+        return Sweep.ended(there.path, SweepReader.open(there.path).table)
     with Interrupt().listening() as interrupt, shared(out, lambda: _may_sweep(grid, out, resume)) as folder:
         # Refuses a bad trial now. Devices are there for the trials, unless the config splits each batch over them.
-        kept = decided(folder)
-        prepared = [Prepared.of(config, dataset(config), kept, devices=1) for config in grid.trials()]
+        choices = backend_config(folder)
+        prepared = [Prepared.of(config, dataset(config), choices, devices=1) for config in grid.trials()]
         steps = [one.steps_per_epoch * one.config.epochs for one in prepared]
         with SweepProgress(steps) if show else Silent() as bar:
-            return Sweeping(folder, grid, prepared, parallel, interrupt, bar).run()
+            sweeping = Sweeping(folder, grid, prepared, parallel, interrupt, bar)
+            return sweeping.run(lambda config: Prepared.of(config, dataset(config), choices, devices=1))
 
 
 def see(
@@ -112,9 +124,9 @@ def see(
 def _may_sweep(grid: Grid, out: Path | str, resume: bool) -> None:
     if (there := going_on(out, resume)) is not None:
         refuse_other_grid(there, grid)
-    kept = decided(there)
+    choices = backend_config(there)
     for config in grid.trials():  # refuses what cannot be before a folder is made
-        Prepared.of(config, dataset(config), kept, devices=1)
+        Prepared.of(config, dataset(config), choices, devices=1)
 
 
 @functools.lru_cache(maxsize=8)
@@ -136,7 +148,18 @@ def _load(
 
 def dataset(config: Config) -> Dataset:
     """The data of a config: loaded once in a process, or opened as a stream."""
-    return _load(
+    loaded = _load(
         config.dataset, config.stream, config.data_dir, config.image_size, config.validation, config.train_examples,
         config.split_seed,
     )  # fmt: skip
+    return _joined(loaded) if config.final_fit else loaded
+
+
+@functools.lru_cache(maxsize=2)
+def _joined(dataset: Dataset) -> Dataset:
+    """With the validation images in train too. RequestError for a stream, which cannot be joined."""
+    parts = (dataset.train, dataset.validation)
+    if not isinstance(dataset.train, Split):
+        raise RequestError("final_fit needs the training images in memory: leave out stream")
+    train = Split(*(np.concatenate([getattr(part, name) for part in parts]) for name in ("images", "labels")))
+    return dataclasses.replace(dataset, train=train, source={**dataset.source, "final_fit": True}, known=None)

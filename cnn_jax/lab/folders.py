@@ -9,7 +9,9 @@ import jax
 import numpy as np
 
 from cnn_jax.errors import RequestError
-from cnn_jax.runs.folder import LOCK, Folder
+from cnn_jax.runs.folder import Folder
+from cnn_jax.runs.reader import grid_of
+from cnn_jax.runs.schema import Record
 from cnn_jax.sweep.grid import Grid
 from cnn_jax.training.config import Config, differences
 
@@ -25,20 +27,6 @@ def going_on(out: Path | str, resume: bool) -> Folder | None:
 
 
 @contextlib.contextmanager
-def claimed(out: Path | str) -> Iterator[Folder]:
-    """The folder `out`, made where it is missing, and no other process's at the same time."""
-    from filelock import FileLock, Timeout
-
-    folder = Folder(out)
-    folder.make()
-    try:
-        with FileLock(folder.file(LOCK), timeout=0):
-            yield folder
-    except Timeout:
-        raise RequestError(f"{out} is in use by another process") from None
-
-
-@contextlib.contextmanager
 def shared(out: Path | str, check: Callable[[], None]) -> Iterator[Folder]:
     """The folder `out`, claimed by the first process for all, after a check that may refuse it."""
     if jax.process_index() > 0:
@@ -49,7 +37,7 @@ def shared(out: Path | str, check: Callable[[], None]) -> Iterator[Folder]:
     with contextlib.ExitStack() as stack:
         try:
             check()
-            folder = stack.enter_context(claimed(out))
+            folder = stack.enter_context(Folder(out).claimed())
         except BaseException:
             agree(False)
             raise
@@ -72,12 +60,12 @@ def refuse_changes(folder: Folder, old: Config, new: Config) -> None:
 
 
 def refuse_other_grid(folder: Folder, grid: Grid) -> None:
-    old = Grid.from_json(folder.read_json("config.json"))
+    old = grid_of(folder)
     refuse_changes(folder, old.base, grid.base)
     if list(old.axes.items()) != list(grid.axes.items()):  # in their order, which numbers the trials
         raise RequestError(f"{folder.path} holds a sweep over other axes: {dict(old.axes)} -> {dict(grid.axes)}")
 
 
-def decided(folder: Folder | None) -> dict[str, Any] | None:
-    """The choices that a run or a sweep made when it began."""
-    return folder.read_json("record.json")["choices"] if folder and folder.has("record.json") else None
+def backend_config(folder: Folder | None) -> dict[str, Any] | None:
+    """The settings for speed that a run or a sweep recorded when it began."""
+    return folder.read("record.json", Record).choices if folder and folder.has("record.json") else None

@@ -1,5 +1,7 @@
-"""A sweep while it runs: its plan, its trials, its table."""
+"""A sweep while it runs: its plan, its trials, its table, the seeds of its chosen cell."""
 
+import contextlib
+import dataclasses
 import functools
 import shutil
 import threading
@@ -9,32 +11,38 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 
 from cnn_jax.errors import RequestError
 from cnn_jax.lab.folders import agree, refuse_changes
-from cnn_jax.runs import record
+from cnn_jax.runs import manifest, reader, record
 from cnn_jax.runs.execute import Interrupt, execute
 from cnn_jax.runs.folder import Folder
 from cnn_jax.runs.prepared import Prepared
+from cnn_jax.runs.provenance import peak_memory, provenance, utc_now
+from cnn_jax.runs.reader import Trial
+from cnn_jax.runs.schema import Provenance, Record, Result
+from cnn_jax.runs.sweeps import final_folder, seed_scores, trial_folder, trial_row
 from cnn_jax.runs.weights import load_state
 from cnn_jax.sweep import engine
 from cnn_jax.sweep.engine import POLL_SECONDS
 from cnn_jax.sweep.grid import Grid
 from cnn_jax.sweep.plan import Parallel, Trials, choose, devices_of, groups
-from cnn_jax.sweep.table import Table, row
-from cnn_jax.training.config import Config
-from cnn_jax.variants import first_filters
+from cnn_jax.sweep.table import Table, to_csv
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """A sweep's folder and, unless it was interrupted, its table (in the first of several processes)."""
+    """A sweep's folder and, unless it was interrupted, its table (in the first of several processes). It is `diverged`
+    where no cell could be chosen."""
 
     path: Path
-    status: str  # complete or interrupted
+    status: str  # complete, diverged or interrupted
     table: Table | None = None
     signal: int | None = None
+
+    @classmethod
+    def ended(cls, path: Path, table: Table) -> "Sweep":
+        return cls(path, "diverged" if table.chosen_cell is None else "complete", table)
 
 
 class Sweeping:
@@ -44,40 +52,43 @@ class Sweeping:
         self, folder: Folder, grid: Grid, prepared: list[Prepared], parallel: Parallel, interrupt: Interrupt, bar: Any
     ):
         self.folder, self.grid, self.prepared, self.interrupt, self.bar = folder, grid, prepared, interrupt, bar
-        self.provenance = record.provenance()
+        self.provenance, attachments = provenance()
         self.first = jax.process_index() == 0
         if self.first:
             if not folder.has("config.json"):
                 folder.write_json("config.json", grid.to_json())
-            self.begun = record.begin(folder, _sweep_record(grid, prepared[0], self.provenance))
+            manifest.remove(folder)
+            self.record = record.begin(folder, _record(grid, prepared[0], self.provenance), attachments)
             self.plan = self._plan(parallel)
         agree(True)
         if not self.first:
-            self.begun = folder.read_json("record.json")
+            self.record = folder.read("record.json", Record)
             self.plan = self._plan("auto")
-        self.results: dict[int, dict[str, Any]] = {}
+        self.results: dict[int, Result] = {}
         self.lock = threading.Lock()
 
     def _plan(self, parallel: Parallel) -> list[Trials]:
         """What was decided before, else what is decided now."""
-        kept = self.begun.get("plan")
-        if kept is not None:
-            if kept["parallel"] != parallel and parallel != "auto":
+        before = self.record.plan
+        if before is not None:
+            if before["parallel"] != parallel and parallel != "auto":
                 raise RequestError(
-                    f"{self.folder.path} was begun with parallel = {kept['parallel']!r}, not {parallel!r}"
+                    f"{self.folder.path} was begun with parallel = {before['parallel']!r}, not {parallel!r}"
                 )
-            return [Trials.from_json(trials) for trials in kept["programs"]]
+            return [Trials.from_json(trials) for trials in before["programs"]]
         configs = [one.config for one in self.prepared]
-        made = []
+        plan = []
         for numbers in groups(configs, [one.program for one in self.prepared]):
             first = self.prepared[numbers[0]]
             own = [configs[i] for i in numbers]
-            made.append(choose(parallel, numbers, own, first.program, first.train, first.examples("validation")))
-        self.begun["plan"] = {"parallel": parallel, "programs": [trials.to_json() for trials in made]}
-        self.folder.write_json("record.json", self.begun)
-        return made
+            plan.append(choose(parallel, numbers, own, first.program, first.train, first.examples("validation")))
+        programs = {"parallel": parallel, "programs": [trials.to_json() for trials in plan]}
+        self.record = dataclasses.replace(self.record, plan=programs)
+        self.folder.write("record.json", self.record)
+        return plan
 
-    def run(self) -> Sweep:
+    def run(self, final: Any) -> Sweep:
+        """Trains the trials, scores the seeds of the chosen cell (`final` prepares a config for that) and reports."""
         from cnn_jax.report.sweep import report_sweep
 
         for trials in self.plan:
@@ -89,130 +100,139 @@ class Sweeping:
         if not self.first:
             return Sweep(self.folder.path, "complete")
         table = self._table()
-        _score_chosen(self.folder, table, self.prepared)
-        if "finished" not in self.begun:  # a sweep that is found finished stays as it ended
-            self.folder.write_json("record.json", self.begun | _totals(self.folder, len(self.prepared)))
+        if self.grid.base.final_fit:
+            self._fit_finally(table, final)
+            if self.interrupt.signal is not None:
+                return Sweep(self.folder.path, "interrupted", None, self.interrupt.signal)
+        else:
+            self._score_chosen(table)
+        self._keep_best(table)
+        self._finish_record(table)
         report_sweep(self.folder, table)
-        return Sweep(self.folder.path, "complete", table)
+        manifest.write(self.folder)
+        return Sweep.ended(self.folder.path, table)
 
     def _await_others(self) -> None:
         """The first process waits for the trials of the others."""
         for i in range(len(self.prepared)) if self.first else ():
-            folder = _trial_folder(self.folder, i)
+            folder = trial_folder(self.folder, i)
             while i not in self.results and self.interrupt.signal is None:
-                if folder.has("result.json") and (result := folder.read_json("result.json"))["status"] != "interrupted":
-                    self.results[i] = result
+                if folder.has(manifest.NAME):
+                    self.results[i] = folder.read("result.json", Result)
                 else:
                     time.sleep(POLL_SECONDS)
 
     def _train(self, trials: Trials, numbers: tuple[int, ...]) -> None:
-        """Trains the trials of one unit, unless they are found finished."""
+        """Trains the trials of one unit, unless they have ended before."""
         if self.interrupt.signal is not None:
             return
         group = [self.prepared[i] for i in numbers]
-        folders = [_trial_folder(self.folder, i) for i in numbers]
-        for one, folder in zip(group, folders, strict=True):
-            if folder.has("config.json"):
-                refuse_changes(folder, Config.from_json(folder.read_json("config.json")), one.config)
-        results = [folder.read_json("result.json") for folder in folders if folder.has("result.json")]
+        choices = {} if trials.together is None else {"together": trials.together, "trials": list(numbers)}
         progress = self.bar.unit()
-        if len(results) < len(numbers) or any(result["status"] == "interrupted" for result in results):
-            for folder in folders:
-                folder.make()
-            together = {} if trials.together is None else {"together": trials.together, "trials": list(numbers)}
-            results = execute(
-                group, folders, self.provenance, self.interrupt, progress, together=trials.together, choices=together,
-                score_test=False,
-            )  # fmt: skip
-        if any(result["status"] == "interrupted" for result in results):
+        results = self._execute(
+            group, [trial_folder(self.folder, i) for i in numbers], progress, trials.together, choices, score_test=False
+        )
+        if not all(result.ended for result in results):
             return
         steps = sum(one.steps_per_epoch * one.config.epochs for one in group)
         with self.lock:
             self.results |= dict(zip(numbers, results, strict=True))
             self._table()
-        lines = [_line(self.grid, one.config, result) for one, result in zip(group, results, strict=True)]
-        progress.ended(steps, lines)
+        progress.ended(steps, [_line(self.grid, one, result) for one, result in zip(group, results, strict=True)])
+
+    def _execute(
+        self, group: list[Prepared], folders: list[Folder], progress: Any, together: Any, choices: dict[str, Any],
+        score_test: bool,
+    ) -> list[Result]:  # fmt: skip
+        """The results of runs that have ended, else of training them now."""
+        for one, folder in zip(group, folders, strict=True):
+            if folder.has("config.json"):
+                refuse_changes(folder, reader.config_of(folder), one.config)
+        if all(folder.has(manifest.NAME) for folder in folders):
+            return [Trial.open(folder.path).ended for folder in folders]
+        with contextlib.ExitStack() as stack:
+            for folder in folders:
+                stack.enter_context(folder.claimed())
+            return execute(
+                group, folders, self.provenance, self.interrupt, progress, together=together, choices=choices,
+                score_test=score_test,
+            )  # fmt: skip
 
     def _table(self) -> Table:
         """The table of the trials that have ended, written to results.csv."""
         rows = []
         for i in sorted(self.results):
-            last = _trial_folder(self.folder, i).metrics()[-1:]
-            one, train_loss = self.prepared[i], last[0]["train_loss"] if last else None
-            rows.append(row(self.grid, one.config, self.results[i], train_loss, first_filters(one.network.layers)))
-        table = Table.of(self.grid, rows)
-        self.folder.write_text("results.csv", table.trials.to_csv(index=False, lineterminator="\n"))
-        return table
+            trial = Trial.open(trial_folder(self.folder, i).path)
+            rows.append(trial_row(self.grid, i, self.prepared[i].config, trial, self.record.data))
+        self.folder.write_text("results.csv", to_csv([row.to_json() for row in rows]))
+        return Table(self.grid, tuple(rows))
+
+    def _score_chosen(self, table: Table) -> None:
+        """Scores the test split once for each seed of the chosen cell that did not diverge."""
+        for row in table.chosen_trials():
+            folder, prepared = trial_folder(self.folder, row.trial), self.prepared[row.trial]
+            trial = Trial.open(folder.path)
+            if trial.ended.status == "complete" and trial.ended.test is None and len(prepared.dataset.test):
+                state = prepared.replicate(load_state(trial, prepared.program))
+                manifest.remove(folder)
+                folder.write("result.json", dataclasses.replace(trial.ended, test=prepared.score_test(state)))
+            manifest.write(folder)
+
+    def _fit_finally(self, table: Table, prepare: Any) -> None:
+        """Trains the chosen cell anew on training and validation images together, with the same seeds, and scores the
+        test split."""
+        for row in table.chosen_trials():
+            if self.interrupt.signal is not None:
+                return
+            config = dataclasses.replace(self.prepared[row.trial].config, final_fit=True)
+            self._execute(
+                [prepare(config)], [final_folder(self.folder, row.seed)], self.bar.unit(), None, {}, score_test=True
+            )
+
+    def _keep_best(self, table: Table) -> None:
+        """Makes `best` the run of the chosen cell's lower-median seed, with the scores of all of its seeds."""
+        from cnn_jax.report.run import write_report
+
+        shutil.rmtree(self.folder.file("best"), ignore_errors=True)
+        if table.chosen_cell is None:
+            return
+        row = table.representative()
+        final = self.grid.base.final_fit
+        source = final_folder(self.folder, row.seed) if final else trial_folder(self.folder, row.trial)
+        shutil.copytree(source.path, self.folder.file("best"), ignore=shutil.ignore_patterns(".*"))
+        best = Folder(self.folder.file("best"))
+        write_report(best)
+        best.write_text("seeds.csv", to_csv([seed.to_json() for seed in seed_scores(self.folder, table)]))
+
+    def _finish_record(self, table: Table) -> None:
+        """What the record of a sweep gains at its end."""
+        results = self.results.values()
+        scored = [] if self.grid.base.final_fit else [row.trial for row in table.chosen_trials()]
+        self.record = dataclasses.replace(
+            self.record,
+            trials=len(self.prepared),
+            test_scored=tuple(scored),
+            finished=utc_now(),
+            compile_seconds=round(sum(result.compile_seconds for result in results), 3),
+            train_seconds=round(sum(result.train_seconds for result in results), 3),
+            peak_memory=peak_memory(),
+        )
+        self.folder.write("record.json", self.record)
 
 
-def _trial_folder(folder: Folder, i: int) -> Folder:
-    return Folder(folder.file("trials") / f"{i:04d}")
+def _line(grid: Grid, prepared: Prepared, result: Result) -> str:
+    where = "  ".join(f"{name} {getattr(prepared.config, name):<6g}" for name in (*grid.cell_axes, "seed"))
+    if result.validation is None:
+        return f"{where}  diverged (step {result.diverged_step})"
+    chance = "  (at chance)" if result.at_chance else ""
+    return f"{where}  validation accuracy {100 * result.validation.accuracy:6.2f} %{chance}"
 
 
-def _line(grid: Grid, config: Config, result: dict[str, Any]) -> str:
-    where = "  ".join(f"{name} {getattr(config, name):<6g}" for name in (*grid.cell_axes, "seed"))
-    if result["status"] == "diverged":
-        return f"{where}  diverged ({result['reason']}, step {result['diverged_step']})"
-    return f"{where}  validation accuracy {100 * result['validation']['accuracy']:6.2f} %"
-
-
-def _score_chosen(folder: Folder, table: Table, prepared: list[Prepared]) -> None:
-    """Scores the test split once for each seed of the chosen cell that did not diverge, and makes `best` the run of the
-    lower-median seed."""
-    import pandas as pd
-
-    from cnn_jax.report.run import write_report
-
-    if folder.has("best/seeds.csv"):
-        return
-    rows, chosen = [], table.chosen_trials()
-    for i, trial in chosen.iterrows():
-        folder_of_trial = _trial_folder(folder, int(i))
-        result = folder_of_trial.read_json("result.json")
-        if result["status"] == "complete" and result["test"] is None:
-            one = prepared[int(i)]
-            result["test"] = one.score(one.replicate(load_state(one.config, one.program, folder_of_trial)), "test")
-            folder_of_trial.write_json("result.json", result)
-        rows.append(_seed_row(trial, result))
-    seed = table.representative_seed()
-    source = _trial_folder(folder, int(chosen.index[list(chosen["seed"]).index(seed)])).path
-    shutil.rmtree(folder.file("best"), ignore_errors=True)
-    shutil.copytree(source, folder.file("best"))
-    best = Folder(folder.file("best"))
-    write_report(best)
-    best.write_text("seeds.csv", pd.DataFrame(rows).to_csv(index=False, lineterminator="\n"))  # last: best is whole
-
-
-def _seed_row(trial: Any, result: dict[str, Any]) -> dict[str, Any]:
-    validation, test = result["validation"] or {}, result["test"] or {}
-    return {
-        "seed": trial["seed"],
-        "validation_accuracy": validation.get("accuracy", np.nan),
-        "validation_loss": validation.get("loss", np.nan),
-        "test_accuracy": test.get("accuracy", np.nan),
-        "test_loss": test.get("loss", np.nan),
-        "examples": test.get("examples", 0),
-    }
-
-
-def _sweep_record(grid: Grid, prepared: Prepared, provenance: dict[str, Any]) -> dict[str, Any]:
-    made = record.run_record(provenance, grid.base, prepared.dataset, prepared.choices)
-    return made | {
-        "config": grid.to_json(),
-        "config_hash": grid.hash(),
-        "seeds": made["seeds"] | {"run": list(grid.seeds)},
-        "weights_scored": grid.base.select,
-    }
-
-
-def _totals(folder: Folder, trials: int) -> dict[str, Any]:
-    """What the record of a sweep gains at its end."""
-    results = [_trial_folder(folder, i).read_json("result.json") for i in range(trials)]
-    return {
-        "trials": trials,
-        "test_scored": [i for i, result in enumerate(results) if result["test"] is not None],
-        "finished": record.utc_now(),
-        "compile_seconds": round(sum(result["compile_seconds"] for result in results), 3),
-        "train_seconds": round(sum(result["train_seconds"] for result in results), 3),
-        "peak_memory": record.peak_memory(),
-    }
+def _record(grid: Grid, prepared: Prepared, start: Provenance) -> Record:
+    of_trial = record.of_run(start, grid.base, prepared.dataset, prepared.choices)
+    return dataclasses.replace(
+        of_trial,
+        config=grid.to_json(),
+        config_hash=grid.hash(),
+        seeds=of_trial.seeds | {"run": list(grid.seeds)},
+    )

@@ -2,122 +2,180 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from cnn_jax.data.catalogue import CATALOGUE
+from cnn_jax.errors import RunError
+from cnn_jax.metrics import metric_of
 from cnn_jax.references import SOFTWARE, keys_in, references
 from cnn_jax.report import tables
-from cnn_jax.runs.outcome import Outcome, digest, outcome_of
-from cnn_jax.statistics import Interval, median_interval
+from cnn_jax.report.deviations import deviations
+from cnn_jax.report.sweep import failures
+from cnn_jax.runs.manifest import digest
+from cnn_jax.runs.outcome import Outcome, outcome_of
+from cnn_jax.statistics import median, median_interval
 from cnn_jax.training.optimizer import SCHEDULES, SOURCES
 from cnn_jax.zoo import ZOO
 
 
-def cite(path: Path, form: str) -> str:
-    """The test accuracy of a finished run or sweep as 'text', 'markdown', 'latex' or 'bibtex'. RunError with the
-    reasons for a result that does not deserve it."""
-    return FORMS[form](outcome_of(path))
+def cite(path: Path, form: str, score: str = "test.accuracy") -> str:
+    """A score (`metrics.SCORES`) of a finished run or sweep as 'text', 'markdown', 'latex' or 'bibtex'. RunError with
+    the reasons for a result that does not deserve it."""
+    return FORMS[form](Citation(outcome_of(path), score))
 
 
-def text(outcome: Outcome) -> str:
+class Citation:
+    """What a reader needs beside a number, as text."""
+
+    def __init__(self, outcome: Outcome, score: str):
+        self.outcome, self.score = outcome, score
+        self.metric = metric_of(score)
+        values = list(outcome.by_seed(score).values())
+        value = median(values)
+        if value is None:
+            raise RunError(f"{outcome.folder.path} cannot be cited: its median seed diverged")
+        self.value = self.metric.text(value)
+        self.interval = tables.interval_text(median_interval(values), self.metric) if len(values) > 1 else None
+        self.start = outcome.record.provenance
+        self.deviations = deviations(outcome.config, outcome.data)
+
+    @property
+    def named(self) -> str:
+        """The score in words: test accuracy."""
+        return self.score.replace(".", " ").replace("_", "-" if "top" in self.score else " ")
+
+    @property
+    def network(self) -> str:
+        """As it was asked for."""
+        name, filters = self.outcome.config.network, self.outcome.config.filters
+        written = name if isinstance(name, str) else "a network in JSON"
+        return written if filters is None else f"{written} with {filters} first filters"
+
+    @property
+    def network_keys(self) -> list[str]:
+        """Keys of the publications of a network of the zoo."""
+        name = self.outcome.config.network
+        return keys_in(ZOO[name].source) if isinstance(name, str) and name in ZOO else []
+
+    @property
+    def data(self) -> str:
+        """The name of the data; its checksum too where the name is not one of the catalogue's."""
+        data = self.outcome.data
+        return data.name if data.name in CATALOGUE else f"{data.name} (sha256 {data.sha256[:12]})"
+
+    @property
+    def n(self) -> str:
+        return f"n = {self.outcome.n}{failures(self.outcome.seeds)}"
+
+    @property
+    def commit(self) -> str:
+        """Of this software, and whether it was changed."""
+        repository = self.start.repository
+        assert repository is not None  # cited only if it is there
+        return repository.commit[:12] + (" with changes (kept beside it)" if repository.diff else "")
+
+    @property
+    def code(self) -> str:
+        """The script and the modules from outside of this package, with their checksums; empty for its own scripts as
+        they are at the commit."""
+        repository = self.start.repository
+        assert repository is not None
+        foreign = [
+            f"{source.path} (sha256 {source.sha256[:12]}, kept beside it)"
+            for source in (self.start.script, *self.start.modules)
+            if source is not None and source.commit != repository.commit
+        ]
+        return f", with {', '.join(foreign)}" if foreign else ""
+
+    def row(self) -> dict[str, str]:
+        """The cells of a table."""
+        return {
+            "network": self.network,
+            "parameters": f"{self.outcome.parameters:,}",
+            "data": self.data,
+            "protocol": "; ".join(self.deviations) or "as given",
+            self.named: self.value,
+            "interval": self.interval or "none: one run",
+            "n": self.n,
+            "device": device(self.start.device),
+            "commit": f"{self.commit}{self.code}",
+            "date": self.start.started[:10],
+        }
+
+
+def text(citation: Citation) -> str:
     """Two sentences: what was found, and how to find it again."""
-    row = _row(outcome)
-    found, n = _accuracy(outcome), outcome.n
-    died = int(outcome.seeds["diverged"].sum())
-    counted = f", of which {died} diverged and count as 0" if died else ""
+    outcome, start = citation.outcome, citation.start
     spread = "one run, n = 1: no interval over seeds"
-    if n > 1:
-        spread = f"median of n = {n} seeds{counted}, {row['interval']}"
-    network = " ".join(_keys_of_network(outcome))
-    cited = f" ({network}; {row['parameters']} parameters)" if network else f" ({row['parameters']} parameters)"
+    if citation.interval is not None:
+        spread = f"median of n = {outcome.n} seeds{failures(outcome.seeds)}, {citation.interval}"
+    keys = "".join(f"{key}; " for key in citation.network_keys)
+    protocol = f" ({'; '.join(citation.deviations)})" if citation.deviations else ""
     return (
-        f"{row['network']}{cited}, trained for {outcome.config.epochs} epochs on {row['data']}, has a test accuracy of "
-        f"{found:.2f} % ({spread}; {outcome.scored:,} test images), measured on {row['device']} with cnn_jax "
-        f"{outcome.record['versions']['cnn_jax']} at commit {row['commit']} and jax "
-        f"{outcome.record['versions']['jax']} on {row['date']}.\nTo run it again: {outcome.record['command']}\n"
+        f"{citation.network} ({keys}{outcome.parameters:,} parameters), trained for {outcome.config.epochs} epochs on "
+        f"{citation.data}{protocol}, has a {citation.named} of {citation.value} ({spread}; {outcome.test_images:,} test "
+        f"images), measured on {device(start.device)} with cnn_jax {start.versions['cnn_jax']} at commit "
+        f"{citation.commit}{citation.code} and jax {start.versions['jax']} on {start.started[:10]}.\n"
+        f"To run it again: {start.command}\n"
     )
 
 
-def markdown(outcome: Outcome) -> str:
-    """A table of one row; its accuracy is a reference that `check` can follow."""
-    row = _row(outcome)
-    path = outcome.folder.path
-    row["test accuracy"] = f"[{row['test accuracy']}](run:{path.as_posix()}@{digest(path)}#test.accuracy)"
-    row["n"] = f"n = {row['n']}"
-    return tables.markdown(pd.DataFrame([row]))
+def markdown(citation: Citation) -> str:
+    """A table of one row; its number is a reference that `check` can follow."""
+    row, path = citation.row(), citation.outcome.folder.path
+    frame = pd.DataFrame([row | {citation.named: "\0"}])
+    link = f"[{citation.value}](run:{path.as_posix()}@{digest(path)}#{citation.score})"
+    return tables.markdown(frame).replace("\0", link)
 
 
-def latex(outcome: Outcome) -> str:
-    """A booktabs tabular of one row."""
-    return tables.latex(pd.DataFrame([_row(outcome)]))
+def latex(citation: Citation) -> str:
+    """A booktabs tabular of one row that fits a column of a paper, with a \\cite of the network, the data and this
+    software; the protocol, the interval and the device stand in a note below it."""
+    row = {name: tables.latex_text(cell) for name, cell in citation.row().items()}
+    keys = [*citation.network_keys, *filter(None, [_key_of_data(citation.outcome)]), SOFTWARE]
+    short = ("network", "data", citation.named, "n")
+    note = [f"{name}: {row[name]}" for name in ("protocol", "interval", "parameters", "device", "commit", "date")]
+    lines = [
+        r"\begin{tabular}{@{}p{0.42\linewidth}lrp{0.2\linewidth}@{}}",
+        r"\toprule",
+        " & ".join(map(tables.latex_text, short)) + r" \\",
+        r"\midrule",
+        " & ".join([rf"{row['network']}~\cite{{{','.join(keys)}}}", *(row[name] for name in short[1:])]) + r" \\",
+        r"\bottomrule",
+        rf"\multicolumn{{4}}{{@{{}}p{{\linewidth}}@{{}}}}{{\footnotesize {'; '.join(note)}.}}",
+        r"\end{tabular}",
+    ]
+    return "\n".join(lines) + "\n"
 
 
-def bibtex(outcome: Outcome) -> str:
+def bibtex(citation: Citation) -> str:
     """This software at its commit, the data set, the network, the optimizer and the schedule, as far as they have a
     publication."""
-    found = references()
-    commit = outcome.record["git"]["commit"]
-    software = found[SOFTWARE].bibtex.removesuffix("\n}") + f",\n  note = {{commit {commit}}}\n}}"
-    entries = [software]
-    source = outcome.data["source"]
-    if source.get("bibtex"):
-        entries.append(source["bibtex"])
-    elif outcome.data["name"] in CATALOGUE:
-        entries.append(found[CATALOGUE[outcome.data["name"]].citation].bibtex)
-    used = [*_keys_of_network(outcome), SOURCES[outcome.config.optimizer], SCHEDULES.get(outcome.config.schedule)]
-    for key in used:
-        if key and not any(f"{{{key}," in entry for entry in entries):
-            entries.append(found[key].bibtex)
-    return "\n\n".join(entries) + "\n"
+    entries, outcome = references(), citation.outcome
+    assert citation.start.repository is not None
+    commit = citation.start.repository.commit
+    texts = [entries[SOFTWARE].bibtex.removesuffix("\n}") + f",\n  note = {{commit {commit}}}\n}}"]
+    if bibtex := outcome.data.source.get("bibtex"):
+        texts.append(bibtex)
+    elif key := _key_of_data(outcome):
+        texts.append(entries[key].bibtex)
+    for key in (*citation.network_keys, SOURCES[outcome.config.optimizer], SCHEDULES.get(outcome.config.schedule)):
+        if key and not any(f"{{{key}," in text for text in texts):
+            texts.append(entries[key].bibtex)
+    return "\n\n".join(texts) + "\n"
 
 
-FORMS: dict[str, Callable[[Outcome], str]] = {"text": text, "markdown": markdown, "latex": latex, "bibtex": bibtex}
+FORMS: dict[str, Callable[[Citation], str]] = {"text": text, "markdown": markdown, "latex": latex, "bibtex": bibtex}
 
 
-def _accuracy(outcome: Outcome) -> float:
-    """The median over the seeds, in percent."""
-    return 100 * float(outcome.seeds["test_accuracy"].median())
+def _key_of_data(outcome: Outcome) -> str | None:
+    name = outcome.data.name
+    return CATALOGUE[name].citation if name in CATALOGUE else None
 
 
-def _row(outcome: Outcome) -> dict[str, str]:
-    """What a reader needs beside the number, as text."""
-    record, n = outcome.record, outcome.n
-    values = list(outcome.by_seed("test.accuracy").values())
-    return {
-        "network": _network(outcome),
-        "parameters": f"{outcome.parameters:,}",
-        "data": outcome.data["name"],
-        "test accuracy": f"{_accuracy(outcome):.2f} %",
-        "interval": _in_words(median_interval(values)) if n > 1 else "none: one run",
-        "n": str(n),
-        "device": device(record["device"]),
-        "commit": _commit(record["git"]),
-        "date": record["started"][:10],
-    }
-
-
-def _commit(git: dict) -> str:
-    changed = git["dirty"] and git.get("modified", True)
-    return git["commit"][:12] + (" with changes (kept beside it)" if changed else "")
-
-
-def _in_words(interval: Interval) -> str:
-    return f"{interval.kind} {100 * interval.low:.2f} – {100 * interval.high:.2f} %"
-
-
-def _network(outcome: Outcome) -> str:
-    name = outcome.config.network
-    written = name if isinstance(name, str) else "a network in JSON"
-    return written if outcome.config.filters is None else f"{written} with {outcome.config.filters} first filters"
-
-
-def _keys_of_network(outcome: Outcome) -> list[str]:
-    name = outcome.config.network
-    return keys_in(ZOO[name].source) if isinstance(name, str) and name in ZOO else []
-
-
-def device(device: dict) -> str:
+def device(device: dict[str, Any]) -> str:
     """The chip and how many, and the host's processor where that is the chip."""
     if device["backend"] == "cpu":
         return f"CPU, {device['cpu']}"

@@ -14,6 +14,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from cnn_jax.metrics import EpochMetrics
+from cnn_jax.statistics import median
+
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#999999", "#000000")  # okabe2008color
 MARKERS = "osD^vPX*"
 LINES = ("-", "--", ":")
@@ -44,8 +47,8 @@ def spread(values: Sequence[float]) -> bool:
 
 
 def heatmap(summary: pd.DataFrame, axes: Sequence[str], caption: str) -> Figure:
-    """Median validation accuracy over a grid: the first axis to the right, all others upwards. Cells of which most
-    seeds diverged are hatched; the chosen cell is framed."""
+    """Median validation accuracy over a grid: the first axis to the right, all others upwards. Cells whose median seed
+    diverged are hatched; the chosen cell is framed."""
     across, others = axes[0], list(axes[1:])
     columns = sorted(summary[across].unique())
     rows = sorted(set(summary[others].itertuples(index=False, name=None))) if others else [()]
@@ -58,7 +61,7 @@ def heatmap(summary: pd.DataFrame, axes: Sequence[str], caption: str) -> Figure:
         for _, cell in summary.iterrows():
             at = rows.index(tuple(cell[name] for name in others)), columns.index(cell[across])
             cells[at] = cell
-            if cell["diverged"] * 2 <= cell["n"]:
+            if not pd.isna(cell["median"]):
                 values[at] = 100 * cell["median"]
         image = plot.imshow(values, origin="lower", aspect="auto", cmap="cividis")
         finite = values[np.isfinite(values)]
@@ -67,9 +70,11 @@ def heatmap(summary: pd.DataFrame, axes: Sequence[str], caption: str) -> Figure:
             died = np.isnan(values[y, x])
             if died:
                 plot.add_patch(plt.Rectangle((x - 0.5, y - 0.5), 1, 1, fill=False, hatch="///", ec="0.6", lw=0))
-            text = f"{values[y, x]:.1f}" if not died else "diverged"
-            if cell["diverged"]:
-                text += f"\n{cell['diverged']} of {cell['n']} died" if not died else ""
+            text = f"{values[y, x]:.1f}"
+            if died or cell["diverged"]:
+                text = f"{'' if died else text}\n{cell['diverged']} of {cell['n']}\ndiverged".strip()
+            elif cell["at_chance"]:
+                text += f"\n{cell['at_chance']} of {cell['n']}\nat chance"
             bright = not died and values[y, x] > middle
             box = {"facecolor": "white", "edgecolor": "none", "pad": 1.0} if died else None
             plot.text(
@@ -83,16 +88,17 @@ def heatmap(summary: pd.DataFrame, axes: Sequence[str], caption: str) -> Figure:
         plot.set_ylabel(", ".join(map(label, others)))
         if finite.size:
             figure.colorbar(image, ax=plot, label="median validation accuracy (%)")
-        _caption(figure, caption + "; orange frame: chosen; hatched: most seeds diverged")
+        _caption(figure, caption + "; orange frame: chosen; hatched: the median seed diverged")
     return figure
 
 
 def curves(
-    summary: pd.DataFrame, axes: Sequence[str], histories: Mapping[tuple, Sequence[pd.DataFrame]], caption: str
+    summary: pd.DataFrame, axes: Sequence[str], histories: Sequence[Sequence[Sequence[EpochMetrics]]], caption: str
 ) -> Figure:
     """Left, where the first axis has several values: median validation accuracy along it with the quartiles, one line
-    for each combination of the others. Right: validation accuracy by epoch, the best cell of each combination, median
-    and range over seeds. `histories` maps the values of a cell to the metrics of its seeds."""
+    for each combination of the others; a cell whose median seed diverged is a cross at the lower edge, and the axis is
+    that of the other cells. Right: validation accuracy by epoch, the best cell of each combination, median and range
+    over the seeds that got so far. `histories` are the metrics of each cell's seeds, in the order of `summary`."""
     across, others = axes[0], list(axes[1:])
     groups = list(summary.groupby(others)) if others else [((), summary)]
     several = summary[across].nunique() > 1
@@ -109,9 +115,11 @@ def curves(
             )
             if several:
                 _along_axis(plots[0, 0], group.sort_values(across), across, style, name)
-            best = group.loc[group["median"].idxmax()]
-            history = histories[tuple(best[axis] for axis in axes)]
-            _by_epoch(plots[0, -1], history, style, f"{name}, " if name else "", f"{best[across]:g}", across)
+            if group["median"].isna().all():
+                continue
+            best = group["median"].astype(float).idxmax()
+            value = f"{group[across][best]:g}"
+            _by_epoch(plots[0, -1], histories[best], style, f"{name}, " if name else "", value, across)
         if several:
             plots[0, 0].set_xlabel(label(across))
             plots[0, 0].set_ylabel("median validation accuracy (%)")
@@ -130,35 +138,54 @@ def curves(
 
 def _along_axis(plot: Any, group: pd.DataFrame, across: str, style: dict[str, Any], name: str | None) -> None:
     x = group[across].to_numpy(float)
-    plot.plot(x, 100 * group["median"], label=name, **style)
-    plot.fill_between(x, 100 * group["q1"], 100 * group["q3"], color=style["color"], alpha=0.15, lw=0)
+    median, q1, q3 = (100 * group[column].astype(float).to_numpy() for column in ("median", "q1", "q3"))
+    plot.plot(x, median, label=name, **style)
+    plot.fill_between(x, np.where(np.isnan(q1), median, q1), q3, color=style["color"], alpha=0.15, lw=0)
+    diverged = x[np.isnan(median)]
+    plot.plot(
+        diverged, np.zeros(len(diverged)), "x", color=style["color"], ms=7, mew=1.6, clip_on=False,
+        transform=plot.get_xaxis_transform(),
+    )  # fmt: skip
 
 
 def _by_epoch(
-    plot: Any, history: Sequence[pd.DataFrame], style: dict[str, Any], name: str, value: str, across: str
+    plot: Any, history: Sequence[Sequence[EpochMetrics]], style: dict[str, Any], name: str, value: str, across: str
 ) -> None:
-    evaluated = [one.set_index("epoch")["validation_accuracy"].astype(float) for one in history if len(one)]
-    if not evaluated:
+    scores = {
+        (metrics.epoch, seed): 100 * metrics.validation.accuracy
+        for seed, several in enumerate(history)
+        for metrics in several
+        if metrics.validation is not None
+    }
+    if not scores:
         return
-    accuracy = pd.concat(evaluated, axis=1) * 100
+    accuracy = pd.Series(scores).unstack()
     plot.plot(accuracy.index, accuracy.median(axis=1), label=f"{name}{label(across)} {value}", **style)
     plot.fill_between(
         accuracy.index, accuracy.min(axis=1), accuracy.max(axis=1), color=style["color"], alpha=0.15, lw=0
     )
 
 
-def by_variant(values: Mapping[str, Mapping[int, float]], unit: str, caption: str) -> Figure:
-    """A column of dots for each variant, one dot a seed, thin lines between the dots of one seed, a bar at the median.
-    The only words are the variants' names and what the caller says."""
+def by_variant(values: Mapping[str, Mapping[int, float | None]], unit: str, caption: str) -> Figure:
+    """A column of dots for each variant, one dot a seed, thin lines between the dots of one seed, a bar at the median;
+    a seed that diverged (None) is a cross at the lower edge. The only words are the variants' names and what the caller
+    says."""
     names = list(values)
     with plt.rc_context(STYLE):
         figure, plot = plt.subplots(figsize=(1.4 + 0.8 * max(len(names), 2), 3.0), layout="constrained")
         for seed in sorted(set().union(*values.values())):
-            plot.plot(range(len(names)), [values[name].get(seed, np.nan) for name in names], color="0.8", lw=0.7)
+            line = [values[name].get(seed) for name in names]
+            plot.plot(range(len(names)), [np.nan if x is None else x for x in line], color="0.8", lw=0.7)
         for i, name in enumerate(names):
-            dots = list(values[name].values())
-            plot.plot([i] * len(dots), dots, MARKERS[0], color=COLOURS[i % len(COLOURS)], ms=4, alpha=0.8)
-            plot.plot([i - 0.28, i + 0.28], [np.median(dots)] * 2, color=COLOURS[i % len(COLOURS)], lw=2)
+            colour = COLOURS[i % len(COLOURS)]
+            dots = [value for value in values[name].values() if value is not None]
+            plot.plot([i] * len(dots), dots, MARKERS[0], color=colour, ms=4, alpha=0.8)
+            middle = median(list(values[name].values()))
+            if middle is not None:
+                plot.plot([i - 0.28, i + 0.28], [middle] * 2, color=colour, lw=2)
+            if len(dots) < len(values[name]):
+                below = {"transform": plot.get_xaxis_transform(), "clip_on": False}
+                plot.plot([i], [0], "x", color=colour, ms=7, mew=1.6, **below)
         plot.set_xticks(range(len(names)), names, rotation=20 if max(map(len, names)) > 8 else 0, fontsize=8)
         plot.set_xlim(-0.6, len(names) - 0.4)
         plot.set_ylabel(unit)
@@ -166,15 +193,20 @@ def by_variant(values: Mapping[str, Mapping[int, float]], unit: str, caption: st
     return figure
 
 
-def training_curve(history: pd.DataFrame, caption: str) -> Figure:
-    """Loss and accuracy of one run by epoch, training and validation."""
+def training_curve(history: Sequence[EpochMetrics], caption: str) -> Figure:
+    """Loss and accuracy of one run by epoch, training and, unless it was trained on too, validation."""
+    splits = ("train", "validation") if history[0].validation is not None else ("train",)
     with plt.rc_context(STYLE):
         figure, (losses, accuracies) = plt.subplots(1, 2, figsize=(8.0, 3.0), layout="constrained")
-        for i, split in enumerate(("train", "validation")):
+        epochs = [metrics.epoch for metrics in history]
+        positive = True
+        for i, split in enumerate(splits):
             style = {"color": COLOURS[i], "marker": MARKERS[i], "ms": 3, "lw": 1.3, "label": split}
-            losses.plot(history["epoch"], history[f"{split}_loss"], **style)
-            accuracies.plot(history["epoch"], 100 * history[f"{split}_accuracy"], **style)
-        if (history[["train_loss", "validation_loss"]] > 0).all(axis=None):
+            scores = [getattr(metrics, split) for metrics in history]
+            losses.plot(epochs, [score.loss for score in scores], **style)
+            accuracies.plot(epochs, [100 * score.accuracy for score in scores], **style)
+            positive &= all(score.loss > 0 for score in scores)
+        if positive:
             losses.set_yscale("log")
         losses.set_ylabel("mean loss per example")
         accuracies.set_ylabel("accuracy (%)")

@@ -43,11 +43,11 @@ class Progress:
         rate = f"{event.images / event.seconds:,.0f} images/s" if event.seconds > 0.2 else ""
         if self.bar is not None:
             self.bar.update(self.task, completed=event.step, rate=rate)
-        if (line := event.evaluation) is not None:
+        if (metrics := event.evaluation) is not None and metrics.validation is not None:
             self.note(
-                f"epoch {line['epoch']:>3}  train loss {line['train_loss']:.4f}  "
-                f"validation loss {line['validation_loss']:.4f}  "
-                f"validation accuracy {100 * line['validation_accuracy']:6.2f} %  {rate}"
+                f"epoch {metrics.epoch:>3}  train loss {metrics.train.loss:.4f}  "
+                f"validation loss {metrics.validation.loss:.4f}  "
+                f"validation accuracy {100 * metrics.validation.accuracy:6.2f} %  {rate}"
             )
 
     def note(self, text: str) -> None:

@@ -1,62 +1,60 @@
 """The report of one run: a training curve and a page."""
 
-import pandas as pd
-
-from cnn_jax.report import figures, page
+from cnn_jax.metrics import METRICS, Evaluation
+from cnn_jax.report import figures, page, tables
 from cnn_jax.runs.folder import Folder
+from cnn_jax.runs.reader import Run
+from cnn_jax.runs.schema import Result
 from cnn_jax.statistics import binomial_interval
 
 
-def percent(value: float) -> str:
-    return f"{100 * value:.2f} %"
-
-
-def sentence(result: dict) -> str:
+def sentence(result: Result) -> str:
     """What came out, in one sentence."""
-    if result["status"] == "diverged":
-        return f"The run diverged at step {result['diverged_step']}: {REASONS[result['reason']]}."
-    if result["status"] == "interrupted":
-        return f"The run was interrupted after step {result['steps']}; --resume goes on with it."
-    text = (
-        f"Validation accuracy {percent(result['validation']['accuracy'])} of {result['validation']['examples']} images"
-    )
-    if result["test"]:
-        n = result["test"]["examples"]
-        interval = binomial_interval(round(result["test"]["accuracy"] * n), n)
-        text += (
-            f"; test accuracy {percent(result['test']['accuracy'])} of {n} images "
-            f"({interval.kind} over images {percent(interval.low)} – {percent(interval.high)}; one run, n = 1 seed)"
-        )
-    return text + "."
+    if result.status == "diverged":
+        return f"The run diverged at step {result.diverged_step}: {result.reason}."
+    if result.status == "interrupted":
+        return f"The run was interrupted after step {result.steps}; --resume goes on with it."
+    if result.status == "failed":
+        return f"The run failed: {result.reason}."
+    parts = [f"{name} {_scored(score)}" for name, score in _scores(result) if score is not None]
+    chance = ", at chance: no better than answering the class frequencies" if result.at_chance else ""
+    text = "; ".join(parts) or "the data has no test split, and the validation images were trained on"
+    return f"{text[0].upper()}{text[1:]}{chance}."
 
 
-REASONS = {
-    "nonfinite": "the loss or a parameter was no longer finite",
-    "chance": "the last epoch's training loss was no better than answering the class frequencies",
-}
+def _scores(result: Result) -> tuple[tuple[str, Evaluation | None], ...]:
+    return ("validation accuracy", result.validation), ("test accuracy", result.test)
+
+
+def _scored(score: Evaluation) -> str:
+    """An accuracy with the interval that comes from the number of images."""
+    accuracy = METRICS["accuracy"]
+    interval = tables.interval_text(binomial_interval(score.correct, score.examples), accuracy)
+    return f"{accuracy.text(score.accuracy)} of {score.examples:,} images (over images: {interval}; one run, n = 1 seed)"
 
 
 def write_report(folder: Folder) -> None:
     """figures/training.png and report.html of a run's folder."""
-    config, record, result = (folder.read_json(f"{name}.json") for name in ("config", "record", "result"))
-    history = pd.DataFrame(folder.metrics())
+    run = Run.open(folder.path)
+    config, record, result, history = run.trial.config, run.record, run.trial.result, run.trial.history
+    assert result is not None
     folder.file("figures").mkdir(exist_ok=True)
     parts = [page.paragraph(sentence(result))]
-    if len(history):
-        caption = f"{record['data']['name']}, seed {config['seed']}, n = 1 run"
+    if history:
+        caption = f"{record.data.name}, seed {config.seed}, n = 1 run"
         path = folder.file("figures/training.png")
         figures.save(figures.training_curve(history, caption), path)
         parts.append(
             page.figure(path, f"Loss and accuracy by epoch: {caption}", "Loss and accuracy, training and validation.")
         )
-    network = config["network"] if isinstance(config["network"], str) else "described in config.json"
+    network = config.network if isinstance(config.network, str) else "described in config.json"
     parts += [
-        page.section("Network", page.command(network), page.paragraph(f"{result['parameters']:,} parameters.")),
+        page.section("Network", page.command(network), page.paragraph(f"{result.parameters:,} parameters.")),
         page.section(
             "Run it again",
-            page.command(record["command"]),
+            page.command(record.provenance.command),
             page.command("scripts/run experiments/train.py --config config.json"),
         ),
-        page.section("Record", page.record(record)),
+        page.section("Record", page.record(record.to_json())),
     ]
-    folder.write_text("report.html", page.page(f"{record['data']['name']}: one run", parts))
+    folder.write_text("report.html", page.page(f"{record.data.name}: one run", parts))

@@ -2,86 +2,97 @@
 
 import pandas as pd
 
+from cnn_jax.metrics import METRICS
 from cnn_jax.report import figures, page, tables
+from cnn_jax.report.deviations import deviations
 from cnn_jax.runs.folder import Folder
-from cnn_jax.statistics import binomial_interval, median_interval
-from cnn_jax.sweep.table import WORST, Table
+from cnn_jax.runs.outcome import NO_CELL
+from cnn_jax.runs.reader import Trial
+from cnn_jax.runs.schema import Record
+from cnn_jax.runs.sweeps import SeedScore, seed_scores, trial_folder
+from cnn_jax.statistics import binomial_interval, median, median_interval
+from cnn_jax.sweep.table import Table
 
 
 def report_sweep(folder: Folder, table: Table) -> None:
     """Writes everything but results.csv, which is there already."""
     grid, summary = table.grid, table.summary()
-    record = folder.read_json("record.json")
+    record = folder.read("record.json", Record)
     axes = grid.cell_axes
     folder.write_text("summary.csv", summary.to_csv(index=False, lineterminator="\n"))
     printed = tables.for_reader(summary, axes)
-    remarks = [*table.remarks(), *duplicates(record)]
-    notes = "".join(f"\n{line[0].upper()}{line[1:]}." for line in [*remarks, chosen_sentence(folder, table)])
+    chosen = chosen_sentence(table, seed_scores(folder, table))
+    remarks = [*table.remarks(), *duplicates(record), *deviations(grid.base, record.data)]
+    notes = "".join(f"\n{line[0].upper()}{line[1:]}." for line in [*remarks, chosen])
     folder.write_text("summary.md", tables.markdown(printed) + notes + "\n")
     folder.write_text("summary.tex", tables.latex(printed))
 
-    caption = f"{record['data']['name']}, {grid.base.epochs} epochs, median over n = {len(grid.seeds)} seeds"
+    about = ", ".join([record.data.name, *deviations(grid.base, record.data)])
+    caption = f"{about}, {grid.base.epochs} epochs, median over n = {len(grid.seeds)} seeds"
     several = sorted(axes, key=lambda name: len(grid.axes[name]) == 1)  # axes with one value last
-    if axes:
-        figures.save(figures.heatmap(summary, several, caption), folder.file("heatmap.png"))
-        spread = f"{caption}; bands: quartiles (left), range over seeds (by epoch)"
-        figures.save(
-            figures.curves(summary, several, _histories(folder, table, several), spread), folder.file("curves.png")
-        )
-    _write_page(folder, table, printed, remarks, record, caption)
+    figures.save(figures.heatmap(summary, several, caption), folder.file("heatmap.png"))
+    bands = f"{caption}; bands: quartiles (left), range over seeds (by epoch); cross: the median seed diverged"
+    figures.save(figures.curves(summary, several, _histories(folder, table), bands), folder.file("curves.png"))
+    _write_page(folder, table, printed, [chosen, *remarks], record, caption)
 
 
-def _histories(folder: Folder, table: Table, axes: list[str]) -> dict[tuple, list[pd.DataFrame]]:
-    found: dict[tuple, list[pd.DataFrame]] = {}
-    for i, trial in table.trials.iterrows():
-        metrics = Folder(folder.file("trials") / f"{i:04d}").metrics()
-        found.setdefault(tuple(trial[name] for name in axes), []).append(pd.DataFrame(metrics))
-    return found
+def _histories(folder: Folder, table: Table) -> list[list[list]]:
+    """The metrics of the seeds of every cell."""
+    return [[Trial.open(trial_folder(folder, row.trial).path).history for row in rows] for rows in table.by_cell]
 
 
-def duplicates(record: dict) -> list[str]:
+def duplicates(record: Record) -> list[str]:
     """A remark where images of one split stand in another too."""
-    counts = {pair: n for pair, n in record["data"]["source"].get("duplicates", {}).items() if n}
-    return [f"exact duplicates across splits: {', '.join(f'{n} in {pair}' for pair, n in counts.items())}"] * bool(
-        counts
-    )
+    counts = {pair: n for pair, n in record.data.source.get("duplicates", {}).items() if n}
+    if not counts:
+        return []
+    return [f"exact duplicates across splits: {', '.join(f'{n} in {pair}' for pair, n in counts.items())}"]
 
 
-def chosen_sentence(folder: Folder, table: Table) -> str:
+def chosen_sentence(table: Table, seeds: tuple[SeedScore, ...]) -> str:
     """The chosen cell, and what its seeds score on the test split."""
-    seeds = pd.read_csv(folder.file("best/seeds.csv"))
+    if table.chosen is None:
+        return f"no cell is chosen: {NO_CELL}, so the test split was not scored"
     where = ", ".join(f"{name} {value:g}" for name, value in table.chosen.items())
-    diverged = int(seeds["test_accuracy"].isna().sum())
-    if diverged == len(seeds):
-        return f"chosen by validation: {where}; every seed of it diverged, so the test split was not scored"
-    accuracy = seeds["test_accuracy"].fillna(WORST)  # a diverged seed counts as the worst
-    n, images = len(accuracy), int(seeds["examples"].max())
-    median, interval = accuracy.median(), median_interval(list(accuracy))
-    binomial = binomial_interval(round(median * images), images)
-    died = f" ({diverged} diverged, counted as {WORST:g})" if diverged else ""
+    accuracies = [None if seed.test is None else seed.test.accuracy for seed in seeds]
+    images = max((seed.test.examples for seed in seeds if seed.test is not None), default=0)
+    if not images:
+        return f"chosen by validation: {where}; the test split was not scored"
+    accuracy = METRICS["accuracy"]
+    final = ", trained anew on training and validation images together" if table.grid.base.final_fit else ""
+    middle = median(accuracies)
+    counts = failures(seeds)
+    said = f"chosen by validation: {where}{final}; its test accuracy, median of n = {len(seeds)} seeds{counts},"
+    if middle is None:
+        return f"{said} does not exist, since the median seed diverged"
+    binomial = binomial_interval(round(middle * images), images)
     return (
-        f"chosen by validation: {where}; its test accuracy, median of n = {n} seeds{died}, is {100 * median:.2f} % "
-        f"({interval.kind} {100 * interval.low:.2f} – {100 * interval.high:.2f} %), each over {images:,} images "
-        f"({binomial.kind} over images {100 * binomial.low:.2f} – {100 * binomial.high:.2f} %)"
+        f"{said} is {accuracy.text(middle)} ({tables.interval_text(median_interval(accuracies), accuracy)}), each over "
+        f"{images:,} images (over images: {tables.interval_text(binomial, accuracy)})"
     )
+
+
+def failures(seeds: tuple[SeedScore, ...]) -> str:
+    """How many seeds diverged and how many are at chance, as a clause; nothing where none did."""
+    diverged = sum(seed.status == "diverged" for seed in seeds)
+    chance = sum(seed.at_chance is True for seed in seeds)
+    clauses = [f"{diverged} diverged and rank below every other"] * bool(diverged) + [f"{chance} at chance"] * bool(chance)
+    return f", of which {' and '.join(clauses)}" if clauses else ""
 
 
 def _write_page(
-    folder: Folder, table: Table, printed: pd.DataFrame, remarks: list[str], record: dict, caption: str
+    folder: Folder, table: Table, printed: pd.DataFrame, lines: list[str], record: Record, caption: str
 ) -> None:
-    chosen = chosen_sentence(folder, table)
+    chosen, *remarks = lines
     parts = [page.paragraph(f"{chosen[0].upper()}{chosen[1:]}."), page.remarks(remarks)]
     for name, shows in (
         ("heatmap.png", "Median validation accuracy for each cell of the grid."),
         ("curves.png", "Validation accuracy: along the first axis where that has several values, and by epoch."),
     ):
         parts.append(page.figure(folder.file(name), f"{shows} {caption}", shows))
-    best = int(table.summary()["chosen"].to_numpy().argmax())
     parts += [
-        page.section("Cells", page.table(printed, best)),
-        page.section("Run it again", page.command(record["command"])),
-        page.section("Record", page.record(record)),
+        page.section("Cells", page.table(printed, table.chosen_cell)),
+        page.section("Run it again", page.command(record.provenance.command)),
+        page.section("Record", page.record(record.to_json())),
     ]
-    folder.write_text(
-        "report.html", page.page(f"{record['data']['name']}: a sweep of {len(table.trials)} trials", parts)
-    )
+    folder.write_text("report.html", page.page(f"{record.data.name}: a sweep of {len(table.rows)} trials", parts))

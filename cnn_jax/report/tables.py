@@ -2,21 +2,25 @@
 
 import pandas as pd
 
+from cnn_jax.metrics import Metric
+from cnn_jax.statistics import Interval, MedianInterval
+
 HEADINGS = {"learning_rate": "learning rate", "median": "median validation accuracy (%)"}
 
 
 def for_reader(summary: pd.DataFrame, axes: tuple[str, ...]) -> pd.DataFrame:
-    """The printed table, as text: the axes, median, quartiles, interval or range, n, diverged, comparison."""
+    """The printed table, as text: the axes, median, quartiles, interval or range, n, how many diverged and are at
+    chance, comparison."""
     interval = str(summary["interval"].iloc[0])
-    died = summary["diverged"] * 2 > summary["n"]
     table = pd.DataFrame(
         {
             **{name: summary[name].map("{:g}".format) for name in axes},
-            "median": _percent(summary["median"]).where(~died, "diverged"),
-            "quartiles": _percent(summary["q1"]) + " – " + _percent(summary["q3"]),
-            interval: _percent(summary["low"]) + " – " + _percent(summary["high"]),
+            "median": summary["median"].map(percent),
+            "quartiles": [_between(cell["q1"], cell["q3"]) for _, cell in summary.iterrows()],
+            interval: [_between(cell["low"], cell["high"]) for _, cell in summary.iterrows()],
             "n": summary["n"].astype(str),
             "diverged": summary["diverged"].astype(str),
+            "at chance": summary["at_chance"].astype(str),
             "parameters": summary["parameters"].map("{:,}".format),
             "against the best": [_comparison(cell) for _, cell in summary.iterrows()],
         }
@@ -24,18 +28,30 @@ def for_reader(summary: pd.DataFrame, axes: tuple[str, ...]) -> pd.DataFrame:
     return table.rename(columns=HEADINGS)
 
 
+def percent(share: float | None) -> str:
+    """A share in percent with two decimals; a value that falls on a seed without one is called diverged."""
+    return "diverged" if pd.isna(share) else f"{100 * share:.2f}"  # type: ignore[operator]
+
+
+def _between(low: float | None, high: float | None) -> str:
+    return f"{percent(low)} – {percent(high)}"
+
+
+def interval_text(interval: Interval | MedianInterval, metric: Metric) -> str:
+    """'96.9 % interval of the median 88.21 – 88.56 %', 'range 88.21 – diverged'."""
+    low, high = ("diverged" if end is None else metric.number(end) for end in (interval.low, interval.high))
+    return f"{interval.kind} {low} – {high} {metric.unit}"
+
+
 def _comparison(cell: pd.Series) -> str:
-    """Mean difference over paired seeds in points, its 95 % interval, and what that says."""
-    if cell["chosen"]:
-        return "best"
+    """The mean difference to the best of the other cells over the same seeds, in points, with its simultaneous 95 %
+    interval, what that says, and the smallest difference that could have been seen."""
     if pd.isna(cell["difference"]):
-        return ""
+        return "chosen" if cell["chosen"] else ""
     difference, low, high = (100 * cell[name] for name in ("difference", "difference_low", "difference_high"))
-    return f"{difference:+.2f} ({low:+.2f} – {high:+.2f}), {cell['against_chosen']}"
-
-
-def _percent(values: pd.Series) -> pd.Series:
-    return (100 * values).map("{:.2f}".format)
+    seen = "" if cell["against_best"] == "worse" else f" (80 % power from {100 * cell['detectable']:.2f})"
+    chosen = "chosen; " if cell["chosen"] else ""
+    return f"{chosen}{difference:+.2f} ({low:+.2f} – {high:+.2f}), {cell['against_best']}{seen}"
 
 
 def markdown(table: pd.DataFrame) -> str:

@@ -12,6 +12,8 @@ import jax
 from cnn_jax.errors import RunError
 from cnn_jax.runs.folder import Folder
 from cnn_jax.runs.prepared import Prepared
+from cnn_jax.runs.provenance import Attachments
+from cnn_jax.runs.schema import Provenance, Result
 from cnn_jax.runs.session import Session
 from cnn_jax.training.checkpoint import Restored
 from cnn_jax.training.epoch import stacked
@@ -58,26 +60,27 @@ class Listener(Protocol):
 def execute(
     group: Sequence[Prepared],
     folders: Sequence[Folder],
-    provenance: dict[str, Any],
+    provenance: Provenance,
     interrupt: Interrupt,
     listener: Listener,
     *,
     together: Together = None,
     choices: dict[str, Any] | None = None,
+    attachments: Attachments | None = None,
     score_test: bool,
     profile: bool = False,
-) -> list[dict[str, Any]]:
-    """Trains, or goes on training, into the folders and returns what each result.json says.
+) -> list[Result]:
+    """Trains, or goes on training, into the folders, which are claimed, and returns what each result.json says.
 
     With `together` the group is one program (the same Program, batch size and epochs), else a group of one. `choices`
-    are added to those that the record keeps. Raises RequestError where a folder holds another run and RunError where
+    are added to those that the record keeps, `attachments` written beside it. Raises RequestError where a folder holds another run and RunError where
     none of its checkpoints is good.
     """
     first = group[0]
     with contextlib.ExitStack() as stack:
         sessions = []
         for prepared, folder in zip(group, folders, strict=True):
-            sessions.append(Session(prepared, folder, provenance, choices or {}))
+            sessions.append(Session(prepared, folder, provenance, attachments or {}, choices or {}))
             stack.callback(sessions[-1].close)
         try:
             return _Execution(sessions, together, interrupt, listener, profile).run(score_test)
@@ -85,7 +88,10 @@ def execute(
             if "RESOURCE_EXHAUSTED" not in str(error):
                 raise
             wanted = f"a batch of {first.config.batch_size} for {first.network.parameters:,} parameters"
-            raise RunError(f"out of memory with {wanted}: try a smaller --batch-size, or --accumulate") from error
+            reason = f"out of memory with {wanted}: try a smaller --batch-size, or --accumulate"
+            for session in sessions:
+                session.fail(reason)
+            raise RunError(reason) from error
 
 
 class _Execution:
@@ -123,7 +129,7 @@ class _Execution:
             for session, one, state in zip(self.sessions, found, initial, strict=True)
         ]
 
-    def run(self, score_test: bool) -> list[dict[str, Any]]:
+    def run(self, score_test: bool) -> list[Result]:
         before, step = self.step, self.step
         interrupted = False
         running = list(range(len(self.sessions)))

@@ -1,14 +1,20 @@
 """The folder of a run: its files, written so that a kill at any moment leaves each of them whole."""
 
+import contextlib
 import json
 import math
 import os
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from cnn_jax.errors import RequestError, RunError
+from cnn_jax.metrics import EpochMetrics
+from cnn_jax.runs.schema import Record, Result
 
 LOCK = ".lock"
+MOST_BYTES = 64 << 20  # of a JSON file; a larger one is none of ours
+T = TypeVar("T", Result, Record)
 
 
 def _finite(value: Any) -> Any:
@@ -28,25 +34,37 @@ class Folder:
 
     @property
     def occupied(self) -> bool:
-        """Whether there is something at the path already, what a run leaves that was killed as it began aside."""
+        """True if the path exists and holds more than the leftovers of a run that was killed at start-up."""
         if not self.path.exists():
             return False
         return not self.path.is_dir() or any(not path.name.startswith(".") for path in self.path.iterdir())
 
-    def make(self) -> None:
-        """Makes the folder where it is missing and clears what killed writes left. RequestError if that cannot be."""
+    @contextlib.contextmanager
+    def claimed(self) -> Iterator["Folder"]:
+        """Makes the folder where it is missing and holds its lock, under which partial files of killed writes are
+        removed. RequestError where another process holds it, where it cannot be made, or where a part of it is a link:
+        what is written here must not end elsewhere."""
+        from filelock import FileLock, Timeout
+
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            for partial in self.path.glob(".*.partial"):
-                partial.unlink()
-        except OSError as error:
+            with FileLock(self.file(LOCK), timeout=0):
+                for entry in self.path.iterdir():
+                    if entry.is_symlink():
+                        raise RequestError(f"{entry} is a link: a run writes only into its own folder; remove it")
+                for partial in self.path.glob(".*.partial"):
+                    partial.unlink()
+                yield self
+        except Timeout:
+            raise RequestError(f"{self.path} is in use by another process") from None
+        except (FileExistsError, NotADirectoryError, PermissionError) as error:
             raise RequestError(f"{self.path} cannot be made: {error.strerror}") from None
 
     @classmethod
     def open(cls, path: Path | str) -> "Folder":
         """An existing folder of a run. RequestError if there is none."""
         folder = cls(path)
-        if not folder.file("config.json").is_file():
+        if not folder.has("config.json"):
             raise RequestError(f"{path} is no run's folder: it has no config.json")
         return folder
 
@@ -56,45 +74,92 @@ class Folder:
     def has(self, name: str) -> bool:
         return self.file(name).exists()
 
-    def write_text(self, name: str, text: str) -> None:
+    def write_bytes(self, name: str, content: bytes) -> None:
         """Writes a file beside its place, then moves it there."""
         path = self.file(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-        with partial.open("w", encoding="utf-8") as handle:
-            handle.write(text)
+        with partial.open("wb") as handle:
+            handle.write(content)
             handle.flush()
             os.fsync(handle.fileno())
         partial.replace(path)
 
+    def write_text(self, name: str, text: str) -> None:
+        self.write_bytes(name, text.encode("utf-8"))
+
     def write_json(self, name: str, value: Any) -> None:
         self.write_text(name, json.dumps(_finite(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
-    def read_json(self, name: str) -> Any:
-        """RunError that names the file if it is missing or no JSON."""
+    def write(self, name: str, value: Result | Record) -> None:
+        self.write_json(name, value.to_json())
+
+    def read_bytes(self, name: str) -> bytes:
+        """RunError that names the file if it is missing, no file or larger than any of ours."""
         path = self.file(name)
         try:
-            return json.loads(path.read_text(encoding="utf-8"))
+            if path.stat().st_size > MOST_BYTES:
+                raise RunError(f"{path} is damaged: it has {path.stat().st_size:,} bytes")
+            return path.read_bytes()
         except FileNotFoundError:
             raise RunError(f"{path} is missing") from None
-        except (ValueError, OSError) as error:
-            raise RunError(f"{path} is unreadable: {error}") from None
+        except OSError as error:
+            raise RunError(f"{path} is unreadable: {error.strerror}") from None
 
-    def append_metrics(self, line: dict[str, Any]) -> None:
+    def read_text(self, name: str) -> str:
+        try:
+            return self.read_bytes(name).decode("utf-8")
+        except UnicodeDecodeError:
+            raise RunError(f"{self.file(name)} is damaged: it is no text") from None
+
+    def read_json(self, name: str) -> Any:
+        """RunError that names the file if it is missing or no JSON."""
+        return self._parsed(name, self.read_text(name))
+
+    def _parsed(self, name: str, text: str) -> Any:
+        try:
+            return json.loads(text, parse_constant=_refuse_constant)
+        except (ValueError, RecursionError) as error:
+            raise RunError(f"{self.file(name)} is damaged: {str(error)[:120]}") from None
+
+    def read(self, name: str, kind: type[T]) -> T:
+        """A file as its type. RunError that says what is wrong with it."""
+        values = self.read_json(name)
+        if isinstance(values, dict) and "schema" not in values:
+            raise RunError(f"{self.file(name)} was written by an earlier version: `cnn_jax.runs.upgrade` brings it up")
+        try:
+            return kind.from_json(values)
+        except RequestError as error:
+            raise RunError(f"{self.file(name)} is damaged: {error}") from None
+
+    def append_metrics(self, metrics: EpochMetrics) -> None:
         with self.file("metrics.jsonl").open("a", encoding="utf-8") as handle:
-            handle.write(json.dumps(_finite(line), allow_nan=False) + "\n")
+            handle.write(json.dumps(_finite(metrics.to_json()), allow_nan=False) + "\n")
             handle.flush()
             os.fsync(handle.fileno())
 
-    def metrics(self) -> list[dict[str, Any]]:
-        """The lines of metrics.jsonl; a last line that a kill cut short is left out."""
-        path = self.file("metrics.jsonl")
-        if not path.exists():
+    def metrics(self) -> list[EpochMetrics]:
+        """The lines of metrics.jsonl; a last line that a kill cut short is left out. RunError where another line is
+        damaged, or where epochs or steps do not count up."""
+        if not self.has("metrics.jsonl"):
             return []
-        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-        return [json.loads(line) for line in lines if line.endswith("\n")]
+        lines = self.read_text("metrics.jsonl").splitlines(keepends=True)
+        metrics: list[EpochMetrics] = []
+        for number, line in enumerate((line for line in lines if line.endswith("\n")), 1):
+            try:
+                metrics.append(EpochMetrics.from_json(self._parsed("metrics.jsonl", line)))
+            except RequestError as error:
+                raise RunError(f"{self.file('metrics.jsonl')} is damaged in line {number}: {error}") from None
+            if metrics[-1].epoch != number or (number > 1 and metrics[-1].step <= metrics[-2].step):
+                raise RunError(f"{self.file('metrics.jsonl')} is damaged in line {number}: it should be epoch {number}")
+        return metrics
 
-    def keep_metrics(self, until_step: int) -> list[dict[str, Any]]:
+    def keep_metrics(self, until_step: int) -> list[EpochMetrics]:
         """Drops the evaluations after a step, which a resumed run makes again. Returns those that stay."""
-        kept = [line for line in self.metrics() if line["step"] <= until_step]
-        self.write_text("metrics.jsonl", "".join(json.dumps(line) + "\n" for line in kept))
-        return kept
+        before = [metrics for metrics in self.metrics() if metrics.step <= until_step]
+        self.write_text("metrics.jsonl", "".join(json.dumps(metrics.to_json()) + "\n" for metrics in before))
+        return before
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON")

@@ -9,9 +9,12 @@ from typing import Any
 import jax
 import numpy as np
 
+from cnn_jax import losses
 from cnn_jax.data import Dataset, Split
+from cnn_jax.metrics import Evaluation
 from cnn_jax.network import Network
 from cnn_jax.runs import weights
+from cnn_jax.statistics import above_chance
 from cnn_jax.training.config import Config
 from cnn_jax.training.epoch import Streamed
 from cnn_jax.training.fit import evaluate
@@ -34,15 +37,15 @@ class Prepared:
         cls,
         config: Config,
         dataset: Dataset,
-        decided: Mapping[str, Any] | None = None,
+        backend_config: Mapping[str, Any] | None = None,
         devices: int | None = None,
     ) -> "Prepared":
-        """With the choices that a run `decided` before it was interrupted, on `devices` devices where the config says
-        nothing. RequestError for what cannot be."""
+        """On `devices` devices where the config says nothing. `backend_config`: the choices that an interrupted run
+        recorded, made again on resume. Raises RequestError for a config that cannot be trained on this data here."""
         network = build(config.network, dataset.image_shape, dataset.classes, config.filters)
-        implementation = (decided or {}).get("implementation") if config.implementation == "auto" else None
+        implementation = (backend_config or {}).get("implementation") if config.implementation == "auto" else None
         prepared = cls(config, dataset, network, Program.of(config, network, config.devices or devices, implementation))
-        if config.init is not None and decided is None:
+        if config.init is not None and backend_config is None:
             prepared.initial_state()  # refuses weights that do not fit
         return prepared
 
@@ -79,10 +82,28 @@ class Prepared:
             "implementation": self.program.implementation,
         }
 
-    def score(self, state: State, split: str) -> dict[str, Any]:
-        """Accuracy, mean loss and number of examples of a split."""
-        sums = evaluate(self.program, state, self.examples(split), self.config.batch_size)
-        return {"accuracy": float(sums.accuracy), "loss": float(sums.mean_loss), "examples": int(sums.examples)}
+    def score(self, state: State, split: str) -> Evaluation:
+        """The metrics of a split, each example scored once."""
+        return evaluate(self.program, state, self.examples(split), self.config.batch_size)
+
+    def score_test(self, state: State) -> Evaluation | None:
+        """The metrics of the test split; None where the data has none."""
+        return self.score(state, "test") if len(self.dataset.test) else None
+
+    def at_chance(self, validation: Evaluation) -> bool:
+        """See `at_chance`."""
+        return at_chance(self.config.loss, self.dataset.validation.labels, validation)
+
+
+def at_chance(loss: str, labels: np.ndarray, evaluation: Evaluation) -> bool:
+    """Whether weights that score `evaluation` on images with these labels answer no better than the class frequencies:
+    their mean loss is not below that of the best constant answer, and their accuracy is not above the share of the
+    largest class by an exact one-sided binomial test at 1 %. Such a network has all ReLUs dead, say, and only the last
+    bias has learned."""
+    frequencies = np.bincount(labels) / len(labels)
+    if evaluation.loss < losses.best_constant(loss, frequencies):
+        return False
+    return not above_chance(evaluation.correct, evaluation.examples, float(frequencies.max()))
 
 
 @functools.lru_cache(maxsize=32)

@@ -1,15 +1,19 @@
-"""The part of a run's life that one process sees: its folder claimed, its events kept, its result written."""
+"""The part of a run's life that one process sees: its events written down, its checkpoints saved, its result."""
 
+import dataclasses
 import time
 from typing import Any
 
-from cnn_jax.errors import RequestError
-from cnn_jax.runs import record, weights
+from cnn_jax.errors import RequestError, RunError
+from cnn_jax.metrics import EpochMetrics
+from cnn_jax.runs import manifest, record, weights
 from cnn_jax.runs.folder import Folder
 from cnn_jax.runs.prepared import Prepared
-from cnn_jax.training.checkpoint import Checkpoints, Restored, rank
+from cnn_jax.runs.provenance import Attachments, peak_memory, utc_now
+from cnn_jax.runs.schema import Provenance, Result
+from cnn_jax.training.checkpoint import Checkpoints, Restored
 from cnn_jax.training.config import Config, differences
-from cnn_jax.training.fit import Event, at_chance
+from cnn_jax.training.fit import Event
 from cnn_jax.training.state import State
 
 CHECKPOINT_SECONDS = 30.0  # between checkpoints inside a long epoch
@@ -19,34 +23,52 @@ EPOCH_SECONDS = 2.0  # between checkpoints at the ends of short epochs: one take
 class Session:
     """Writes what becomes of a run into its folder. Raises RequestError where the folder holds another run."""
 
-    def __init__(self, prepared: Prepared, folder: Folder, provenance: dict[str, Any], choices: dict[str, Any]):
+    def __init__(
+        self,
+        prepared: Prepared,
+        folder: Folder,
+        provenance: Provenance,
+        attachments: Attachments,
+        choices: dict[str, Any],
+    ):
         self.prepared, self.folder = prepared, folder
         self.config = prepared.config
-        made = record.run_record(provenance, self.config, prepared.dataset, prepared.choices | choices)
+        start = record.of_run(provenance, self.config, prepared.dataset, prepared.choices | choices)
         if self.config.init is not None and not folder.has("record.json"):
-            made["init_sha256"] = weights.digest(weights.read(self.config.init)[0])
+            start = dataclasses.replace(start, init_sha256=weights.digest(weights.read(self.config.init)[0]))
         if not folder.has("config.json"):
             folder.write_json("config.json", self.config.to_json())
         elif changed := differences(Config.from_json(folder.read_json("config.json")), self.config):
             raise RequestError(f"{folder.path} holds a run with another config: {'; '.join(changed)}")
-        self.record = record.begin(folder, made)
+        manifest.remove(folder)
+        self.record = record.begin(folder, start, attachments)
         self.checkpoints = Checkpoints(folder.file("checkpoints"), self.config.keep_all)
+        self.started = self.saved = time.perf_counter()
         self.state: State | None = None
+        self.evaluations: list[EpochMetrics] = []
         self.step = self.first_step = self.images = 0
         self.step_seconds = self.earlier_seconds = 0.0
         self.diverged_step: int | None = None
 
-    def begin(self, found: Restored | None) -> list[str]:
-        """Goes on from a checkpoint, or from the start; returns what is to be said about it."""
-        step = found.step if found else 0
+    def begin(self, restored: Restored | None) -> list[str]:
+        """Goes on from a checkpoint, or from the start; returns what is to be said about it. RunError where the
+        evaluations before that checkpoint are not all there: the run would end with a history that has gaps."""
+        step = restored.step if restored else 0
+        before = [metrics for metrics in self.folder.metrics() if metrics.step <= step]
+        if len(before) != step // self.prepared.steps_per_epoch:
+            raise RunError(
+                f"{self.folder.file('metrics.jsonl')} has {len(before)} evaluations before the checkpoint of step {step}, "
+                f"which comes after {step // self.prepared.steps_per_epoch} epochs: it is damaged and the run cannot go "
+                "on; start it again with another --out"
+            )
         self.checkpoints.discard_after(step)
         self.evaluations = self.folder.keep_metrics(step)
         self.step = self.first_step = step
-        notes = found.skipped if found else []
-        if found:
-            self.earlier_seconds = found.meta["train_seconds"]
+        notes = restored.skipped if restored else []
+        if restored:
+            self.earlier_seconds = restored.meta["train_seconds"]
         if notes:
-            self.record["notes"] = [*self.record.get("notes", []), *notes]
+            self.record = dataclasses.replace(self.record, notes=(*self.record.notes, *notes))
         self.started = self.saved = time.perf_counter()
         return notes
 
@@ -62,9 +84,13 @@ class Session:
             return
         self.state, self.images, self.step_seconds = event.state, event.images, event.seconds
         if event.evaluation is not None:
-            line = {**event.evaluation, "seconds": round(self.train_seconds, 3)}
-            self.folder.append_metrics(line)
-            self.evaluations.append(line)
+            metrics = dataclasses.replace(event.evaluation, seconds=round(self.train_seconds, 3))
+            self.folder.append_metrics(self._held_out(metrics))
+            self.evaluations.append(metrics)
+
+    def _held_out(self, metrics: EpochMetrics) -> EpochMetrics:
+        """Without the validation split where that is trained on too: it is no validation then."""
+        return dataclasses.replace(metrics, validation=None) if self.config.final_fit else metrics
 
     def save(self, event: Event, urgent: bool) -> None:
         """Saves a checkpoint where one is due: after the last epoch, after one that may be scored, some time after the
@@ -74,69 +100,78 @@ class Session:
             due = since >= CHECKPOINT_SECONDS
         else:
             last = event.epoch == self.config.epochs
-            best = self.config.select == "best" and max(self.evaluations, key=rank)["step"] == event.step
+            best = self.config.select == "best" and max(self.evaluations, key=_rank).step == event.step
             due = last or best or self.config.keep_all or since >= min(EPOCH_SECONDS, CHECKPOINT_SECONDS)
         if event.nonfinite or event.paused or not (due or urgent):
             return
         self.checkpoints.save(event.state, {"train_seconds": self.train_seconds}, event.evaluation)
         self.saved = time.perf_counter()
 
-    def finish(self, interrupted: bool, compile_seconds: float, score_test: bool) -> dict[str, Any]:
+    def finish(self, interrupted: bool, compile_seconds: float, score_test: bool) -> Result:
         """Writes the result and returns it."""
         self.checkpoints.wait()
-        status, reason = "interrupted" if interrupted else "complete", None
-        train_seconds = self.train_seconds
-        last = self.evaluations[-1] if self.evaluations else None
+        result = self._result("interrupted", compile_seconds)
         if self.diverged_step is not None:
-            status, reason = "diverged", "nonfinite"
-        elif status == "complete" and last and at_chance(self.config, self.prepared.dataset.train.labels, last):
-            status, reason, self.diverged_step = "diverged", "chance", self.step
-        result: dict[str, Any] = {
-            "status": status,
-            "reason": reason,
-            "diverged_step": self.diverged_step,
-            "validation": None,
-            "test": None,
-            "epochs": len(self.evaluations),
-            "steps": self.step,
-            "parameters": self.prepared.network.parameters,
-            "compile_seconds": round(compile_seconds, 3),
-            "train_seconds": round(train_seconds, 3),
-        }
-        if last is not None and reason != "nonfinite":
-            result["validation"] = _validation(last)
-        if status == "complete":
-            state, result["validation"] = self._selected(last)
-            if score_test:
-                result["test"] = self.prepared.score(state, "test")
-        self.record |= {
-            "finished": record.utc_now(),
-            "compile_seconds": result["compile_seconds"],
-            "train_seconds": result["train_seconds"],
-            "images_per_second": round(self.images / self.step_seconds, 1) if self.step_seconds else None,
-            "peak_memory": record.peak_memory(),
-            "weights_scored": self.config.select,
-        }
-        self.folder.write_json("record.json", self.record)
-        self.folder.write_json("result.json", result)
+            reason = "the loss or a parameter was not finite"
+            result = dataclasses.replace(result, status="diverged", reason=reason, diverged_step=self.diverged_step)
+        elif not interrupted:
+            result = self._complete(result, score_test)
+        self.record = dataclasses.replace(
+            self.record,
+            finished=utc_now(),
+            compile_seconds=result.compile_seconds,
+            train_seconds=result.train_seconds,
+            images_per_second=round(self.images / self.step_seconds, 1) if self.step_seconds else None,
+            peak_memory=peak_memory(),
+        )
+        self.folder.write("record.json", self.record)
+        self.folder.write("result.json", result)
+        if result.ended:
+            manifest.write(self.folder)
         return result
 
-    def _selected(self, last: dict[str, Any] | None) -> tuple[State, dict[str, Any]]:
-        """The state whose weights are scored, and its validation metrics."""
-        assert last is not None
+    def fail(self, reason: str) -> None:
+        """Writes down that the run failed, and why; --resume tries again."""
+        self.folder.write("result.json", self._result("failed", 0.0, reason))
+
+    def _result(self, status: Any, compile_seconds: float, reason: str | None = None) -> Result:
+        """A result without metrics."""
+        return Result(
+            status=status,
+            at_chance=None,
+            reason=reason,
+            diverged_step=None,
+            scored_step=None,
+            validation=None,
+            test=None,
+            epochs=len(self.evaluations),
+            steps=self.step,
+            parameters=self.prepared.network.parameters,
+            compile_seconds=round(compile_seconds, 3),
+            train_seconds=round(self.train_seconds, 3),
+        )
+
+    def _complete(self, result: Result, score_test: bool) -> Result:
+        """`result` with the metrics of the weights that `select` names."""
         assert self.state is not None
-        if self.config.select == "final":
-            return self.state, _validation(last)
-        line = max(self.evaluations, key=rank)
-        return self.prepared.replicate(self.checkpoints.at(line["step"], self.state).state), _validation(line)
+        chosen, state = self.evaluations[-1], self.state
+        if self.config.select == "best":
+            chosen = max(self.evaluations, key=_rank)
+            if chosen.step != self.step:
+                state = self.prepared.replicate(self.checkpoints.at(chosen.step, self.state).state)
+        validation = chosen.validation or self.prepared.score(state, "validation")
+        return dataclasses.replace(
+            result,
+            status="complete",
+            at_chance=self.prepared.at_chance(validation),
+            scored_step=chosen.step,
+            validation=self._held_out(chosen).validation,
+            test=self.prepared.score_test(state) if score_test else None,
+        )
 
     def close(self) -> None:
         self.checkpoints.close()
 
 
-def _validation(line: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "accuracy": line["validation_accuracy"],
-        "loss": line["validation_loss"],
-        "examples": line["examples"],
-    }
+def _rank(metrics: EpochMetrics) -> tuple[float, int]:
+    return metrics.rank

@@ -39,9 +39,8 @@ class Trained:
     def load(cls, path: Path | str) -> "Trained":
         """From a run's folder, or a sweep's, whose best run it then is."""
         found = stored(path)
-        mean, std = (np.asarray(found.data[name], np.float32) for name in ("mean", "std"))
-        names = tuple(found.data["class_names"])
-        return cls(found.network, found.variables, names, mean, std, found.config, found.folder)
+        mean, std = (np.asarray(values, np.float32) for values in (found.data.mean, found.data.std))
+        return cls(found.network, found.variables, found.data.class_names, mean, std, found.config, found.folder)
 
     @classmethod
     def of_weights(cls, path: Path, network: str) -> "Trained":

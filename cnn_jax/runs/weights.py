@@ -17,7 +17,9 @@ from cnn_jax import notation
 from cnn_jax.errors import RequestError, RunError
 from cnn_jax.network import Network, Variables
 from cnn_jax.runs.folder import Folder
-from cnn_jax.training.checkpoint import Checkpoints, rank
+from cnn_jax.runs.reader import Run, Trial, is_sweep
+from cnn_jax.runs.schema import Data
+from cnn_jax.training.checkpoint import Checkpoints
 from cnn_jax.training.config import Config
 from cnn_jax.training.state import Program, State, initial_state
 from cnn_jax.zoo import build, torchvision
@@ -28,12 +30,12 @@ Format = Literal["npz", "safetensors"]
 
 @dataclass(frozen=True)
 class Stored:
-    """What a run's folder says and holds, its weights on the host. `data` is what the record says of its data."""
+    """What a run's folder says and holds, its weights on the host."""
 
     folder: Folder
     config: Config
     network: Network
-    data: dict[str, Any]
+    data: Data
     variables: Variables
 
 
@@ -41,24 +43,25 @@ def stored(path: Path | str) -> Stored:
     """From a run's folder, or a sweep's, whose best run it then is. RunError for a sweep that is not finished, or where
     there is no checkpoint that the result speaks of."""
     folder = Folder.open(path)
-    if folder.has("best/config.json"):
-        folder = Folder.open(folder.file("best"))
-    elif "axes" in folder.read_json("config.json"):
-        raise RunError(f"{folder.path} is a sweep that is not finished; --resume goes on with it")
-    config, data = Config.from_json(folder.read_json("config.json")), folder.read_json("record.json")["data"]
-    network = build(config.network, tuple(data["image_shape"]), len(data["class_names"]), config.filters)
-    state = load_state(config, Program.of(config, network, devices=1), folder)
-    return Stored(folder, config, network, data, variables_of(state))
+    if is_sweep(folder):
+        if not folder.has("best/config.json"):
+            raise RunError(f"{folder.path} is a sweep without a best run: it is not finished, or every cell diverged")
+        path = folder.file("best")
+    run = Run.open(path)
+    trial, data = run.trial, run.record.data
+    network = build(trial.config.network, data.image_shape, len(data.class_names), trial.config.filters)
+    state = load_state(trial, Program.of(trial.config, network, devices=1))
+    return Stored(trial.folder, trial.config, network, data, variables_of(state))
 
 
-def load_state(config: Config, program: Program, folder: Folder) -> State:
+def load_state(run: Trial, program: Program) -> State:
     """The state that a run's result speaks of, on the host. RunError if its checkpoint is missing or damaged: another
     one would be another result."""
-    if not folder.file("checkpoints").is_dir() or not (lines := folder.metrics()):
-        raise RunError(f"{folder.path} has no checkpoint of a finished epoch yet")
-    step = max(lines, key=rank)["step"] if config.select == "best" else lines[-1]["step"]
-    with contextlib.closing(Checkpoints(folder.file("checkpoints"))) as checkpoints:
-        return checkpoints.at(step, initial_state(config, program)).state
+    checkpoints = run.folder.file("checkpoints")
+    if not checkpoints.is_dir():
+        raise RunError(f"{run.folder.path} has no checkpoints: they are not part of the evidence that is kept")
+    with contextlib.closing(Checkpoints(checkpoints)) as opened:
+        return opened.at(run.scored_step, initial_state(run.config, program)).state
 
 
 def variables_of(state: State) -> Variables:
@@ -82,7 +85,7 @@ def export(found: Stored, path: Path, format: Format) -> None:
     about = {
         "network": json.dumps(notation.to_json(found.network.layers)),
         "input_shape": json.dumps(list(found.network.input_shape)),
-        **{name: json.dumps(found.data[name]) for name in ("class_names", "mean", "std")},
+        **{name: json.dumps(getattr(found.data, name)) for name in ("class_names", "mean", "std")},
     }
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
@@ -105,7 +108,7 @@ def read(path: Path | str) -> tuple[Named, dict[str, Any]]:
     path = Path(path)
     if path.is_dir():
         found = stored(path)
-        return named(found.variables), {name: found.data[name] for name in ("class_names", "mean", "std")}
+        return named(found.variables), {name: getattr(found.data, name) for name in ("class_names", "mean", "std")}
     if path.suffix not in (".npz", ".safetensors"):
         raise RequestError(f"{path} holds no weights: give a run's folder, a .npz or a .safetensors file")
     try:

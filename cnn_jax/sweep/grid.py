@@ -9,12 +9,29 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from cnn_jax.errors import RequestError
 from cnn_jax.training.config import Config
 
 Axes = Mapping[str, tuple[Any, ...]]
 
 _NOT_AN_AXIS = {"split_seed": "the split is the same for all trials", "validation": "all trials share one split"}
+
+
+def _refuse_equal(name: str, values: tuple[Any, ...]) -> None:
+    """RequestError for values of an axis that are one number where they are computed with, in float32, and for a
+    positive one that is 0 there."""
+    numbers: dict[float, Any] = {}
+    for value in values:
+        with np.errstate(over="ignore", under="ignore"):
+            number = float(np.float32(value)) if isinstance(value, float) else value
+        if number == 0 and value:
+            raise RequestError(f"axis {name}: {value!r} is 0 in float32")
+        if number in numbers:
+            where = "" if value == numbers[number] else " in float32"
+            raise RequestError(f"axis {name} lists a value twice{where}: {numbers[number]!r} and {value!r}")
+        numbers[number] = value
 
 
 @dataclass(frozen=True)
@@ -38,8 +55,7 @@ class Grid:
                 raise RequestError(f"axis {name!r} is no numeric field of the config; there are {', '.join(valid)}")
             if not values:
                 raise RequestError(f"axis {name} has no value")
-            if len(set(values)) != len(values):
-                raise RequestError(f"axis {name} lists a value twice: {', '.join(map(str, values))}")
+            _refuse_equal(name, values)
         if "seed" not in self.axes:
             raise RequestError("a grid needs the axis seed, e.g. seed=0,1,2")
         self.trials()  # a value that a config refuses is refused before anything runs
@@ -58,8 +74,9 @@ class Grid:
         return [dict(zip(names, values, strict=True)) for values in itertools.product(*(self.axes[n] for n in names))]
 
     def trials(self) -> list[Config]:
-        """Every cell with every seed; the same base config with the same values is the same run as on its own."""
-        base = self.base.to_json()
+        """Every cell with every seed; the same base config with the same values is the same run as on its own. A final
+        fit comes after the trials, which leave the validation images to choose by."""
+        base = self.base.to_json() | {"final_fit": False}
         return [Config.from_json(base | cell | {"seed": seed}) for cell in self.cells() for seed in self.seeds]
 
     def edge(self, name: str, best: Any) -> tuple[str, Any] | None:

@@ -1,128 +1,182 @@
-"""From the results of trials to a table of cells, the choice of one, and what can be said about the others."""
+"""From the results of trials to a table of cells, the choice of one, and what can be said about the others.
 
+One rule for every reader: a trial that diverged has no accuracy and ranks below every number; it is counted, never
+averaged. A trial at chance keeps its measured accuracy and is counted too.
+"""
+
+import csv
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from cnn_jax.statistics import SEEDS_FOR_A_VERDICT, holm, median_interval, paired_t
+from cnn_jax.errors import RequestError
+from cnn_jax.metrics import METRICS, Evaluation
+from cnn_jax.statistics import SEEDS_FOR_A_VERDICT, compare_with_best, median, median_interval, quantile
 from cnn_jax.sweep.grid import Grid
-from cnn_jax.training.config import Config
 
-WORST = 0.0  # the accuracy that a diverged seed counts as
-LEVEL = 0.05
-COMPARISON = ("difference", "difference_low", "difference_high", "p_holm", "against_chosen")
+COMPARISON = ("difference", "difference_low", "difference_high", "p", "detectable", "against_best")
 
 
-def row(
-    grid: Grid, config: Config, result: dict[str, Any], train_loss: float | None, filters: int | None
-) -> dict[str, Any]:
-    """A trial's row in results.csv; `filters` is the count of its first convolution."""
-    validation = result["validation"] or {}
-    return {
-        "learning_rate": config.learning_rate,
-        "filters": filters,
-        **{name: getattr(config, name) for name in grid.cell_axes if name != "filters"},
-        "seed": config.seed,
-        "status": result["status"],
-        "epochs": result["epochs"],
-        "train_loss": train_loss,
-        "validation_accuracy": validation.get("accuracy"),
-        "validation_loss": validation.get("loss"),
-        "parameters": result["parameters"],
-        "seconds": round(result["train_seconds"], 2),
-    }
+@dataclass(frozen=True)
+class TrialRow:
+    """A row of results.csv: trial number `trial` of the grid, what it was trained with (`cell`, by axis) and what came
+    out. `filters` counts the first convolution's, `train_loss` is the last epoch's mean; `validation` is None for a
+    trial that diverged."""
+
+    trial: int
+    cell: dict[str, Any]
+    learning_rate: float
+    filters: int | None
+    seed: int
+    status: str
+    at_chance: bool | None
+    epochs: int
+    train_loss: float | None
+    validation: Evaluation | None
+    parameters: int
+    seconds: float
+
+    @property
+    def accuracy(self) -> float | None:
+        return None if self.validation is None else self.validation.accuracy
+
+    def to_json(self) -> dict[str, Any]:
+        """The columns of results.csv."""
+        means = {} if self.validation is None else self.validation.means
+        return {
+            "learning_rate": self.learning_rate,
+            "filters": self.filters,
+            **{name: value for name, value in self.cell.items() if name not in ("learning_rate", "filters")},
+            "seed": self.seed,
+            "status": self.status,
+            "at_chance": self.at_chance,
+            "epochs": self.epochs,
+            "train_loss": self.train_loss,
+            **{f"validation_{name}": means.get(name) for name in METRICS},
+            "parameters": self.parameters,
+            "seconds": self.seconds,
+            "trial": self.trial,
+        }
+
+
+def to_csv(rows: Sequence[dict[str, Any]]) -> str:
+    """Rows with the same columns; every number in full, nothing for None."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]) if rows else [], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({name: "" if value is None else value for name, value in row.items()} for row in rows)
+    return text.getvalue()
 
 
 @dataclass(frozen=True)
 class Table:
-    """The trials of a grid as a frame, and what follows from them."""
+    """The trials of a grid that have ended, by number, and what follows from them."""
 
     grid: Grid
-    trials: pd.DataFrame
+    rows: tuple[TrialRow, ...]
 
-    @classmethod
-    def of(cls, grid: Grid, rows: Sequence[dict[str, Any]]) -> "Table":
-        return cls(grid, pd.DataFrame(rows))
+    def __post_init__(self) -> None:
+        trials = [row.trial for row in self.rows]
+        if trials != sorted(set(trials)) or (trials and trials[-1] >= len(self.grid.cells()) * len(self.grid.seeds)):
+            raise RequestError("the rows of a table must be of different trials of its grid, in order")
 
-    def accuracies(self, cell: dict[str, Any]) -> list[float]:
-        """Validation accuracies of a cell in the order of its seeds, the worst value for a diverged one."""
-        return list(self._scored(cell)["scored"])
+    @cached_property
+    def by_cell(self) -> list[list[TrialRow]]:
+        """The rows of each cell, in the order of its seeds."""
+        n = len(self.grid.seeds)
+        cells: list[list[TrialRow]] = [[] for _ in self.grid.cells()]
+        for row in self.rows:
+            cells[row.trial // n].append(row)
+        return cells
 
-    def _scored(self, cell: dict[str, Any]) -> pd.DataFrame:
-        rows = self.trials
-        for name, value in cell.items():
-            rows = rows[rows[name] == value]
-        rows = rows.sort_values("seed")
-        accuracy = rows["validation_accuracy"].astype(float).fillna(WORST)
-        return rows.assign(scored=accuracy.where(rows["status"] != "diverged", WORST))
+    @property
+    def trials(self) -> pd.DataFrame:
+        """results.csv as a frame."""
+        return pd.DataFrame([row.to_json() for row in self.rows])
+
+    def accuracies(self, cell: int) -> list[float | None]:
+        """Validation accuracies of cell number `cell` in the order of its seeds, None for one that diverged."""
+        return [row.accuracy for row in self.by_cell[cell]]
+
+    @cached_property
+    def medians(self) -> list[float | None]:
+        """The median validation accuracy of each cell; None where that falls on a seed that diverged."""
+        return [median(self.accuracies(i)) for i in range(len(self.by_cell))]
+
+    @cached_property
+    def chosen_cell(self) -> int | None:
+        """The number of the cell of the highest median validation accuracy, the first of several; None where no cell
+        has a median."""
+        alive = {i: value for i, value in enumerate(self.medians) if value is not None}
+        return max(alive, key=lambda i: (alive[i], -i)) if alive else None
+
+    @property
+    def chosen(self) -> dict[str, Any] | None:
+        """The values of the chosen cell by axis."""
+        return None if self.chosen_cell is None else self.grid.cells()[self.chosen_cell]
+
+    def chosen_trials(self) -> list[TrialRow]:
+        """The trials of the chosen cell in the order of its seeds; none where no cell is chosen."""
+        return [] if self.chosen_cell is None else self.by_cell[self.chosen_cell]
+
+    def representative(self) -> TrialRow:
+        """The trial of the chosen cell whose accuracy is its lower median."""
+        ranked = sorted(self.chosen_trials(), key=lambda row: (-1.0 if row.accuracy is None else row.accuracy, row.seed))
+        return ranked[(len(ranked) - 1) // 2]
 
     def summary(self) -> pd.DataFrame:
-        """A row per cell: median, quartiles, interval or range, n, diverged, chosen, and the comparison with the chosen
-        cell (empty where nothing can be said)."""
+        """A row per cell: median, quartiles, interval or range, n, how many diverged and are at chance, chosen, and the
+        comparison with the best (empty where nothing can be said)."""
+        compared = self._against_the_best()
         rows = []
-        for cell in self.grid.cells():
-            scored = self._scored(cell)
-            values = list(scored["scored"])
-            lower, median, upper = np.quantile(values, [0.25, 0.5, 0.75])
+        for i, cell in enumerate(self.grid.cells()):
+            values, trials = self.accuracies(i), self.by_cell[i]
             interval = median_interval(values)
             rows.append(
                 {
                     **cell,
-                    "median": median,
-                    "q1": lower,
-                    "q3": upper,
+                    "median": self.medians[i],
+                    "q1": quantile(values, 0.25),
+                    "q3": quantile(values, 0.75),
                     "low": interval.low,
                     "high": interval.high,
                     "interval": interval.kind,
                     "n": len(values),
-                    "diverged": int((scored["status"] == "diverged").sum()),
-                    "parameters": int(scored["parameters"].iloc[0]),
+                    "diverged": values.count(None),
+                    "at_chance": sum(row.at_chance is True for row in trials),
+                    "parameters": trials[0].parameters,
+                    "chosen": i == self.chosen_cell,
+                    **dict.fromkeys(COMPARISON),
+                    **compared[i],
                 }
             )
-        summary = pd.DataFrame(rows)
-        best = int(summary["median"].to_numpy().argmax())
-        summary["chosen"] = [i == best for i in range(len(summary))]
-        return summary.join(pd.DataFrame(self._against(best), columns=COMPARISON))
+        return pd.DataFrame(rows)
 
-    def _against(self, best: int) -> list[dict[str, Any]]:
-        """For every cell but the chosen one: its mean difference to it over paired seeds, the t interval, the p value
-        after Holm's correction and 'different' or 'not distinguishable'; nothing with too few seeds."""
-        cells = self.grid.cells()
-        found: list[dict[str, Any]] = [{} for _ in cells]
+    def _against_the_best(self) -> list[dict[str, Any]]:
+        """For every cell without a diverged seed how far it is from the best of the others, with simultaneous
+        intervals, and 'worse' or 'not distinguishable'. Nothing for fewer than SEEDS_FOR_A_VERDICT seeds."""
+        cells = range(len(self.by_cell))
         if len(self.grid.seeds) < SEEDS_FOR_A_VERDICT:
-            return found
-        reference = self.accuracies(cells[best])
-        others = [i for i in range(len(cells)) if i != best]
-        tests = [paired_t(self.accuracies(cells[i]), reference) for i in others]
-        for i, test, p in zip(others, tests, holm([test.p for test in tests]), strict=True):
-            verdict = "not distinguishable" if p >= LEVEL else "different"
-            values = (test.difference, test.low, test.high, p, verdict)
-            found[i] = dict(zip(COMPARISON, values, strict=True))
-        return found
-
-    @property
-    def chosen(self) -> dict[str, Any]:
-        """The cell of the highest median validation accuracy, the first of several."""
-        medians = [float(np.median(self.accuracies(cell))) for cell in self.grid.cells()]
-        return self.grid.cells()[int(np.argmax(medians))]
-
-    def chosen_trials(self) -> pd.DataFrame:
-        """The trials of the chosen cell by seed."""
-        return self._scored(self.chosen)
-
-    def representative_seed(self) -> int:
-        """The seed of the chosen cell whose accuracy is its lower median."""
-        ranked = self.chosen_trials().sort_values(["scored", "seed"])
-        return int(ranked["seed"].iloc[(len(ranked) - 1) // 2])
+            return [{} for _ in cells]
+        rows: list[dict[str, Any]] = []
+        for compared in compare_with_best([self.accuracies(i) for i in cells]):
+            if compared is None:
+                rows.append({})
+                continue
+            verdict = "worse" if compared.worse else "not distinguishable"
+            numbers = (compared.difference, compared.low, compared.high, compared.p, compared.detectable)
+            rows.append(dict(zip(COMPARISON, (*numbers, verdict), strict=True)))
+        return rows
 
     def remarks(self) -> list[str]:
         """What a reader of the table must know: the chosen cell on an edge of the grid, too few seeds for a verdict,
-        seeds that diverged."""
+        trials that diverged or are at chance."""
         remarks = []
-        for name, value in self.chosen.items():
+        for name, value in (self.chosen or {}).items():
             if edge := self.grid.edge(name, value):
                 side, more = edge
                 add = "" if more is None else f": add {more}"
@@ -135,6 +189,10 @@ class Table:
                 f"n = {n} seeds: too few to say which cells are not distinguishable from the best (at least "
                 f"{SEEDS_FOR_A_VERDICT}); the interval given is the range"
             )
-        if diverged := int((self.trials["status"] == "diverged").sum()):
-            remarks.append(f"{diverged} of {len(self.trials)} trials diverged; each counts as accuracy {WORST:g}")
+        if diverged := sum(row.status == "diverged" for row in self.rows):
+            remarks.append(
+                f"{diverged} of {len(self.rows)} trials diverged; they have no accuracy and rank below every other"
+            )
+        if chance := sum(row.at_chance is True for row in self.rows):
+            remarks.append(f"{chance} of {len(self.rows)} trials ended at chance; they keep their measured accuracy")
         return remarks

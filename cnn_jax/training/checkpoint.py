@@ -14,6 +14,7 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers as policies
 
 from cnn_jax.errors import RunError
+from cnn_jax.metrics import EpochMetrics
 from cnn_jax.training.state import State
 
 T = TypeVar("T")
@@ -79,13 +80,13 @@ class Checkpoints:
         }
         self._manager = ocp.CheckpointManager(self.directory, options=options, item_handlers=handlers)
 
-    def save(self, state: State, meta: dict[str, Any], evaluation: dict[str, Any] | None = None) -> None:
+    def save(self, state: State, meta: dict[str, Any], evaluation: EpochMetrics | None = None) -> None:
         """Saves in the background; returns as soon as the state has been copied. `evaluation` ranks the checkpoint."""
         leaves = _leaves(state)
         step = int(state.step)
         metrics = None
-        if evaluation is not None:
-            metrics = {"validation_accuracy": evaluation["validation_accuracy"], "step": step}
+        if evaluation is not None and evaluation.validation is not None:
+            metrics = {"validation_accuracy": evaluation.validation.accuracy, "step": step}
         items = ocp.args.Composite(
             state=_Leaves(leaves),
             meta=ocp.args.JsonSave({"sha256": _digest(leaves), **meta}),
@@ -157,7 +158,7 @@ def _one_at_a_time(manager: ocp.CheckpointManager, work: Callable[[], T]) -> T:
 
 
 def rank(metrics: Any) -> tuple[float, int]:
-    """What evaluations are compared by: validation accuracy, the earlier step where several share it."""
+    """What Orbax ranks checkpoints by: validation accuracy, the earlier step where several share it."""
     return metrics["validation_accuracy"], -metrics["step"]
 
 

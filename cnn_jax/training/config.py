@@ -87,6 +87,9 @@ class Config:
     """Keep a checkpoint of every epoch, instead of the newest two and the best."""
     select: Literal["final", "best"] = "final"
     """Which weights the test split is scored with: the final ones or those of the best validation accuracy."""
+    final_fit: bool = False
+    """Train on the training and the validation images together, and score the test split. A sweep first chooses its
+    cell on validation without them, then trains that cell so, with the same seeds."""
     precision: Literal["highest", "high", "default"] = "highest"
     """Of float32 matrix products and convolutions on accelerators; highest means no TF32 and no bfloat16."""
     dtype: Literal["float32", "bfloat16"] = "float32"
@@ -103,6 +106,8 @@ class Config:
             value = getattr(self, name)
             if value is not None and not ok(value):
                 raise RequestError(f"{name} = {value!r} must be {what}")
+        if self.final_fit and self.select == "best":
+            raise RequestError("final_fit trains on the validation images: select = 'best' has none left to choose by")
         if self.batch_size % self.accumulate:
             raise RequestError(f"batch_size {self.batch_size} does not split in accumulate = {self.accumulate} parts")
         if self.schedule == "step" and not self.decay_epochs:

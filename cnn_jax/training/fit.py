@@ -11,11 +11,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cnn_jax import losses
-from cnn_jax.metrics import Sums
+from cnn_jax import metrics
+from cnn_jax.metrics import EpochMetrics, Evaluation, Totals
 from cnn_jax.training.config import Config
 from cnn_jax.training.epoch import Streamed, opened, stacked
-from cnn_jax.training.state import Examples, Program, State, initial_state, zero_sums
+from cnn_jax.training.state import Examples, Program, State, initial_state
 from cnn_jax.training.step import Together, batches, compiled_evaluate_steps, home_device, replicate
 
 POLL_SECONDS = 0.2  # how long the device is left alone, so that a caller can show progress, save or stop
@@ -28,9 +28,8 @@ _compiled: set[tuple] = set()  # programs with the shapes that this process has 
 class Event:
     """A run as it stands between two steps. `state` is good until the next event is asked for.
 
-    `evaluation` is set at the end of an epoch: mean training loss and accuracy over the epoch, validation loss and
-    accuracy, the learning rate of its last step, validation examples. `nonfinite` says that after `step` the loss or a
-    parameter was not finite; there is no state then. `paused` marks the events that were asked for: such a state may
+    `evaluation` is set at the end of an epoch. `nonfinite` says that after `step` the loss (of a batch, or at the end
+    of an epoch of the validation split) or a parameter was not finite; there is no state then. `paused` marks the events that were asked for: such a state may
     lie before the evaluation of an epoch that is over, and is not one to go on from.
     `images` were trained on so far by this loop, in `seconds` of steps alone.
     """
@@ -38,7 +37,7 @@ class Event:
     step: int
     epoch: int
     state: Any
-    evaluation: dict[str, Any] | None = None
+    evaluation: EpochMetrics | None = None
     nonfinite: bool = False
     paused: bool = False
     images: int = 0
@@ -64,30 +63,21 @@ class _Score:
         self.examples, self.n = examples, examples.labels.shape[0]
         made = batches(np.arange(self.n), batch_size, program.devices)
         self.batches = replicate(program.devices, made)
-        self.zero = replicate(program.devices, stacked([zero_sums()] * trials, together))
+        self.zero = replicate(program.devices, stacked([metrics.zero()] * trials, together))
         self._run = compiled_evaluate_steps(program, together)
 
-    def run(self, state: State, sums: Sums, first: int, last: int) -> Sums:
-        return self._run(state, self.examples, self.batches, first, last, sums)
+    def run(self, state: State, totals: Totals, first: int, last: int) -> Totals:
+        return self._run(state, self.examples, self.batches, first, last, totals)
 
-    def __call__(self, state: State) -> Sums:
+    def __call__(self, state: State) -> Totals:
         total = jax.device_get(self.run(state, self.zero, 0, self.batches.mask.shape[0]))
         assert (total.examples == self.n).all(), f"{total.examples} of {self.n} examples were scored"
         return total
 
 
-def evaluate(program: Program, state: State, examples: Examples, batch_size: int) -> Sums:
+def evaluate(program: Program, state: State, examples: Examples, batch_size: int) -> Evaluation:
     """Scores every example of a split once: the average weights if the program keeps them, else the current ones."""
-    return _Score(program, None, 1, examples, batch_size)(state)
-
-
-def at_chance(config: Config, labels: np.ndarray, evaluation: dict[str, Any]) -> bool:
-    """Whether an epoch's mean training loss is not below that of the best constant predictor, the class frequencies.
-
-    High learning rates end there more often than in a NaN: all ReLUs are dead and only the last bias learns.
-    """
-    frequencies = np.bincount(labels) / len(labels)
-    return not evaluation["train_loss"] < losses.best_constant(config.loss, frequencies)
+    return Evaluation.of(_Score(program, None, 1, examples, batch_size)(state))
 
 
 def compile_program(
@@ -147,11 +137,12 @@ def fit(
     trials = range(len(configs))
     step = int(np.asarray(state.step).flat[0])
     images, seconds, stretch = 0, 0.0, Stretch()
+    unscored = np.full(len(configs), -1)  # the step at which the validation loss of a trial was not finite
 
     def of(trial: int, tree: Any) -> Any:
         return tree if together is None else jax.tree.map(lambda leaf: leaf[trial], tree)
 
-    def events(epoch: int, bad: np.ndarray, evaluations: Sequence[dict[str, Any] | None], paused: bool) -> list[Event]:
+    def events(epoch: int, bad: np.ndarray, evaluations: Sequence[EpochMetrics | None], paused: bool) -> list[Event]:
         return [
             Event(int(bad[i]), epoch, None, nonfinite=True) if bad[i] >= 0
             else Event(step, epoch, of(i, state), evaluations[i], False, paused, images, seconds / len(configs))
@@ -167,6 +158,7 @@ def fit(
                 started = time.perf_counter()
                 state = epoch.run(state, step, last)
                 bad = np.atleast_1d(jax.device_get(state.diverged_step))
+                bad = np.where(unscored >= 0, unscored, bad)
                 spent = time.perf_counter() - started
                 stretch.took(last - step, spent)
                 seconds += spent
@@ -180,20 +172,14 @@ def fit(
                 if step < epoch.end or step in pause_at:
                     yield events(number, bad, nothing, step in pause_at)
 
-        sums = jax.device_get(state.sums)
-        scored = score(state)
-        evaluations = [
-            {
-                "epoch": number + 1,
-                "step": step,
-                "train_loss": float(of(i, sums).mean_loss),
-                "train_accuracy": float(of(i, sums).accuracy),
-                "validation_loss": float(of(i, scored).mean_loss),
-                "validation_accuracy": float(of(i, scored).accuracy),
-                "learning_rate": float(epoch.rates[i][-1]),
-                "examples": int(of(i, scored).examples),
-            }
-            for i in trials
-        ]
-        state = state._replace(sums=jax.tree.map(jnp.zeros_like, state.sums))
+        trained, scored = jax.device_get(state.totals), score(state)
+        rates = [float(epoch.rates[i][-1]) for i in trials]
+        train_scores, scores = ([Evaluation.of(of(i, totals)) for i in trials] for totals in (trained, scored))
+        evaluations = [EpochMetrics(number + 1, step, train_scores[i], scores[i], rates[i]) for i in trials]
+        finite = np.isfinite([train_scores[i].loss + scores[i].loss for i in trials])
+        unscored = np.where((bad < 0) & ~finite, step, unscored)
+        bad = np.where(unscored >= 0, unscored, bad)
+        state = state._replace(totals=jax.tree.map(jnp.zeros_like, state.totals))
         yield events(number + 1, bad, evaluations, False)
+        if (bad >= 0).all():
+            return

@@ -8,10 +8,10 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from cnn_jax import ops
+from cnn_jax import metrics, ops
 from cnn_jax.errors import RequestError
 from cnn_jax.layers import INITIALISERS, Dropout
-from cnn_jax.metrics import Sums
+from cnn_jax.metrics import Totals
 from cnn_jax.network import Network
 from cnn_jax.training import augment
 from cnn_jax.training.config import Config
@@ -51,7 +51,7 @@ class State(NamedTuple):
     batch_stats: Any
     direction: Any  # the optimizer's state
     ema: Any  # averaged parameters, {} when off
-    sums: Sums  # training metrics of the epoch so far
+    totals: Totals  # training metrics of the epoch so far
     diverged_step: Array  # int32, the first step with a non-finite loss or parameter, -1 before
 
 
@@ -141,10 +141,6 @@ def run_key(config: Config) -> Array:
     return jax.random.key(config.seed, impl=PRNG)
 
 
-def zero_sums() -> Sums:
-    return Sums(jnp.zeros((), jnp.float32), jnp.zeros((), jnp.int32), jnp.zeros((), jnp.int32))
-
-
 def initial_state(config: Config, program: Program) -> State:
     """The state before the first step, from the config's seed alone."""
     init = _compiled_init(program, config.initialiser)
@@ -162,7 +158,7 @@ def _compiled_init(program: Program, initialiser: str):
             batch_stats=variables["batch_stats"],
             direction=program.direction(hyper).init(params),
             ema=jax.tree.map(jnp.copy, params) if program.ema else {},
-            sums=zero_sums(),
+            totals=metrics.zero(),
             diverged_step=jnp.full((), -1, jnp.int32),
         )
 

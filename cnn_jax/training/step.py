@@ -14,9 +14,9 @@ from jax.typing import ArrayLike
 
 from cnn_jax import metrics, ops
 from cnn_jax.losses import LOSSES
-from cnn_jax.metrics import Sums
+from cnn_jax.metrics import Totals
 from cnn_jax.training.augment import Mixup, augment
-from cnn_jax.training.state import Examples, Hyper, Program, State, zero_sums
+from cnn_jax.training.state import Examples, Hyper, Program, State
 
 FEEDBACK = 2**32 - 1  # what the run's key is folded with for the feedback weights; steps fold in their number
 Together = Literal["vmap", "map"] | None  # how the trials of one program go on
@@ -63,8 +63,8 @@ def pixels(examples: Examples, positions: Array) -> Array:
 
 def _gradient(
     program: Program, params: Any, batch_stats: Any, examples: Examples, slots: _Slots, hyper: Hyper, keys: _Keys
-) -> tuple[Any, tuple[Sums, Any]]:
-    """The gradient of the mean loss over the batch, the sums of its metrics and the new batch statistics. With several
+) -> tuple[Any, tuple[Totals, Any]]:
+    """The gradient of the mean loss over the batch, the totals of its metrics and the new batch statistics. With several
     devices this runs on each with its part of the slots, and the results are summed."""
     axis_name = program.axis_name
 
@@ -72,14 +72,14 @@ def _gradient(
         return tree if axis_name is None else jax.lax.psum(tree, axis_name)
 
     count = jnp.maximum(total(slots.mask.sum()), 1.0)
-    grads, sums = jax.tree.map(jnp.zeros_like, params), zero_sums()
+    grads, totals = jax.tree.map(jnp.zeros_like, params), metrics.zero()
     parts = jax.tree.map(lambda x: jnp.split(x, program.accumulate), slots)
     for i in range(program.accumulate):
         part = _Slots(*(field[i] for field in parts))
         objective = functools.partial(_objective, program, examples, part, hyper, keys, count, i)
-        part_grads, (part_sums, batch_stats) = jax.grad(objective, has_aux=True)(params, batch_stats)
-        grads, sums = (jax.tree.map(jnp.add, grads, part_grads), sums + part_sums) if i else (part_grads, part_sums)
-    return total(grads), (total(sums), batch_stats)
+        part_grads, (part_totals, batch_stats) = jax.grad(objective, has_aux=True)(params, batch_stats)
+        grads, totals = (jax.tree.map(jnp.add, grads, part_grads), totals + part_totals) if i else (part_grads, part_totals)
+    return total(grads), (total(totals), batch_stats)
 
 
 def _objective(
@@ -92,8 +92,8 @@ def _objective(
     part: int,
     params: Any,
     batch_stats: Any,
-) -> tuple[Array, tuple[Sums, Any]]:
-    """This part's share of the batch's mean loss, and (metric sums, batch statistics)."""
+) -> tuple[Array, tuple[Totals, Any]]:
+    """This part's share of the batch's mean loss, and (metric totals, batch statistics)."""
     loss = LOSSES[program.loss]
     dropout_key, augment_key = jax.random.split(keys.step)
     dropout_key = jax.random.fold_in(dropout_key, part)
@@ -126,7 +126,7 @@ def _objective(
         other_losses = loss(logits, examples.labels[slots.partner], hyper.label_smoothing)
         losses = kept * losses + (1.0 - kept) * other_losses
     share = jnp.where(slots.mask > 0, losses, 0.0).sum() / count
-    return share, (metrics.sums(loss(logits, labels), logits, labels, slots.mask), batch_stats)
+    return share, (metrics.totals(loss(logits, labels), logits, labels, slots.mask), batch_stats)
 
 
 def train_step(
@@ -141,13 +141,13 @@ def train_step(
     gradient = _on_devices(program, _gradient, (P(), P(), P(), P("batch"), P(), P()), (P(), (P(), P())))
     keys = _Keys(jax.random.fold_in(key, state.step + 1), jax.random.fold_in(key, FEEDBACK))
     with jax.default_matmul_precision(program.precision), ops.using(program.implementation):
-        grads, (sums, batch_stats) = gradient(state.params, state.batch_stats, examples, slots, hyper, keys)
+        grads, (totals, batch_stats) = gradient(state.params, state.batch_stats, examples, slots, hyper, keys)
     if program.noise:
         grads = _with_noise(grads, hyper.gradient_noise / (1.0 + state.step) ** 0.55, keys.step)
     update, direction = program.direction(hyper).update(grads, state.direction, state.params)
     params = jax.tree.map(lambda p, d: p - (learning_rate * d).astype(p.dtype), state.params, update)
     finite = functools.reduce(jnp.logical_and, (jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(params)))
-    bad = ~(finite & jnp.isfinite(sums.loss))
+    bad = ~(finite & jnp.isfinite(totals.sums["loss"]))
     ema = state.ema
     if program.ema:  # the decay rises from 0.1, else the average would start at random weights for long
         decay = jnp.minimum(hyper.ema, (1.0 + state.step) / (10.0 + state.step))
@@ -158,7 +158,7 @@ def train_step(
         batch_stats=batch_stats,
         direction=direction,
         ema=ema,
-        sums=state.sums + sums,
+        totals=state.totals + totals,
         diverged_step=jnp.where((state.diverged_step < 0) & bad, state.step + 1, state.diverged_step),
     )
 
@@ -204,15 +204,15 @@ def train_steps(
     return jax.lax.fori_loop(first, last, step, state)
 
 
-def evaluate_step(program: Program, params: Any, batch_stats: Any, examples: Examples, batch: Batch) -> Sums:
-    """The metric sums of one batch under the inference form of the network."""
+def evaluate_step(program: Program, params: Any, batch_stats: Any, examples: Examples, batch: Batch) -> Totals:
+    """The metric totals of one batch under the inference form of the network."""
 
-    def score(program: Program, params: Any, batch_stats: Any, examples: Examples, batch: Batch) -> Sums:
+    def score(program: Program, params: Any, batch_stats: Any, examples: Examples, batch: Batch) -> Totals:
         labels = examples.labels[batch.positions]
         images = normalise(pixels(examples, batch.positions), examples.mean, examples.std, program.dtype)
         logits = program.network.apply({"params": params, "batch_stats": batch_stats}, images)
-        sums = metrics.sums(LOSSES[program.loss](logits, labels), logits, labels, batch.mask)
-        return sums if program.axis_name is None else jax.lax.psum(sums, program.axis_name)
+        totals = metrics.totals(LOSSES[program.loss](logits, labels), logits, labels, batch.mask)
+        return totals if program.axis_name is None else jax.lax.psum(totals, program.axis_name)
 
     with jax.default_matmul_precision(program.precision), ops.using(program.implementation):
         return _on_devices(program, score, (P(), P(), P(), P("batch")), P())(params, batch_stats, examples, batch)
@@ -226,24 +226,24 @@ def evaluate_steps(
     batches: Batch,
     first: ArrayLike,
     last: ArrayLike,
-    sums: Sums,
-) -> Sums:
-    """`sums` with those of the batches from number `first` to before number `last` added: of the average weights if the
-    program keeps them, else of the current ones. `together` as for `train_steps`, of state and sums."""
+    totals: Totals,
+) -> Totals:
+    """`totals` with those of the batches from number `first` to before number `last` added: of the average weights if the
+    program keeps them, else of the current ones. `together` as for `train_steps`, of state and totals."""
     params = state.ema if program.ema else state.params
 
-    def one(params: Any, batch_stats: Any, batch: Batch) -> Sums:
+    def one(params: Any, batch_stats: Any, batch: Batch) -> Totals:
         return evaluate_step(program, params, batch_stats, examples, batch)
 
-    def step(i: Array, sums: Sums) -> Sums:
+    def step(i: Array, totals: Totals) -> Totals:
         batch = batches.at(i)
         if together == "vmap":
-            return sums + jax.vmap(one, (0, 0, None))(params, state.batch_stats, batch)
+            return totals + jax.vmap(one, (0, 0, None))(params, state.batch_stats, batch)
         if together == "map":
-            return sums + jax.lax.map(lambda trial: one(trial[0], trial[1], batch), (params, state.batch_stats))
-        return sums + one(params, state.batch_stats, batch)
+            return totals + jax.lax.map(lambda trial: one(trial[0], trial[1], batch), (params, state.batch_stats))
+        return totals + one(params, state.batch_stats, batch)
 
-    return jax.lax.fori_loop(first, last, step, sums)
+    return jax.lax.fori_loop(first, last, step, totals)
 
 
 @functools.lru_cache(maxsize=128)
@@ -253,7 +253,7 @@ def compiled_train_steps(program: Program, together: Together = None) -> Callabl
 
 
 @functools.lru_cache(maxsize=128)
-def compiled_evaluate_steps(program: Program, together: Together = None) -> Callable[..., Sums]:
+def compiled_evaluate_steps(program: Program, together: Together = None) -> Callable[..., Totals]:
     """`evaluate_steps` of a program, jitted once per process."""
     return jax.jit(functools.partial(evaluate_steps, program, together))
 

@@ -1,0 +1,139 @@
+"""The folder of a sweep: its trials, the seeds of its chosen cell, its tables; written by one place and read by one."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cnn_jax.errors import RequestError, RunError
+from cnn_jax.metrics import METRICS, Evaluation
+from cnn_jax.runs import manifest
+from cnn_jax.runs.folder import Folder
+from cnn_jax.runs.reader import Trial, grid_of
+from cnn_jax.runs.schema import Data, Record
+from cnn_jax.sweep.grid import Grid
+from cnn_jax.sweep.table import Table, TrialRow, to_csv
+from cnn_jax.training.config import Config, differences
+from cnn_jax.variants import first_filters
+from cnn_jax.zoo import build
+
+
+@dataclass(frozen=True)
+class SeedScore:
+    """A seed of the chosen cell, or a run alone. `status` and `at_chance` are of the run whose weights were scored on
+    the test split; `validation` of the trial by which its cell was chosen."""
+
+    seed: int
+    status: str
+    at_chance: bool | None
+    validation: Evaluation | None
+    test: Evaluation | None
+
+    def to_json(self) -> dict[str, Any]:
+        """A row of seeds.csv."""
+        scores = (("validation", self.validation), ("test", self.test))
+        return {
+            "seed": self.seed,
+            **{
+                f"{split}_{name}": None if score is None else score.means.get(name)
+                for split, score in scores
+                for name in METRICS
+            },
+            "examples": 0 if self.test is None else self.test.examples,
+            "status": self.status,
+            "at_chance": self.at_chance,
+        }
+
+
+def trial_folder(folder: Folder, trial: int) -> Folder:
+    return Folder(folder.file("trials") / f"{trial:04d}")
+
+
+def final_folder(folder: Folder, seed: int) -> Folder:
+    """Where a seed of the chosen cell is trained anew on training and validation images together."""
+    return Folder(folder.file("final") / f"{seed:04d}")
+
+
+def trial_row(grid: Grid, number: int, config: Config, trial: Trial, data: Data) -> TrialRow:
+    """The row of a trial that has ended. RunError where its folder holds another run."""
+    if changed := differences(config, trial.config):
+        raise RunError(f"{trial.folder.path} is damaged: it holds another run than the grid's ({changed[0]})")
+    result = trial.ended
+    return TrialRow(
+        trial=number,
+        cell={name: getattr(config, name) for name in grid.cell_axes},
+        learning_rate=config.learning_rate,
+        filters=first_filters(build(config.network, data.image_shape, len(data.class_names), config.filters).layers),
+        seed=config.seed,
+        status=result.status,
+        at_chance=result.at_chance,
+        epochs=result.epochs,
+        train_loss=trial.history[-1].train.loss if trial.history else None,
+        validation=result.validation,
+        parameters=result.parameters,
+        seconds=round(result.train_seconds, 2),
+    )
+
+
+def seed_scores(folder: Folder, table: Table) -> tuple[SeedScore, ...]:
+    """The seeds of the chosen cell as their folders have them, in the order of the grid; none where no cell is
+    chosen."""
+    scores = []
+    for row in table.chosen_trials():
+        scored = final_folder(folder, row.seed) if table.grid.base.final_fit else trial_folder(folder, row.trial)
+        result = Trial.open(scored.path).ended
+        scores.append(SeedScore(row.seed, result.status, result.at_chance, row.validation, result.test))
+    return tuple(scores)
+
+
+@dataclass(frozen=True)
+class SweepReader:
+    """A finished sweep, read from its trials."""
+
+    folder: Folder
+    record: Record
+    table: Table
+    seeds: tuple[SeedScore, ...]
+
+    @classmethod
+    def open(cls, path: Path | str) -> "SweepReader":
+        """RequestError for what is no sweep, RunError for one that has not ended, is damaged or contradicts itself."""
+        folder = Folder.open(path)
+        record, grid = folder.read("record.json", Record), grid_of(folder)
+        if not folder.has(manifest.NAME):
+            raise RunError(f"{path} has no {manifest.NAME}: the sweep has not ended; --resume goes on with it")
+        manifest.verify(folder)
+        if record.config != grid.to_json():
+            raise RunError(f"{folder.path} is damaged: config.json is not the one that was run, which record.json has")
+        rows = [
+            trial_row(grid, i, config, Trial.open(trial_folder(folder, i).path), record.data)
+            for i, config in enumerate(grid.trials())
+        ]
+        table = Table(grid, tuple(rows))
+        seeds = seed_scores(folder, table)
+        files = {"results.csv": to_csv([row.to_json() for row in rows])}
+        if seeds:
+            files["best/seeds.csv"] = to_csv([seed.to_json() for seed in seeds])
+        for name, text in files.items():
+            if folder.read_text(name) != text:
+                raise RunError(f"{folder.path} is damaged: {name} is not what its trials say")
+        return cls(folder, record, table, seeds)
+
+    def scored_outside(self) -> list[int]:
+        """The trials whose test split was scored although their cell was not chosen, or before the final fit."""
+        chosen = set() if self.table.grid.base.final_fit else {row.trial for row in self.table.chosen_trials()}
+        scored = set(self.record.test_scored)
+        for row in self.table.rows:
+            if Trial.open(trial_folder(self.folder, row.trial).path).ended.test is not None:
+                scored.add(row.trial)
+        return sorted(scored - chosen)
+
+
+def sweep_around(path: Path) -> Path | None:
+    """The folder of the sweep whose trial, or whose best run, lies at `path`."""
+    for folder in list(path.resolve().parents)[:2]:
+        try:
+            if (folder / "config.json").is_file() and "axes" in Folder(folder).read_json("config.json"):
+                return folder
+        except (RunError, RequestError, TypeError):
+            continue
+    return None
