@@ -6,11 +6,12 @@ compared; no mean or t test ever takes it in as a zero.
 """
 
 from cnn_jax.statistics.best import BestComparison, compare_with_best
-from cnn_jax.statistics.interval import Interval, interval_text
-from cnn_jax.statistics.order import SEEDS_FOR_A_VERDICT, MedianInterval, median, median_interval, quantile
+from cnn_jax.statistics.interval import Interval
+from cnn_jax.statistics.order import SEEDS_FOR_A_VERDICT, median, median_interval, quantile
 from cnn_jax.statistics.paired import MOST_FLIPS, Equivalence, Paired, equivalent, holm, paired_t, sign_flips
 from cnn_jax.statistics.power import MOST_SEEDS, SeedsNeeded, detectable, seeds_needed
 from cnn_jax.statistics.proportions import (
+    ProportionInterval,
     WithFailures,
     above_chance,
     binomial_interval,
@@ -26,8 +27,8 @@ __all__ = [
     "BestComparison",
     "Equivalence",
     "Interval",
-    "MedianInterval",
     "Paired",
+    "ProportionInterval",
     "SeedsNeeded",
     "WithFailures",
     "above_chance",
@@ -39,7 +40,6 @@ __all__ = [
     "failure_interval",
     "fisher_exact",
     "holm",
-    "interval_text",
     "median",
     "median_interval",
     "paired_t",

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 
@@ -11,33 +10,23 @@ FAILED = "failed"  # what is printed for the accuracy of a failed seed
 
 @dataclass(frozen=True)
 class Interval:
-    """`low` to `high`; `kind` says in words what it is, with its level; `level` is its exact or nominal coverage."""
+    """`low` to `high`, None for an end that is a failed seed. `kind` says in words what it is, with its level; `level`
+    is the probability that it covers, None for the range of too few values."""
 
-    low: float
-    high: float
+    low: float | None
+    high: float | None
     kind: str
-    level: float
+    level: float | None
 
-
-class _Ends(Protocol):
-    @property
-    def low(self) -> float | None: ...
-    @property
-    def high(self) -> float | None: ...
-    @property
-    def kind(self) -> str: ...
+    def text(self, form: str = ".4g", scale: float = 1.0) -> str:
+        """'98.1 – 99.3 (96.9 % interval of the median)': the ends times `scale` in the format `form`, and the kind."""
+        low, high = (FAILED if end is None else format(scale * end, form) for end in (self.low, self.high))
+        return f"{low} – {high} ({self.kind})"
 
 
 def percent(level: float) -> str:
     """A level in words with three digits: 0.95 as '95 %', 0.96875 as '96.9 %'."""
     return f"{100.0 * level:.3g} %"
-
-
-def interval_text(interval: _Ends, form: str = ".4g", scale: float = 1.0) -> str:
-    """'98.1 – 99.3 (96.9 % interval of the median)': the ends times `scale` in the format `form`, and the kind. An end
-    that falls on a failed seed is 'failed'."""
-    low, high = (FAILED if end is None else format(scale * end, form) for end in (interval.low, interval.high))
-    return f"{low} – {high} ({interval.kind})"
 
 
 def require_finite(values: Sequence[float]) -> None:

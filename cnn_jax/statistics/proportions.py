@@ -10,12 +10,21 @@ from cnn_jax.statistics.interval import Interval, percent, require_share
 from cnn_jax.statistics.paired import Paired, paired_t
 
 
+@dataclass(frozen=True)
+class ProportionInterval(Interval):
+    """Of a proportion: both ends are numbers, and so is the level."""
+
+    low: float
+    high: float
+    level: float
+
+
 def _require_counts(count: int, n: int) -> None:
     if not 0 <= count <= n or n < 1:
         raise ValueError(f"{count} of {n} is no count")
 
 
-def binomial_interval(correct: int, n: int, level: float = 0.95) -> Interval:
+def binomial_interval(correct: int, n: int, level: float = 0.95) -> ProportionInterval:
     """Wilson's score interval of a proportion (wilson1927probable): that of an accuracy over n test images."""
     _require_counts(correct, n)
     require_share("level", level)
@@ -23,7 +32,7 @@ def binomial_interval(correct: int, n: int, level: float = 0.95) -> Interval:
     p = correct / n
     centre = (p + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-    return Interval(float(centre - half), float(centre + half), f"{percent(level)} Wilson interval", level)
+    return ProportionInterval(float(centre - half), float(centre + half), f"{percent(level)} Wilson interval", level)
 
 
 def above_chance(correct: int, n: int, share: float, level: float = 0.01) -> bool:
@@ -36,7 +45,7 @@ def above_chance(correct: int, n: int, share: float, level: float = 0.01) -> boo
     return bool(stats.binom.sf(correct - 1, n, share) <= level)
 
 
-def failure_interval(failed: int, n: int, level: float = 0.95) -> Interval:
+def failure_interval(failed: int, n: int, level: float = 0.95) -> ProportionInterval:
     """The exact interval of a failure rate, of which `failed` of `n` seeds are known (clopper1934use): for few seeds,
     where it must cover with at least `level` whatever the rate is."""
     _require_counts(failed, n)
@@ -44,7 +53,7 @@ def failure_interval(failed: int, n: int, level: float = 0.95) -> Interval:
     tail = (1.0 - level) / 2.0
     low = 0.0 if failed == 0 else float(stats.beta.ppf(tail, failed, n - failed + 1))
     high = 1.0 if failed == n else float(stats.beta.isf(tail, failed + 1, n - failed))
-    return Interval(low, high, f"{percent(level)} Clopper-Pearson interval", level)
+    return ProportionInterval(low, high, f"{percent(level)} Clopper-Pearson interval", level)
 
 
 def fisher_exact(failed_a: int, n_a: int, failed_b: int, n_b: int) -> float:
@@ -79,6 +88,6 @@ def compare_with_failures(a: Sequence[float | None], b: Sequence[float | None]) 
     statements belong together."""
     both = [(x, y) for x, y in zip(a, b, strict=True) if x is not None and y is not None]
     failed_a, failed_b = (sum(value is None for value in values) for values in (a, b))
-    finished = paired_t(*zip(*both, strict=True)) if len(both) > 1 else None
+    finished = paired_t([x for x, _ in both], [y for _, y in both]) if len(both) > 1 else None
     p = fisher_exact(failed_a, len(a), failed_b, len(b))
     return WithFailures(failed_a, failed_b, len(a), len(b), p, finished)
