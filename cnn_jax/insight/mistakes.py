@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cnn_jax.statistics import Interval, binomial_interval
+from cnn_jax.statistics import ProportionInterval, binomial_interval
 
 BINS = 15
 
@@ -18,7 +18,7 @@ def confusion(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return counts
 
 
-def accuracy_by_class(counts: np.ndarray) -> list[tuple[int, int, Interval | None]]:
+def accuracy_by_class(counts: np.ndarray) -> list[tuple[int, int, ProportionInterval | None]]:
     """For each class of a confusion matrix the correct ones, how many there are, and Wilson's 95 % interval of their
     share; None for a class without images."""
     found = []
