@@ -46,3 +46,7 @@ def join_processes() -> None:
             jax.distributed.initialize(found[1], int(found[2]), int(found[3]))
     except (RuntimeError, ValueError) as error:
         raise RequestError(f"{PROCESSES} = {wanted}: {str(error).splitlines()[0]}") from error
+
+
+def settings() -> tuple[str, ...]:
+    return ()

@@ -33,7 +33,9 @@ def from_json(kind: type[T], values: Any, what: str) -> T:
     if missing := [name for name in hints if name not in values]:
         raise RequestError(f"{what} lacks {', '.join(missing)}")
     if unknown := [name for name in values if name not in hints]:
-        raise RequestError(f"{what} has {', '.join(unknown)[:80]}, which {'is' if len(unknown) == 1 else 'are'} unknown")
+        raise RequestError(
+            f"{what} has {', '.join(unknown)[:80]}, which {'is' if len(unknown) == 1 else 'are'} unknown"
+        )
     return kind(**{name: _value(f"{what}.{name}", values[name], hint) for name, hint in hints.items()})
 
 

@@ -4,22 +4,25 @@ import argparse
 from pathlib import Path
 
 from cnn_jax.errors import RequestError
+from cnn_jax.metrics import SCORES
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folders; the first is the reference")
-    parser.add_argument(
-        "--metric", default="test.accuracy",
-        choices=("test.accuracy", "validation.accuracy", "test.loss", "validation.loss"),
-    )  # fmt: skip
+    parser.add_argument("--metric", default="test.accuracy", choices=SCORES)
     parser.add_argument(
         "--detect", type=float, metavar="D", help="a true difference (points, or units of the loss) to be found"
+    )
+    parser.add_argument(
+        "--margin", type=float, metavar="D", help="a difference (likewise) that does not matter: asks for equivalence"
     )
 
 
 def run(arguments: argparse.Namespace) -> None:
     from cnn_jax.report.compare import compare
 
-    if arguments.detect is not None and not 0 < arguments.detect < float("inf"):
-        raise RequestError(f"--detect {arguments.detect:g} must be a positive difference")
-    print(compare(arguments.runs, arguments.metric, arguments.detect), end="")
+    for name in ("detect", "margin"):
+        value = getattr(arguments, name)
+        if value is not None and not 0 < value < float("inf"):
+            raise RequestError(f"--{name} {value:g} must be a positive difference")
+    print(compare(arguments.runs, arguments.metric, detect=arguments.detect, margin=arguments.margin), end="")

@@ -48,7 +48,7 @@ def main(
         )
         verdict = study.run(made, investigate)
         print(study.sentence(verdict) + (" (quick: counts for nothing)" if parsed.quick else ""))
-        print(json.dumps(verdict["more"]), file=sys.stderr)
+        print(json.dumps(verdict.finding.more), file=sys.stderr)
         print(made.out)
         return 0
 

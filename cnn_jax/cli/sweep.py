@@ -7,7 +7,7 @@ from typing import Any
 
 from cnn_jax.cli import common
 from cnn_jax.cli.train import defaults_of, fields_of
-from cnn_jax.errors import RequestError
+from cnn_jax.errors import RequestError, RunError
 from cnn_jax.sweep.grid import Grid
 from cnn_jax.sweep.plan import Parallel
 from cnn_jax.training.config import DEFAULT_NETWORK, Config
@@ -100,10 +100,13 @@ def command(arguments: Sequence[str]) -> int:
     out = parsed.out or common.default_out("sweep", grid.hash())
 
     from cnn_jax import lab
+    from cnn_jax.runs.outcome import NO_CELL
 
     done = lab.sweep(grid, out, resume=parsed.resume, parallel=parsed.parallel)
     if done.table is not None:
         print(done.path.joinpath("summary.md").read_text(encoding="utf-8"))
+        if done.status == "diverged":
+            raise RunError(f"{done.path} has no best cell: {NO_CELL}; try lower learning rates")
     elif done.status == "interrupted":
         print("The sweep was interrupted; --resume goes on with it.")
     print(done.path)

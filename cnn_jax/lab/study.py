@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -14,20 +14,22 @@ from cnn_jax import lab
 from cnn_jax.data import Split
 from cnn_jax.errors import CnnJaxError, RequestError
 from cnn_jax.report import figures
-from cnn_jax.runs import record
+from cnn_jax.runs import manifest
 from cnn_jax.runs.folder import Folder
 from cnn_jax.runs.outcome import Outcome
+from cnn_jax.runs.provenance import provenance, utc_now
+from cnn_jax.runs.schema import Record
+from cnn_jax.runs.sweeps import trial_folder
 from cnn_jax.runs.trained import Trained
-from cnn_jax.statistics import SEEDS_FOR_A_VERDICT, paired_t
+from cnn_jax.runs.verdict import Finding, Verdict
+from cnn_jax.statistics import SEEDS_FOR_A_VERDICT, median
 from cnn_jax.sweep.grid import Grid
 from cnn_jax.sweep.plan import Parallel
 from cnn_jax.training.config import Config
 
-Verdict = Literal["supported", "not supported", "inconclusive"]
-
 ABOVE_ZERO = (
     "supported if the 95 % t interval of the difference, paired by seed, lies above 0; not supported if it lies below "
-    f"0; else inconclusive, as below {SEEDS_FOR_A_VERDICT} seeds"
+    f"0; else inconclusive, as below {SEEDS_FOR_A_VERDICT} seeds that finished in both arms; diverged ones are counted"
 )
 EXACT = "supported if every number is the one expected; nothing is sampled"
 QUICK = {
@@ -50,52 +52,6 @@ class Question:
     dataset: str = "fashion_mnist"
     seeds: int = 8
     quick_seeds: int = 2
-
-
-@dataclass(frozen=True)
-class Finding:
-    """An effect in `unit`, its interval (`interval` says of what kind), over `n` seeds, and what the rule makes of it;
-    `more` are numbers without a verdict."""
-
-    statistic: str
-    unit: str
-    effect: float
-    low: float | None
-    high: float | None
-    interval: str
-    p: float | None
-    n: int
-    verdict: Verdict
-    more: Mapping[str, Any] = field(default_factory=dict)
-
-    @classmethod
-    def paired(
-        cls,
-        statistic: str,
-        unit: str,
-        a: Sequence[float],
-        b: Sequence[float],
-        more: Mapping[str, Any] | None = None,
-        *,
-        above: float = 0.0,
-    ) -> "Finding":
-        """The mean of a - b over the same seeds; supported if its interval lies above `above`, as in ABOVE_ZERO. The p
-        value is of that."""
-        found = paired_t(a, b)
-        p = paired_t([x - above for x in a], b).p
-        verdict: Verdict = "inconclusive"
-        if found.n >= SEEDS_FOR_A_VERDICT:
-            verdict = "supported" if found.low > above else "not supported" if found.high < above else verdict
-        kind = "95 % t interval"
-        return cls(statistic, unit, found.difference, found.low, found.high, kind, p, found.n, verdict, more or {})
-
-    @classmethod
-    def exact(
-        cls, statistic: str, unit: str, effect: float, holds: bool, more: Mapping[str, Any] | None = None
-    ) -> "Finding":
-        """A number that is computed and not sampled, and whether it is as expected."""
-        verdict: Verdict = "supported" if holds else "not supported"
-        return cls(statistic, unit, effect, None, None, "exact", None, 1, verdict, more or {})
 
 
 @dataclass
@@ -153,14 +109,15 @@ class Study:
         return split
 
     def trained(self, outcome: Outcome) -> dict[int, Trained]:
-        """The networks of a sweep's chosen cell by seed; those that diverged are left out, unless in quick form, where
-        hardly any is better than chance."""
+        """The networks of a sweep's chosen cell by seed; one that diverged has none, one at chance is left out unless
+        in quick form, where hardly any is better."""
         assert outcome.table is not None
-        chosen = outcome.table.chosen_trials()
-        if not self.quick:
-            chosen = chosen[chosen["status"] != "diverged"]
-        folder = outcome.folder.path / "trials"
-        return {int(row["seed"]): Trained.load(folder / f"{number:04d}") for number, row in chosen.iterrows()}
+        rows = [row for row in outcome.table.chosen_trials() if row.status == "complete"]
+        return {
+            row.seed: Trained.load(trial_folder(outcome.folder, row.trial).path)
+            for row in rows
+            if self.quick or not row.at_chance
+        }
 
     def write(self, name: str, rows: Sequence[Mapping[str, Any]] | pd.DataFrame) -> pd.DataFrame:
         """A table beside the verdict, as CSV."""
@@ -173,10 +130,11 @@ class Study:
         figures.save(figure, self.out / f"{name}.png")
 
 
-def duration(record: Mapping[str, Any]) -> float:
+def duration(record: Record) -> float:
     """About how many seconds the trials of a sweep took, by its record: their own, shared by those side by side."""
-    side_by_side = max(trials["workers"] * trials["chunk"] for trials in record["plan"]["programs"])
-    return (record["train_seconds"] + record["compile_seconds"]) / side_by_side
+    assert record.plan is not None
+    side_by_side = max(trials["workers"] * trials["chunk"] for trials in record.plan["programs"])
+    return ((record.train_seconds or 0.0) + (record.compile_seconds or 0.0)) / side_by_side
 
 
 class Stopped(CnnJaxError):
@@ -187,47 +145,57 @@ class Stopped(CnnJaxError):
         self.exit_code = 128 + (signal or 2)
 
 
-def run(study: Study, investigate: Callable[[Study], Finding], command: str | None = None) -> dict[str, Any]:
+def run(study: Study, investigate: Callable[[Study], Finding], command: str | None = None) -> Verdict:
     """Investigates and writes verdict.json; what an earlier call found is returned as it is. `command` is how to run it
     again (default: this process's)."""
-    folder = Folder(study.out)
-    folder.make()
-    asked = {
-        "quick": study.quick, "seeds": list(study.seeds), "dataset": study.config().dataset,
+    asked: dict[str, Any] = {
+        "quick": study.quick, "seeds": study.seeds, "dataset": study.config().dataset,
         "options": {name: str(value) for name, value in study.options.items()},
     }  # fmt: skip
-    if folder.has("verdict.json"):
-        kept = folder.read_json("verdict.json")
-        if changed := [name for name, value in asked.items() if kept[name] != value]:
-            raise RequestError(f"{study.out} holds this experiment with another {changed[0]}: give another --out")
-        return kept
-    started = time.perf_counter()
-    finding = investigate(study)
-    git = record.git_state()
-    verdict = {
-        **dataclasses.asdict(study.question),
-        **dataclasses.asdict(finding),
-        **asked,
-        "seconds": round(time.perf_counter() - started + max(study.saved, 0.0), 1),
-        "command": command or record.provenance()["command"],
-        "git": git and {name: value for name, value in git.items() if name != "diff"},
-        "device": record.device(),
-        "versions": record.versions(),
-        "finished": record.utc_now(),
-    }
-    folder.write_json("verdict.json", verdict)
-    return folder.read_json("verdict.json")
+    with Folder(study.out).claimed() as folder:
+        if folder.has(manifest.NAME):
+            verdict = Verdict.open(folder.path)
+            if changed := [name for name, value in asked.items() if getattr(verdict, name) != value]:
+                raise RequestError(f"{study.out} holds this experiment with another {changed[0]}: give another --out")
+            return verdict
+        started = time.perf_counter()
+        start, attachments = provenance()
+        finding = investigate(study)
+        question = study.question
+        verdict = Verdict(
+            claim=question.claim, question=question.question, rule=question.rule, finding=finding,
+            seconds=round(time.perf_counter() - started + max(study.saved, 0.0), 1),
+            provenance=start if command is None else dataclasses.replace(start, command=command),
+            finished=utc_now(), **asked,
+        )  # fmt: skip
+        for name, content in attachments.items():
+            folder.write_bytes(name, content)
+        verdict.write(folder)
+        manifest.write(folder)
+        return verdict
 
 
-def sentence(verdict: Mapping[str, Any]) -> str:
-    """The verdict with its effect, interval and n."""
-    found = f"{verdict['effect']:.4g} {verdict['unit']}".strip()
-    if verdict["low"] is not None:
-        found = (
-            f"{verdict['effect']:+.3g} {verdict['unit']} ({verdict['interval']} {verdict['low']:+.3g} to "
-            f"{verdict['high']:+.3g}, n = {verdict['n']})"
+def sentence(verdict: Verdict) -> str:
+    """The verdict with its effect, interval, n and failures."""
+    return f"{verdict.finding.answer}: {verdict.finding.statistic}: {effect_text(verdict.finding)}"
+
+
+def effect_text(finding: Finding) -> str:
+    """The effect with its unit, interval, n and failures."""
+    if finding.effect is None:
+        text = "nothing to compare, since no seed finished in both"
+    elif finding.low is None or finding.high is None:
+        text = f"{finding.effect:.4g} {finding.unit}".strip()
+    else:
+        text = (
+            f"{finding.effect:+.3g} {finding.unit} ({finding.interval} {finding.low:+.3g} to {finding.high:+.3g}, "
+            f"n = {finding.n})"
         )
-    return f"{verdict['verdict']}: {verdict['statistic']}: {found}"
+    failures = finding.failures
+    if failures is None or not failures.a + failures.b:
+        return text
+    counts = f"{failures.a} and {failures.b} of {failures.n} runs diverged"
+    return f"{text}; {counts} (Fisher's exact test, p = {failures.p:.2g})"
 
 
 @dataclass(frozen=True)
@@ -283,9 +251,7 @@ def classic(study: Study) -> Outcome:
 
 def compare(study: Study, found: Mapping[str, Outcome], better: str, worse: str) -> Finding:
     """The finding, the table and the figure of a comparison of outcomes by test accuracy."""
-    values = {
-        name: {s: 100 * x for s, x in outcome.by_seed("test.accuracy").items()} for name, outcome in found.items()
-    }
+    values = {name: percentages(outcome) for name, outcome in found.items()}
     study.write(
         "seeds",
         [
@@ -295,7 +261,7 @@ def compare(study: Study, found: Mapping[str, Outcome], better: str, worse: str)
         ],
     )
     study.draw("figure", figures.by_variant(values, "%", f"n = {len(study.seeds)}"))
-    medians = {name: float(pd.Series(list(by_seed.values())).median()) for name, by_seed in values.items()}
+    medians = {name: median(list(by_seed.values())) for name, by_seed in values.items()}
     more = {
         "median_test_accuracy": medians,
         "learning_rate": {name: outcome.config.learning_rate for name, outcome in found.items()},
@@ -303,6 +269,11 @@ def compare(study: Study, found: Mapping[str, Outcome], better: str, worse: str)
     }
     a, b = ([values[name][seed] for seed in study.seeds] for name in (better, worse))
     return Finding.paired(f"test accuracy, {better} minus {worse}", "points", a, b, more)
+
+
+def percentages(outcome: Outcome, score: str = "test.accuracy") -> dict[int, float | None]:
+    """An accuracy of a sweep's chosen cell by seed, in percent; None for a seed that diverged."""
+    return {seed: None if x is None else 100 * x for seed, x in outcome.by_seed(score).items()}
 
 
 def _folder(name: str) -> str:

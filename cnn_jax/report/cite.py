@@ -115,8 +115,8 @@ def text(citation: Citation) -> str:
     protocol = f" ({'; '.join(citation.deviations)})" if citation.deviations else ""
     return (
         f"{citation.network} ({keys}{outcome.parameters:,} parameters), trained for {outcome.config.epochs} epochs on "
-        f"{citation.data}{protocol}, has a {citation.named} of {citation.value} ({spread}; {outcome.test_images:,} test "
-        f"images), measured on {device(start.device)} with cnn_jax {start.versions['cnn_jax']} at commit "
+        f"{citation.data}{protocol}, has a {citation.named} of {citation.value} ({spread}; {outcome.test_images:,} "
+        f"test images), measured on {device(start.device)} with cnn_jax {start.versions['cnn_jax']} at commit "
         f"{citation.commit}{citation.code} and jax {start.versions['jax']} on {start.started[:10]}.\n"
         f"To run it again: {start.command}\n"
     )
@@ -133,14 +133,14 @@ def markdown(citation: Citation) -> str:
 def latex(citation: Citation) -> str:
     """A booktabs tabular of one row that fits a column of a paper, with a \\cite of the network, the data and this
     software; the protocol, the interval and the device stand in a note below it."""
-    row = {name: tables.latex_text(cell) for name, cell in citation.row().items()}
+    row = {name: tables._escape(cell) for name, cell in citation.row().items()}
     keys = [*citation.network_keys, *filter(None, [_key_of_data(citation.outcome)]), SOFTWARE]
     short = ("network", "data", citation.named, "n")
     note = [f"{name}: {row[name]}" for name in ("protocol", "interval", "parameters", "device", "commit", "date")]
     lines = [
         r"\begin{tabular}{@{}p{0.42\linewidth}lrp{0.2\linewidth}@{}}",
         r"\toprule",
-        " & ".join(map(tables.latex_text, short)) + r" \\",
+        " & ".join(map(tables._escape, short)) + r" \\",
         r"\midrule",
         " & ".join([rf"{row['network']}~\cite{{{','.join(keys)}}}", *(row[name] for name in short[1:])]) + r" \\",
         r"\bottomrule",

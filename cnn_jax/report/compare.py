@@ -1,135 +1,184 @@
-"""Runs and sweeps compared seed by seed."""
+"""Runs and sweeps compared seed by seed; the cells of one sweep compared with the best of them."""
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from cnn_jax.errors import RequestError
+from cnn_jax.metrics import metric_of
 from cnn_jax.report import tables
-from cnn_jax.runs.outcome import Metric, Outcome
+from cnn_jax.runs.outcome import Outcome
 from cnn_jax.statistics import (
     MOST_FLIPS,
     SEEDS_FOR_A_VERDICT,
+    Equivalence,
+    WithFailures,
+    compare_with_failures,
+    detectable,
+    equivalent,
     holm,
-    paired_t,
+    median,
     seeds_needed,
     sign_flips,
 )
-from cnn_jax.sweep.table import LEVEL
 
-BySeed = Mapping[int, float]
-SCALE = {"accuracy": (100.0, "points"), "loss": (1.0, "nats")}
+LEVEL = 0.05
 
 
-def compare(paths: Sequence[Path], metric: Metric, detect: float | None = None) -> str:
-    """A Markdown table: every outcome after the first against the first, over the seeds that both have. One sweep alone
-    is compared cell by cell, with the chosen one, on validation accuracy, since no other cell's test split is scored.
+@dataclass(frozen=True)
+class Comparison:
+    """An outcome against a reference over the seeds that both have, in the units of the score (points, nats).
 
-    `detect` is a true difference (points of accuracy, or units of the loss): the table says how many seeds would find
-    it with a probability of 0.8. RequestError for outcomes that were not scored with the same images.
+    `p` is that of the paired t test over the seeds that finished in both, corrected by Holm over the family of
+    comparisons; None where there are too few for a verdict.
     """
-    outcomes = [Outcome.load(path) for path in paths]
-    if len(outcomes) == 1:
-        metric, named = "validation.accuracy", _cells(outcomes[0])
-    else:
-        _refuse_other_scores(outcomes)
-        named = [(str(path), one.by_seed(metric)) for path, one in zip(paths, outcomes, strict=True)]
-    scale, unit = SCALE[metric.split(".")[1]]
-    pairs = [_Pair(named[0][1], values, scale) for _, values in named[1:]]
-    corrected = iter(holm([pair.p for pair in pairs if pair.p is not None]))
-    rows = []
-    for (name, _), pair in zip(named[1:], pairs, strict=True):
-        p = None if pair.p is None else next(corrected)
-        rows.append({"against the first": name, **pair.row(unit, p, detect)})
-    middle = scale * float(np.nanmedian(list(named[0][1].values())))
-    heading = f"{metric} against {named[0][0]} (median {middle:.4g})"
-    legend = _legend(len(rows), detect, unit, chosen=len(outcomes) == 1)
-    return f"{heading}\n\n{tables.markdown(pd.DataFrame(rows))}\n{legend}\n"
 
-
-class _Pair:
-    """Two outcomes over the seeds that they share, in the units of the table."""
-
-    def __init__(self, reference: BySeed, values: BySeed, scale: float):
-        shared = sorted(s for s in set(reference) & set(values) if math.isfinite(reference[s] + values[s]))
-        self.n = len(shared)
-        self.a = [scale * values[seed] for seed in shared]
-        self.b = [scale * reference[seed] for seed in shared]
-        self.test = paired_t(self.a, self.b) if self.n > 1 else None
+    name: str
+    values: list[float | None]
+    reference: list[float | None]
+    test: WithFailures
+    p: float | None
+    equivalence: Equivalence | None
 
     @property
-    def p(self) -> float | None:
-        """Of the t test, where there are enough seeds for a verdict."""
-        return self.test.p if self.test is not None and self.n >= SEEDS_FOR_A_VERDICT else None
+    def verdict(self) -> str:
+        """different, equivalent, not distinguishable, or why there is none."""
+        if self.p is None or self.test.finished is None:
+            n = self.test.finished.n if self.test.finished else 0
+            return f"none: {n} seeds finished in both, {SEEDS_FOR_A_VERDICT} are needed"
+        if self.equivalence is not None and self.equivalence.equivalent:
+            return "equivalent"
+        return "different" if self.p < LEVEL else "not distinguishable"
 
     @property
-    def deviation(self) -> float:
-        """Standard deviation of the differences."""
-        return float(np.std(np.subtract(self.a, self.b), ddof=1))
-
-    def row(self, unit: str, corrected: float | None, detect: float | None) -> dict[str, str]:
-        row = {"n": str(self.n)}
-        if self.test is None:
-            what = f"{self.a[0] - self.b[0]:+.3g}" if self.n else "no seed in common"
-            row |= {f"mean difference, {unit}": what, "95 % t interval": "–", "p (t, Holm)": "–", "p (sign flips)": "–"}
-        else:
-            row |= {
-                f"mean difference, {unit}": f"{self.test.difference:+.3g}",
-                "95 % t interval": f"{self.test.low:+.3g} – {self.test.high:+.3g}",
-                "p (t, Holm)": "–" if corrected is None else f"{corrected:.2g}",
-                "p (sign flips)": f"{sign_flips(self.a, self.b):.2g}" if self.n <= MOST_FLIPS else "–",
-            }
-        row["verdict"] = self.verdict(corrected)
-        if detect is not None:
-            row[f"seeds to find {detect:g}"] = str(seeds_needed(self.deviation, detect)) if self.n > 1 else "–"
-        return row
-
-    def verdict(self, corrected: float | None) -> str:
-        if corrected is None:
-            return f"none: n = {self.n} seeds, {SEEDS_FOR_A_VERDICT} are needed"
-        return "not distinguishable" if corrected >= LEVEL else "different"
+    def detectable(self) -> float | None:
+        """The smallest true difference that would have been found with 80 % power, without correction."""
+        if self.test.finished is None or self.p is None:
+            return None
+        return detectable(self.test.finished.deviation, self.test.finished.n)
 
 
-def _legend(comparisons: int, detect: float | None, unit: str, chosen: bool) -> str:
+def comparisons(paths: Sequence[Path], score: str, margin: float | None = None) -> list[Comparison]:
+    """Every outcome after the first against the first. RequestError for outcomes that were not scored with the same
+    images."""
+    first, *others = [Outcome.load(path) for path in paths]
+    scale = metric_of(score).scale
+    reference = first.by_seed(score)
+    rows: list[tuple[str, list[float | None], list[float | None]]] = []
+    for path, other in zip(paths[1:], others, strict=True):
+        _refuse_other_images(first, other)
+        values = other.by_seed(score)
+        seeds = sorted(reference.keys() & values.keys())
+        a, b = ([_scaled(one[seed], scale) for seed in seeds] for one in (values, reference))
+        rows.append((str(path), a, b))
+    tests = [compare_with_failures(a, b) for _, a, b in rows]
+    p_values = [t.finished.p for t in tests if t.finished is not None and t.finished.n >= SEEDS_FOR_A_VERDICT]
+    corrected = iter(holm(p_values))
+    compared = []
+    for (name, a, b), test in zip(rows, tests, strict=True):
+        enough = test.finished is not None and test.finished.n >= SEEDS_FOR_A_VERDICT
+        same = equivalent(*finished_in_both(a, b), margin) if margin is not None and enough else None
+        compared.append(Comparison(name, a, b, test, next(corrected) if enough else None, same))
+    return compared
+
+
+def _scaled(value: float | None, scale: float) -> float | None:
+    return None if value is None else scale * value
+
+
+def finished_in_both(a: Sequence[float | None], b: Sequence[float | None]) -> tuple[list[float], list[float]]:
+    """The values of the seeds that have one in both."""
+    both = [(x, y) for x, y in zip(a, b, strict=True) if x is not None and y is not None]
+    return [x for x, _ in both], [y for _, y in both]
+
+
+def compare(paths: Sequence[Path], score: str, *, detect: float | None = None, margin: float | None = None) -> str:
+    """A Markdown table: every outcome after the first against the first, over the seeds that both have. One sweep alone
+    is compared cell by cell with the best, on validation accuracy, since no other cell's test split is scored.
+
+    `detect` is a true difference (points, or units of the loss): the table says how many seeds would find it with a
+    probability of 0.8. With a `margin` a difference inside of it is called equivalent where two one-sided tests say so.
+    """
+    if len(paths) == 1:
+        if margin is not None or detect is not None:
+            raise RequestError("--margin and --detect compare runs or sweeps: name two")
+        return _cells(Outcome.load(paths[0]))
+    metric, rows = metric_of(score), comparisons(paths, score, margin)
+    table = pd.DataFrame([_row(one, metric.difference_unit, detect, margin) for one in rows])
+    middle = median(list(Outcome.load(paths[0]).by_seed(score).values()))
+    heading = f"{score} against {paths[0]} (median {'diverged' if middle is None else metric.text(middle)})"
+    return f"{heading}\n\n{tables.markdown(table)}\n{_legend(len(rows), metric.difference_unit, detect, margin)}\n"
+
+
+def _row(one: Comparison, unit: str, detect: float | None, margin: float | None) -> dict[str, str]:
+    test, finished = one.test, one.test.finished
+    row = {"against the first": one.name, "n": str(len(one.values)), f"mean difference, {unit}": "–"}
+    row |= {"95 % t interval": "–", "p (t, Holm)": "–", "p (sign flips)": "–"}
+    if finished is not None:
+        a, b = finished_in_both(one.values, one.reference)
+        row |= {
+            f"mean difference, {unit}": f"{finished.difference:+.3g}",
+            "95 % t interval": f"{finished.low:+.3g} – {finished.high:+.3g}",
+            "p (t, Holm)": "–" if one.p is None else f"{one.p:.2g}",
+            "p (sign flips)": f"{sign_flips(a, b):.2g}" if finished.n <= MOST_FLIPS else "–",
+        }
+    elif not one.values:
+        row["n"] = "no seed in common"
+    failed = test.failed_a or test.failed_b
+    row["diverged, here and in the first"] = f"{test.failed_a} and {test.failed_b}"
+    row["p (Fisher)"] = f"{test.p:.2g}" if failed else "–"
+    if margin is not None:
+        row[f"p (equivalent within {margin:g})"] = f"{one.equivalence.p:.2g}" if one.equivalence else "–"
+    row["verdict"] = one.verdict
+    if one.verdict == "not distinguishable":
+        row["verdict"] += f" (80 % power from {one.detectable:.3g})"
+    if detect is not None:
+        row[f"seeds to find {detect:g}"] = (
+            str(seeds_needed(finished.deviation, detect, finished.n)) if finished else "–"
+        )
+    return row
+
+
+def _legend(family: int, unit: str, detect: float | None, margin: float | None) -> str:
     lines = [
-        "Paired by seed; a seed that diverged counts as accuracy 0, and has no loss. The verdict rests on the t test "
-        "at 0.05" + (f", corrected for {comparisons} comparisons." if comparisons > 1 else ".")
+        "Paired by seed, over the seeds that finished in both; a seed that diverged has no value and is counted. The "
+        f"verdict rests on the t test at {LEVEL}" + (f", corrected for {family} comparisons." if family > 1 else "."),
+        "In brackets the smallest true difference that it would have found with probability 0.8.",
     ]
-    if chosen:
-        lines.append("The first cell was chosen by these very values, which favours it.")
+    if margin is not None:
+        lines.append(f"Equivalent: within ±{margin:g} {unit} by two one-sided t tests at {LEVEL}.")
     if detect is not None:
         lines.append(
-            f"Seeds to find a true difference of {detect:g} {unit} with probability 0.8, by the deviation seen here."
+            f"Seeds to find a true difference of {detect:g} {unit} with probability 0.8, and their 95 % interval, by "
+            "the deviation seen here."
         )
     return " ".join(lines)
 
 
-def _cells(outcome: Outcome) -> list[tuple[str, BySeed]]:
-    """The cells of a sweep by their values, the chosen one first."""
+def _cells(outcome: Outcome) -> str:
+    """The cells of one sweep, each against the best of the others."""
     if outcome.table is None or len(outcome.table.grid.cells()) < 2:
         raise RequestError(f"{outcome.folder.path} has nothing to be compared with: name another run or sweep")
-    table, grid = outcome.table, outcome.table.grid
-    cells = sorted(grid.cells(), key=lambda cell: cell != table.chosen)
-    seeds = sorted(grid.seeds)
-    names = [", ".join(f"{axis} {value:g}" for axis, value in cell.items()) for cell in cells]
-    return [
-        (name, dict(zip(seeds, table.accuracies(cell), strict=True))) for name, cell in zip(names, cells, strict=True)
-    ]
+    table = tables.for_reader(outcome.table.summary(), outcome.table.grid.cell_axes)
+    legend = (
+        "Each cell against the best of the others, paired by seed: mean difference in points with simultaneous 95 % "
+        "intervals, valid although the same values say which cell is best (multiple comparisons with the best); in "
+        "brackets the smallest true difference that would have been found with probability 0.8. A cell with a seed "
+        f"that diverged, or with fewer than {SEEDS_FOR_A_VERDICT} seeds, is not compared."
+    )
+    return f"validation.accuracy of {outcome.folder.path}\n\n{tables.markdown(table)}\n{legend}\n"
 
 
-def _refuse_other_scores(outcomes: Sequence[Outcome]) -> None:
+def _refuse_other_images(first: Outcome, other: Outcome) -> None:
     """RequestError where outcomes were not scored with the same images."""
-    first, *others = outcomes
-    for other in others:
-        for what, a, b in (
-            ("data", first.data["name"], other.data["name"]),
-            ("the seed of the split", first.config.split_seed, other.config.split_seed),
-            ("the size of the images", first.data["image_shape"], other.data["image_shape"]),
-            ("the number of test images", first.data["splits"]["test"], other.data["splits"]["test"]),
-            ("the number of validation images", first.data["splits"]["validation"], other.data["splits"]["validation"]),
-        ):
-            if a != b:
-                raise RequestError(f"{other.folder.path} and {first.folder.path} differ in {what}: {b} and {a}")
+    for what, a, b in (
+        ("data", first.data.name, other.data.name),
+        ("the seed of the split", first.config.split_seed, other.config.split_seed),
+        ("the size of the images", first.data.image_shape, other.data.image_shape),
+        ("the number of test images", first.data.splits["test"], other.data.splits["test"]),
+        ("the number of validation images", first.data.splits["validation"], other.data.splits["validation"]),
+    ):
+        if a != b:
+            raise RequestError(f"{other.folder.path} and {first.folder.path} differ in {what}: {b} and {a}")

@@ -30,7 +30,9 @@ def _scored(score: Evaluation) -> str:
     """An accuracy with the interval that comes from the number of images."""
     accuracy = METRICS["accuracy"]
     interval = tables.interval_text(binomial_interval(score.correct, score.examples), accuracy)
-    return f"{accuracy.text(score.accuracy)} of {score.examples:,} images (over images: {interval}; one run, n = 1 seed)"
+    return (
+        f"{accuracy.text(score.accuracy)} of {score.examples:,} images (over images: {interval}; one run, n = 1 seed)"
+    )
 
 
 def write_report(folder: Folder) -> None:

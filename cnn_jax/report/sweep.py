@@ -76,7 +76,9 @@ def failures(seeds: tuple[SeedScore, ...]) -> str:
     """How many seeds diverged and how many are at chance, as a clause; nothing where none did."""
     diverged = sum(seed.status == "diverged" for seed in seeds)
     chance = sum(seed.at_chance is True for seed in seeds)
-    clauses = [f"{diverged} diverged and rank below every other"] * bool(diverged) + [f"{chance} at chance"] * bool(chance)
+    clauses = [f"{diverged} diverged and rank below every other"] * bool(diverged) + [f"{chance} at chance"] * bool(
+        chance
+    )
     return f", of which {' and '.join(clauses)}" if clauses else ""
 
 

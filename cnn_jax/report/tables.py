@@ -3,7 +3,7 @@
 import pandas as pd
 
 from cnn_jax.metrics import Metric
-from cnn_jax.statistics import Interval, MedianInterval
+from cnn_jax.statistics import Interval
 
 HEADINGS = {"learning_rate": "learning rate", "median": "median validation accuracy (%)"}
 
@@ -37,7 +37,7 @@ def _between(low: float | None, high: float | None) -> str:
     return f"{percent(low)} – {percent(high)}"
 
 
-def interval_text(interval: Interval | MedianInterval, metric: Metric) -> str:
+def interval_text(interval: Interval, metric: Metric) -> str:
     """'96.9 % interval of the median 88.21 – 88.56 %', 'range 88.21 – diverged'."""
     low, high = ("diverged" if end is None else metric.number(end) for end in (interval.low, interval.high))
     return f"{interval.kind} {low} – {high} {metric.unit}"

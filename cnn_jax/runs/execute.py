@@ -73,8 +73,8 @@ def execute(
     """Trains, or goes on training, into the folders, which are claimed, and returns what each result.json says.
 
     With `together` the group is one program (the same Program, batch size and epochs), else a group of one. `choices`
-    are added to those that the record keeps, `attachments` written beside it. Raises RequestError where a folder holds another run and RunError where
-    none of its checkpoints is good.
+    are added to those that the record keeps, `attachments` written beside it. Raises RequestError where a folder holds
+    another run and RunError where none of its checkpoints is good.
     """
     first = group[0]
     with contextlib.ExitStack() as stack:

@@ -82,7 +82,7 @@ class Outcome:
         values: dict[int, float | None] = {}
         for seed in self.seeds:
             evaluation = getattr(seed, split)
-            if evaluation is None and seed.status == "complete" or evaluation and name not in evaluation.means:
+            if (evaluation is None and seed.status == "complete") or (evaluation and name not in evaluation.means):
                 raise RunError(f"{self.folder.path} has no {score}")
             values[seed.seed] = None if evaluation is None else evaluation.means[name]
         return values
@@ -115,7 +115,7 @@ def _of_code(folder: Folder, start: Provenance) -> Iterator[str]:
     if untracked:
         yield f"it ran with code that no commit has: {', '.join(untracked)[:200]}"
     if repository.diff is not None and not folder.has(repository.diff):
-        yield f"its tree was dirty at commit {repository.commit[:12]} and {repository.diff}, the difference, is not kept"
+        yield f"its tree was dirty at commit {repository.commit[:12]} and {repository.diff} is not kept"
     if start.script is None:
         yield "it was started from code that is in no file (an interactive session): no one could run it again"
     for source in (start.script, *start.modules):

@@ -55,11 +55,11 @@ class Session:
         evaluations before that checkpoint are not all there: the run would end with a history that has gaps."""
         step = restored.step if restored else 0
         before = [metrics for metrics in self.folder.metrics() if metrics.step <= step]
-        if len(before) != step // self.prepared.steps_per_epoch:
+        epochs = step // self.prepared.steps_per_epoch
+        if len(before) != epochs:
             raise RunError(
-                f"{self.folder.file('metrics.jsonl')} has {len(before)} evaluations before the checkpoint of step {step}, "
-                f"which comes after {step // self.prepared.steps_per_epoch} epochs: it is damaged and the run cannot go "
-                "on; start it again with another --out"
+                f"{self.folder.file('metrics.jsonl')} has {len(before)} evaluations, but the checkpoint of step {step} "
+                f"comes after {epochs} epochs: it is damaged and the run cannot go on; give another --out"
             )
         self.checkpoints.discard_after(step)
         self.evaluations = self.folder.keep_metrics(step)

@@ -125,7 +125,9 @@ class Table:
 
     def representative(self) -> TrialRow:
         """The trial of the chosen cell whose accuracy is its lower median."""
-        ranked = sorted(self.chosen_trials(), key=lambda row: (-1.0 if row.accuracy is None else row.accuracy, row.seed))
+        ranked = sorted(
+            self.chosen_trials(), key=lambda row: (-1.0 if row.accuracy is None else row.accuracy, row.seed)
+        )
         return ranked[(len(ranked) - 1) // 2]
 
     def summary(self) -> pd.DataFrame:

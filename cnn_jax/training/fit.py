@@ -29,8 +29,8 @@ class Event:
     """A run as it stands between two steps. `state` is good until the next event is asked for.
 
     `evaluation` is set at the end of an epoch. `nonfinite` says that after `step` the loss (of a batch, or at the end
-    of an epoch of the validation split) or a parameter was not finite; there is no state then. `paused` marks the events that were asked for: such a state may
-    lie before the evaluation of an epoch that is over, and is not one to go on from.
+    of an epoch that of a split) or a parameter was not finite; there is no state then. `paused` marks the events that
+    were asked for. Do not resume from a paused state: its epoch may be complete but not yet evaluated.
     `images` were trained on so far by this loop, in `seconds` of steps alone.
     """
 

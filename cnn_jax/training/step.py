@@ -64,8 +64,8 @@ def pixels(examples: Examples, positions: Array) -> Array:
 def _gradient(
     program: Program, params: Any, batch_stats: Any, examples: Examples, slots: _Slots, hyper: Hyper, keys: _Keys
 ) -> tuple[Any, tuple[Totals, Any]]:
-    """The gradient of the mean loss over the batch, the totals of its metrics and the new batch statistics. With several
-    devices this runs on each with its part of the slots, and the results are summed."""
+    """The gradient of the mean loss over the batch, the totals of its metrics and the new batch statistics. With
+    several devices this runs on each with its part of the slots, and the results are summed."""
     axis_name = program.axis_name
 
     def total(tree: Any) -> Any:
@@ -78,7 +78,9 @@ def _gradient(
         part = _Slots(*(field[i] for field in parts))
         objective = functools.partial(_objective, program, examples, part, hyper, keys, count, i)
         part_grads, (part_totals, batch_stats) = jax.grad(objective, has_aux=True)(params, batch_stats)
-        grads, totals = (jax.tree.map(jnp.add, grads, part_grads), totals + part_totals) if i else (part_grads, part_totals)
+        grads, totals = (
+            (jax.tree.map(jnp.add, grads, part_grads), totals + part_totals) if i else (part_grads, part_totals)
+        )
     return total(grads), (total(totals), batch_stats)
 
 
@@ -228,8 +230,8 @@ def evaluate_steps(
     last: ArrayLike,
     totals: Totals,
 ) -> Totals:
-    """`totals` with those of the batches from number `first` to before number `last` added: of the average weights if the
-    program keeps them, else of the current ones. `together` as for `train_steps`, of state and totals."""
+    """`totals` with those of the batches from number `first` to before number `last` added: of the average weights if
+    the program keeps them, else of the current ones. `together` as for `train_steps`, of state and totals."""
     params = state.ema if program.ema else state.params
 
     def one(params: Any, batch_stats: Any, batch: Batch) -> Totals:

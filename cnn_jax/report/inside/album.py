@@ -17,7 +17,7 @@ T = TypeVar("T")
 class Album:
     def __init__(self, out: Path):
         self.folder = Folder(out)
-        self.folder.make()
+        self.folder.path.mkdir(parents=True, exist_ok=True)
         self.seconds: dict[str, float] = {}  # that each part took, compilation included
         self._sections: dict[str, list[str]] = {}
 
