@@ -1,5 +1,6 @@
 """What a paired t test could have seen, and how many seeds it would need."""
 
+import functools
 import math
 from dataclasses import dataclass
 
@@ -47,11 +48,16 @@ def detectable(deviation: float, n: int, level: float = 0.05, power: float = 0.8
     finds with the probability `power`, where single differences scatter with this standard deviation
     (cohen1988statistical, 2.3)."""
     _require_design(deviation, n, level, power)
+    return _shift(n, level, power) * deviation / math.sqrt(n)
+
+
+@functools.cache
+def _shift(n: int, level: float, power: float) -> float:
+    """The shift, in standard errors, that gives a t test this power."""
     high = 1.0
     while _power(high, n, level) < power:
         high *= 2.0
-    shift = optimize.brentq(lambda shift: _power(shift, n, level) - power, 0.0, high, xtol=1e-9)
-    return float(shift * deviation / math.sqrt(n))
+    return float(optimize.brentq(lambda shift: _power(shift, n, level) - power, 0.0, high, xtol=1e-9))
 
 
 @dataclass(frozen=True)
