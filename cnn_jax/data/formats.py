@@ -15,6 +15,7 @@ PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 JPEG_START = b"\xff\xd8\xff"
 GREY, RGB, PALETTE, GREY_ALPHA, RGB_ALPHA = 0, 2, 3, 4, 6  # the colour types of PNG
 DEPTHS = {GREY: (1, 2, 4, 8, 16), RGB: (8, 16), PALETTE: (1, 2, 4, 8), GREY_ALPHA: (8, 16), RGB_ALPHA: (8, 16)}
+TRANSPARENT_SIZES = {GREY: (2,), RGB: (6,), PALETTE: range(257)}  # of tRNS, in bytes
 
 ALONE = {0x01, *range(0xD0, 0xD9)}  # JPEG markers without a segment: TEM, RST0 to RST7, SOI
 SCAN, END, EXIF = 0xDA, 0xD9, 0xE1
@@ -65,14 +66,17 @@ def read_png(data: bytes) -> Png:
         found.setdefault(kind, data[place + 8 : end - 4])
         place = end
     header, palette = found[b"IHDR"], found.get(b"PLTE", b"")
-    depth, colour = struct.unpack_from(">8xBB", header) if len(header) == 13 else (0, 0)
-    if depth not in DEPTHS.get(colour, ()):
+    width, height, depth, colour = struct.unpack_from(">IIBB", header) if len(header) == 13 else (0, 0, 0, 0)
+    if not width * height or depth not in DEPTHS.get(colour, ()):
         raise ValueError("its header is none of a PNG")
     if colour == PALETTE and (not palette or len(palette) % 3 or len(palette) > 3 * 256):
         raise ValueError(f"a palette of {len(palette)} bytes")
-    kept = [b"".join([PNG_SIGNATURE, _chunk(b"IHDR", header)]), *([_chunk(b"PLTE", palette)] * (colour == PALETTE))]
-    whole = b"".join([*kept, *pixels, _chunk(b"IEND", b"")])
-    return Png(whole, depth, colour, palette, found.get(b"tRNS"), _orientation(found.get(b"eXIf", b"")))
+    transparency = found.get(b"tRNS") if colour in TRANSPARENT_SIZES else None
+    if transparency is not None and len(transparency) not in TRANSPARENT_SIZES[colour]:
+        raise ValueError(f"a transparency of {len(transparency)} bytes")
+    shown = [_chunk(b"PLTE", palette)] if colour == PALETTE else []
+    whole = b"".join([PNG_SIGNATURE, _chunk(b"IHDR", header), *shown, *pixels, _chunk(b"IEND", b"")])
+    return Png(whole, depth, colour, palette, transparency, _orientation(found.get(b"eXIf", b"")))
 
 
 def read_jpeg(data: bytes) -> Jpeg:

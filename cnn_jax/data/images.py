@@ -135,9 +135,10 @@ def _over_white(samples: np.ndarray, alpha: np.ndarray | None, most: int) -> np.
     flat = samples.reshape(-1, samples.shape[2])
     opacity = np.broadcast_to(most, (len(flat), 1)) if alpha is None else alpha.reshape(-1, 1)
     composed = np.empty(flat.shape, np.uint8)
+    wide = np.uint32 if most == 255 else np.uint64  # holds 255 * most²
     for start in range(0, len(flat), BLOCK):
         block = slice(start, start + BLOCK)
-        weight = opacity[block].astype(np.uint64)
+        weight = opacity[block].astype(wide)
         light = most * (most - weight) + flat[block] * weight  # of 0..most²
         composed[block] = (255 * light + most * most // 2) // (most * most)
     return composed.reshape(samples.shape)
