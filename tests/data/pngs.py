@@ -30,8 +30,8 @@ def chunks_of(data: bytes) -> list[tuple[bytes, bytes]]:
     return found
 
 
-def png(samples, depth, colour, *, plte=b"", trns=None, interlaced=False, before=(), after=()) -> bytes:
-    """Of samples [H,W] or [H,W,C]; `before` and `after` are chunks on either side of the pixels."""
+def png(samples, depth, colour, *, plte=b"", trns=None, interlaced=False, before=(), middle=(), after=()) -> bytes:
+    """Of samples [H,W] or [H,W,C]; `before`, `middle` and `after` are chunks around its two of pixels."""
     samples = np.asarray(samples).reshape(*np.shape(samples)[:2], CHANNELS[colour])
     height, width = samples.shape[:2]
     if interlaced:
@@ -48,6 +48,7 @@ def png(samples, depth, colour, *, plte=b"", trns=None, interlaced=False, before
             *([chunk(b"tRNS", trns)] if trns is not None else []),
             *before,
             chunk(b"IDAT", compressed[:half]),
+            *middle,
             chunk(b"IDAT", compressed[half:]),
             *after,
             chunk(b"IEND"),
