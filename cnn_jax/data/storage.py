@@ -55,7 +55,7 @@ class Folder:
         try:
             entries = list(os.scandir(folder))
         except OSError as error:
-            raise DataError(f"{folder}: cannot be read: {error.strerror}") from error
+            raise DataError(f"{folder} cannot be read: {error.strerror}") from error
         for entry in entries:
             path = Path(entry.path)
             name = path.relative_to(self.path).as_posix()
@@ -65,7 +65,7 @@ class Folder:
                 leads_out = entry.is_symlink() and not path.resolve().is_relative_to(self.path)
                 is_folder, is_file = entry.is_dir(), entry.is_file()
             except (OSError, RuntimeError) as error:  # a link to itself
-                raise DataError(f"{path}: cannot be read: {reason(error)}") from error
+                raise DataError(f"{path} cannot be read: {reason(error)}") from error
             if leads_out:
                 raise DataError(f"{path}: a link that leads out of {self.path}: put the file itself there")
             if is_folder:
@@ -179,7 +179,7 @@ def _read(path: Path, most: int) -> bytes:
         with open(path, "rb") as file:
             return file.read(most)
     except (OSError, ValueError) as error:  # ValueError: a name that no file can have
-        raise DataError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
+        raise DataError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
 
 
 def _name_of(member: zipfile.ZipInfo) -> str:
@@ -203,6 +203,6 @@ def listing_key(root: Path, files: Iterable[Path]) -> str:
         try:
             status = path.stat()
         except OSError as error:
-            raise DataError(f"{path}: cannot be read: {error.strerror}") from error
+            raise DataError(f"{path} cannot be read: {error.strerror}") from error
         digest.update(os.fsencode(path) + f"\0{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}\n".encode())
     return digest.hexdigest()[:32]
