@@ -47,10 +47,10 @@ class Png:
 
 def read_png(data: bytes) -> Png:
     """ValueError: a chunk that is cut off or has a wrong checksum, a header or a palette that cannot be."""
-    found: dict[bytes, bytes] = {}
+    chunks: dict[bytes, bytes] = {}
     pixels = []
     place = len(PNG_SIGNATURE)
-    while b"IEND" not in found:
+    while b"IEND" not in chunks:
         if place + 12 > len(data):
             raise ValueError("it ends before its last chunk")
         length, kind = struct.unpack_from(">I4s", data, place)
@@ -59,29 +59,29 @@ def read_png(data: bytes) -> Png:
             raise ValueError(f"its chunk {_name(kind)} is cut off")
         if zlib.crc32(memoryview(data)[place + 4 : end - 4]) != int.from_bytes(data[end - 4 : end]):
             raise ValueError(f"wrong checksum of its chunk {_name(kind)}")
-        if (kind == b"IHDR") != (not found):
+        if (kind == b"IHDR") != (not chunks):
             raise ValueError("its header is not its first chunk")
         if kind == b"IDAT":
             pixels.append(data[place:end])
-        found.setdefault(kind, data[place + 8 : end - 4])
+        chunks.setdefault(kind, data[place + 8 : end - 4])
         place = end
-    header, palette = found[b"IHDR"], found.get(b"PLTE", b"")
+    header, palette = chunks[b"IHDR"], chunks.get(b"PLTE", b"")
     width, height, depth, colour = struct.unpack_from(">IIBB", header) if len(header) == 13 else (0, 0, 0, 0)
     if not width * height or depth not in DEPTHS.get(colour, ()):
         raise ValueError("its header is none of a PNG")
     if colour == PALETTE and (not palette or len(palette) % 3 or len(palette) > 3 * 256):
         raise ValueError(f"a palette of {len(palette)} bytes")
-    transparency = found.get(b"tRNS") if colour in TRANSPARENT_SIZES else None
+    transparency = chunks.get(b"tRNS") if colour in TRANSPARENT_SIZES else None
     if transparency is not None and len(transparency) not in TRANSPARENT_SIZES[colour]:
         raise ValueError(f"a transparency of {len(transparency)} bytes")
-    shown = [_chunk(b"PLTE", palette)] if colour == PALETTE else []
-    whole = b"".join([PNG_SIGNATURE, _chunk(b"IHDR", header), *shown, *pixels, _chunk(b"IEND", b"")])
-    return Png(whole, depth, colour, palette, transparency, _orientation(found.get(b"eXIf", b"")))
+    colours = [_chunk(b"PLTE", palette)] if colour == PALETTE else []
+    whole = b"".join([PNG_SIGNATURE, _chunk(b"IHDR", header), *colours, *pixels, _chunk(b"IEND", b"")])
+    return Png(whole, depth, colour, palette, transparency, _orientation(chunks.get(b"eXIf", b"")))
 
 
 def read_jpeg(data: bytes) -> Jpeg:
     """ValueError: it ends before its first scan."""
-    kept, exif = [data[:2]], b""
+    parts, exif = [data[:2]], b""
     place = 2
     while True:
         place = data.find(b"\xff", place)  # bytes between segments are skipped, as decoders do
@@ -89,8 +89,8 @@ def read_jpeg(data: bytes) -> Jpeg:
             raise ValueError("it ends before its pixels")
         marker = data[place + 1]
         if marker == SCAN:
-            kept.append(data[place:])
-            return Jpeg(b"".join(kept), _orientation(exif))
+            parts.append(data[place:])
+            return Jpeg(b"".join(parts), _orientation(exif))
         if marker == END:
             raise ValueError("it has no pixels")
         if marker in (0x00, 0xFF):
@@ -100,7 +100,7 @@ def read_jpeg(data: bytes) -> Jpeg:
         else:
             end = place + 2 + int.from_bytes(data[place + 2 : place + 4])
             if marker not in LEFT_OUT:
-                kept.append(data[place:end])
+                parts.append(data[place:end])
             elif marker == EXIF and data.startswith(b"Exif\0\0", place + 4):
                 exif = exif or data[place + 4 : end]
             place = max(end, place + 4)
@@ -111,7 +111,7 @@ def _chunk(kind: bytes, content: bytes) -> bytes:
 
 
 def _name(kind: bytes) -> str:
-    return kind.decode("ascii", "backslashreplace")
+    return repr(kind)[2:-1]
 
 
 def _orientation(exif: bytes) -> int:

@@ -93,8 +93,10 @@ def _samples(png: Png) -> np.ndarray:
     elif png.colour == GREY_ALPHA:  # as if these were the four bytes of a pixel of 8-bit RGBA
         pixels = np.ascontiguousarray(_raw(png, "RGBA")).view(">u2")
     else:
-        first, second = (_raw(png, rawmode) for rawmode in HALVES[png.colour])
-        pixels = first.astype(np.uint16) << 8 | second
+        first, second = HALVES[png.colour]
+        pixels = _raw(png, first).astype(np.uint16)
+        pixels <<= 8
+        pixels |= _raw(png, second)
     return pixels.reshape(*pixels.shape[:2], -1)
 
 
@@ -118,15 +120,15 @@ def _coloured(indices: np.ndarray, png: Png) -> tuple[np.ndarray, np.ndarray | N
     """Colours [H,W,1 or 3] and, where there is any transparency, alpha [H,W,1] of the indices into a palette [H,W,1].
     An index beyond the palette is black."""
     colours, alphas = np.zeros((256, 3), np.uint8), np.full(256, 255, np.uint8)
-    listed = np.frombuffer(png.palette, np.uint8).reshape(-1, 3)
-    colours[: len(listed)] = listed
+    entries = np.frombuffer(png.palette, np.uint8).reshape(-1, 3)
+    colours[: len(entries)] = entries
     pixels = colours[indices[..., 0]]
     if (pixels == pixels[..., :1]).all():
         pixels = pixels[..., :1]
     if png.transparency is None:
         return pixels, None
-    given = np.frombuffer(png.transparency, np.uint8)[:256]
-    alphas[: len(given)] = given
+    entries = np.frombuffer(png.transparency, np.uint8)
+    alphas[: len(entries)] = entries
     return pixels, alphas[indices]
 
 

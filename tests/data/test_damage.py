@@ -61,7 +61,7 @@ def test_damaged_images(request, record_property, pytestconfig):
     images = whole_images(pytestconfig.rootpath)
     assert not any(decoded("x", data) for data in images)
     failures = []
-    for seed in range(tries := cases(request, quick=1500, slow=30_000)):
+    for seed in range(tries := cases(request, quick=1500, slow=10_000)):
         random = np.random.default_rng(seed)
         data = damaged(images[random.integers(len(images))], random)
         if problem := outcome(lambda data=data: decoded("dir/x.png", data), "dir/x.png: "):
@@ -73,7 +73,7 @@ def test_damaged_images_in_a_worker_process_are_what_they_are_here(request, reco
     """One worker takes them all, one at a time: the same pixels, or the same line; and it lives to the end."""
     images = whole_images(pytestconfig.rootpath)
     failures = []
-    tries = cases(request, quick=300, slow=3000)
+    tries = cases(request, quick=200, slow=2000)
     with decoding._memory() as memory:
         room = Images(tries, memory)
         room.add("first", decode("first", encoded(picture(0, 8, 8, 3)), 8))
@@ -100,7 +100,7 @@ def test_damaged_files_in_a_folder(request, record_property, pytestconfig, tmp_p
     """Whatever is done to one file of a folder: it loads, or one line names that file."""
     images = whole_images(pytestconfig.rootpath)
     failures = []
-    for seed in range(tries := cases(request, quick=40, slow=600)):
+    for seed in range(tries := cases(request, quick=40, slow=200)):
         random = np.random.default_rng([1, seed])
         folder = write_tree(tmp_path / str(seed), files_of({"a": 4, "b": 4}))
         (folder / "b" / "x.png").write_bytes(damaged(images[random.integers(len(images))], random))
@@ -120,7 +120,7 @@ def test_damaged_zips(compression, request, record_property, tmp_path):
         archive.writestr("b/README", b"text")
         archive.writestr("__MACOSX/b/._000.png", b"x")
     failures = []
-    for seed in range(tries := cases(request, quick=100, slow=1500)):
+    for seed in range(tries := cases(request, quick=100, slow=500)):
         random = np.random.default_rng([2, compression, seed])
         path = tmp_path / f"{seed}.zip"
         path.write_bytes(damaged(file.getvalue(), random))

@@ -108,6 +108,15 @@ def test_opaque_png_is_what_pillow_decodes():
             assert np.array_equal(decode("x", data), expected)
 
 
+@pytest.mark.parametrize("mode", ["L", "RGB", "CMYK", "YCbCr"])
+@pytest.mark.parametrize("options", [{}, {"progressive": True, "icc_profile": b"x" * 70_000, "dpi": (72, 72)}])
+def test_jpeg_without_its_metadata_is_what_pillow_decodes(mode, options):
+    file = io.BytesIO()
+    Image.fromarray(picture(1, 40, 30, 3)).convert(mode).save(file, "jpeg", comment=b"x", exif=exif(1), **options)
+    expected = np.asarray(Image.open(file).convert("L" if mode == "L" else "RGB"))
+    assert np.array_equal(decode("x", file.getvalue()), expected.reshape(40, 30, -1))
+
+
 UPRIGHT = np.array([[10, 20, 30], [40, 50, 60]])
 STORED = {  # which side of the picture the first row and the first column are (Exif 2.32, tag 274)
     1: [[10, 20, 30], [40, 50, 60]],  # top, left
