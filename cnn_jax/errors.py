@@ -19,3 +19,8 @@ class DataError(RequestError):
 
 class RunError(CnnJaxError, RuntimeError):
     """A run that failed although the request was sound: no checkpoint is good, the device ran out of memory."""
+
+
+def reason(error: BaseException) -> str:
+    """What an exception says, in one line; its type where it says nothing."""
+    return " ".join(str(error).split()) or type(error).__name__

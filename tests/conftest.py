@@ -7,6 +7,7 @@ os.environ.setdefault("JAX_NUM_CPU_DEVICES", "8")
 
 import jax
 import pytest
+from counting import pytest_terminal_summary  # noqa: F401 - prints the table of counted cases
 from jaxtyping import install_import_hook
 
 jax.config.update("jax_numpy_rank_promotion", "raise")

@@ -1,6 +1,7 @@
 """How examples are dealt to train, validation and test: from a seed alone, never touching a given test split."""
 
 import dataclasses
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,7 @@ from cnn_jax.errors import DataError, RequestError
 TEST_SHARE = VALIDATION_SHARE = 0.15  # of a source that has no splits of its own
 NAMES = ("train", "validation", "test")
 FEWER = 1  # the stream of random numbers, beside that of the cut, that picks fewer training examples
+NO_TEST = "the source has no test split"
 CUT_SHARE = 0.10  # of a train split that comes without a validation split and has no default in the catalogue
 
 Index = np.ndarray | slice  # a slice where a split stays whole, so that its arrays are not copied
@@ -20,7 +22,7 @@ Plan = dict[str, tuple[str, Index]]  # split -> the source's split and the examp
 
 @dataclass(frozen=True, eq=False)
 class Parts:
-    """What a source holds before anything is cut: the splits `all`, or `train` and `test`, maybe `validation`."""
+    """What a source holds before anything is cut: the split `all`, or `train` and maybe `validation` and `test`."""
 
     splits: dict[str, Split]
     class_names: tuple[str, ...]
@@ -35,6 +37,24 @@ def check_seed(seed: int) -> None:
     """RequestError for a negative one."""
     if seed < 0:
         raise RequestError(f"split seed {seed} is impossible: it must be 0 or more")
+
+
+def check_splits(where: object, splits: Collection[str], without_test: bool) -> None:
+    """`splits` are `all` or a source's own. DataError: no train split, or no test split and nobody said so beforehand.
+    RequestError: `without_test` of data that has one."""
+    present = ", ".join(splits)
+    if "all" in splits:
+        if without_test:
+            raise RequestError(f"{where}: a test split is dealt from these images: leave out --without-test")
+    elif "train" not in splits:
+        raise DataError(f"{where}: no train split beside {present}")
+    elif "test" in splits and without_test:
+        raise RequestError(f"{where} has a test split: leave out --without-test")
+    elif "test" not in splits and not without_test:
+        raise DataError(
+            f"{where}: no test split beside {present}: --without-test accepts that: nothing is scored on test images "
+            f"then, and nothing can be cited"
+        )
 
 
 def cut(examples: int, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -68,14 +88,16 @@ def plan(
     train_examples: int | None,
     seed: int,
     default: int | None,
+    without_test: bool = False,
 ) -> tuple[Plan, str]:
     """Which examples of the source's splits, given by their labels, become which split; and that rule in words.
 
     `validation` is the number of examples asked for, `default` the catalogue's; of train only `train_examples` stay,
     and of two such numbers the smaller one's examples are among the larger one's. Errors: a number that leaves nothing
     on one side or is not there, a number for a source that has its own validation split, a class too small to be dealt
-    to three splits.
+    to three splits, no test split (an empty one `without_test`).
     """
+    check_splits(name, labels, without_test)
     dealt, rule = _deal(name, labels, class_names, validation, seed, default)
     if train_examples is None:
         return dealt, rule
@@ -99,12 +121,16 @@ def _deal(
     default: int | None,
 ) -> tuple[Plan, str]:
     """`plan` with all of train."""
+    held: tuple[str, Index] = ("test", slice(None))
+    if "test" not in labels:
+        held = ("train", np.array([], np.int64))
     if "validation" in labels:
         if validation is not None:
             own = len(labels["validation"])
             raise RequestError(f"{name} has its own validation split of {own} images: leave out --validation")
-        return {split: (split, slice(None)) for split in NAMES}, "the source's own train, validation and test"
-    held: tuple[str, Index] = ("test", slice(None))
+        own_splits: Plan = {split: (split, slice(None)) for split in ("train", "validation")}
+        rule = "the source's own train, validation and test" if "test" in labels else f"{NO_TEST}, its own validation"
+        return own_splits | {"test": held}, rule
     if "all" in labels:
         few = np.flatnonzero(np.bincount(labels["all"], minlength=len(class_names)) < 3)
         if few.size:
@@ -118,7 +144,7 @@ def _deal(
         rule = "stratified 15 % for test by PCG64"
     else:
         source, whole = "train", np.arange(len(labels["train"]))
-        rule = "the source's own test"
+        rule = "the source's own test" if "test" in labels else NO_TEST
     count = validation if validation is not None else default if default is not None else round(CUT_SHARE * len(whole))
     if not 0 < count < len(whole):
         limit = f"between 1 and {len(whole) - 1}, since {len(whole)} images are there to train and validate with"
@@ -129,11 +155,17 @@ def _deal(
 
 
 def divide(
-    name: str, parts: Parts, validation: int | None, train_examples: int | None, seed: int, default: int | None
+    name: str,
+    parts: Parts,
+    validation: int | None,
+    train_examples: int | None,
+    seed: int,
+    default: int | None,
+    without_test: bool = False,
 ) -> tuple[dict[str, Split], str]:
     """The three splits as `plan` deals them, and the rule in words."""
     labels = {split: part.labels for split, part in parts.splits.items()}
-    dealt, rule = plan(name, labels, parts.class_names, validation, train_examples, seed, default)
+    dealt, rule = plan(name, labels, parts.class_names, validation, train_examples, seed, default, without_test)
     return {split: take(parts.splits[origin], index) for split, (origin, index) in dealt.items()}, rule
 
 

@@ -138,11 +138,12 @@ def _load(
     validation: int | None,
     train_examples: int | None,
     seed: int,
+    without_test: bool,
 ) -> Dataset:
     how = open_stream if stream else load
     return how(
         name, data_dir=data_dir, image_size=image_size, validation=validation, train_examples=train_examples,
-        split_seed=seed,
+        split_seed=seed, without_test=without_test,
     )  # fmt: skip
 
 
@@ -150,7 +151,7 @@ def dataset(config: Config) -> Dataset:
     """The data of a config: loaded once in a process, or opened as a stream."""
     loaded = _load(
         config.dataset, config.stream, config.data_dir, config.image_size, config.validation, config.train_examples,
-        config.split_seed,
+        config.split_seed, config.without_test,
     )  # fmt: skip
     return _joined(loaded) if config.final_fit else loaded
 

@@ -12,6 +12,7 @@ import numpy as np
 from jax import Array
 
 from cnn_jax.data.images import decode
+from cnn_jax.data.storage import read_file
 from cnn_jax.errors import DataError, RequestError, RunError
 from cnn_jax.network import Network, Variables
 from cnn_jax.runs.folder import Folder
@@ -82,11 +83,7 @@ class Trained:
 
     def _read(self, file: Path) -> np.ndarray:
         height, width, channels = self.network.input_shape
-        try:
-            data = file.read_bytes()
-        except OSError as error:
-            raise DataError(f"{file} cannot be read: {error.strerror}") from None
-        image = decode(str(file), data, height if height == width else None)
+        image = decode(str(file), read_file(file), height if height == width else None)
         if image.shape[:2] != (height, width):
             raise DataError(f"{file} is {image.shape[1]}x{image.shape[0]}, but the network takes {width}x{height}")
         if image.shape[2] > channels:

@@ -35,6 +35,8 @@ class Config:
     """Number of validation examples cut from the training split (default: the data set's own)."""
     train_examples: int | None = None
     """Train with so many examples only; fewer are always among more (default: all)."""
+    without_test: bool = False
+    """Accept data that has no test split: nothing is scored on it then, and nothing can be cited."""
 
     epochs: int = 10
     """Passes over the training split."""
