@@ -11,7 +11,7 @@ from cnn_jax.data import archives, cache, cifar, folder, tfds_source
 from cnn_jax.data.catalogue import CATALOGUE, Entry
 from cnn_jax.data.dataset import Dataset, Split, survey
 from cnn_jax.data.images import Images, check_size, resize
-from cnn_jax.data.splits import Parts, check_seed, divide
+from cnn_jax.data.splits import Parts, about_the_split, check_seed, divide
 from cnn_jax.errors import DataError
 from cnn_jax.paths import cache_root
 from cnn_jax.references import references
@@ -54,7 +54,12 @@ def load(
     facts = survey(parts.class_names, **splits)
     source = parts.source | {
         "image_size": image_size,
-        "split": {"rule": rule, "seed": split_seed, "sizes": {name: len(split) for name, split in splits.items()}},
+        "split": about_the_split(
+            rule,
+            split_seed,
+            {split: len(part) for split, part in splits.items()},
+            {split: part.labels for split, part in parts.splits.items()},
+        ),
         "duplicates": facts.duplicates,
     }
     return Dataset(name, parts.class_names, source=source, known=facts, **splits)

@@ -169,5 +169,13 @@ def divide(
     return {split: take(parts.splits[origin], index) for split, (origin, index) in dealt.items()}, rule
 
 
+def about_the_split(rule: str, seed: int, sizes: dict[str, int], labels: dict[str, np.ndarray]) -> dict[str, Any]:
+    """What a data set's source says of its split; `labels` are those of the source's splits. `available` is the number
+    of training images of which `train_examples` may have taken fewer."""
+    elsewhere = sizes["validation"] + (sizes["test"] if "all" in labels else 0)
+    available = sum(len(part) for name, part in labels.items() if name != "test") - elsewhere
+    return {"rule": rule, "seed": seed, "sizes": sizes, "available": available}
+
+
 def take(split: Split, index: Index) -> Split:
     return dataclasses.replace(split, images=split.images[index], labels=split.labels[index])

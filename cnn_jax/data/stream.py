@@ -20,7 +20,7 @@ from cnn_jax.data.catalogue import CATALOGUE
 from cnn_jax.data.dataset import Dataset, Facts, Split, survey
 from cnn_jax.data.decoding import decode_all
 from cnn_jax.data.images import check_size, decode
-from cnn_jax.data.splits import Parts, check_seed, plan
+from cnn_jax.data.splits import Parts, about_the_split, check_seed, plan
 from cnn_jax.data.tfds_source import Prepared
 from cnn_jax.errors import DataError, RequestError
 
@@ -177,7 +177,7 @@ def open_stream(
     height, width, channels = found.source["image_shape"]
     source = prepared.about | {
         "image_size": image_size,
-        "split": {"rule": rule, "seed": split_seed, "sizes": {split: len(index) for split, index in indices.items()}},
+        "split": about_the_split(rule, split_seed, {split: len(index) for split, index in indices.items()}, labels),
         "duplicates": facts.duplicates,
     }
     parts = {"train": train((height, width, channels)), **found.splits}
