@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -43,7 +44,7 @@ def markdown(outcome: Outcome) -> str:
     """A table of one row; its accuracy is a reference that `check` can follow."""
     row = _row(outcome)
     path = outcome.folder.path
-    row["test accuracy"] = f"[{row['test accuracy']}](run:{path.as_posix()}@{digest(path)}#test.accuracy)"
+    row["test accuracy"] = tables.link(row["test accuracy"], f"run:{path.as_posix()}@{digest(path)}#test.accuracy")
     row["n"] = f"n = {row['n']}"
     return tables.markdown(pd.DataFrame([row]))
 
@@ -80,7 +81,7 @@ def _accuracy(outcome: Outcome) -> float:
     return 100 * float(outcome.seeds["test_accuracy"].median())
 
 
-def _row(outcome: Outcome) -> dict[str, str]:
+def _row(outcome: Outcome) -> dict[str, Any]:
     """What a reader needs beside the number, as text."""
     record, n = outcome.record, outcome.n
     values = list(outcome.by_seed("test.accuracy").values())

@@ -6,13 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
-
-matplotlib.use("Agg")
-
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#999999", "#000000")  # okabe2008color
 MARKERS = "osD^vPX*"
@@ -32,10 +29,23 @@ def label(name: str) -> str:
     return LABELS.get(name, name.replace("_", " "))
 
 
+def plain(text: str) -> str:
+    """A name for a figure, in which matplotlib would take a pair of dollars for a formula."""
+    return text.replace("$", r"\$")
+
+
+def subplots(
+    rows: int = 1, columns: int = 1, *, figsize: tuple[float, float], layout: Any = None, **grid: Any
+) -> tuple[Figure, Any]:
+    """A figure with a grid of plots, as pyplot makes it, but without pyplot: no backend is chosen for the process, and
+    no list of open figures keeps it."""
+    figure = Figure(figsize=figsize, layout=layout)
+    return figure, figure.subplots(rows, columns, **grid)
+
+
 def save(figure: Figure, path: Path) -> None:
-    """Writes a PNG at 200 dots per inch and frees the figure."""
+    """Writes a PNG at 200 dots per inch."""
     figure.savefig(path, dpi=200)
-    plt.close(figure)
 
 
 def spread(values: Sequence[float]) -> bool:
@@ -49,8 +59,8 @@ def heatmap(summary: pd.DataFrame, axes: Sequence[str], caption: str) -> Figure:
     across, others = axes[0], list(axes[1:])
     columns = sorted(summary[across].unique())
     rows = sorted(set(summary[others].itertuples(index=False, name=None))) if others else [()]
-    with plt.rc_context(STYLE | {"axes.grid": False}):
-        figure, plot = plt.subplots(
+    with matplotlib.rc_context(STYLE | {"axes.grid": False}):
+        figure, plot = subplots(
             figsize=(1.5 + 0.85 * max(len(columns), 4), 1.4 + 0.5 * max(len(rows), 4)), layout="constrained"
         )
         values = np.full((len(rows), len(columns)), np.nan)
@@ -66,7 +76,7 @@ def heatmap(summary: pd.DataFrame, axes: Sequence[str], caption: str) -> Figure:
         for (y, x), cell in cells.items():
             died = np.isnan(values[y, x])
             if died:
-                plot.add_patch(plt.Rectangle((x - 0.5, y - 0.5), 1, 1, fill=False, hatch="///", ec="0.6", lw=0))
+                plot.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, fill=False, hatch="///", ec="0.6", lw=0))
             text = f"{values[y, x]:.1f}" if not died else "diverged"
             if cell["diverged"]:
                 text += f"\n{cell['diverged']} of {cell['n']} died" if not died else ""
@@ -76,7 +86,7 @@ def heatmap(summary: pd.DataFrame, axes: Sequence[str], caption: str) -> Figure:
                 x, y, text, ha="center", va="center", fontsize=7, color="black" if died or bright else "white", bbox=box
             )
             if cell["chosen"]:
-                plot.add_patch(plt.Rectangle((x - 0.5, y - 0.5), 1, 1, fill=False, ec="#D55E00", lw=2.5))
+                plot.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, fill=False, ec="#D55E00", lw=2.5))
         plot.set_xticks(range(len(columns)), [f"{value:g}" for value in columns])
         plot.set_yticks(range(len(rows)), [", ".join(f"{value:g}" for value in row) for row in rows])
         plot.set_xlabel(label(across))
@@ -96,8 +106,8 @@ def curves(
     across, others = axes[0], list(axes[1:])
     groups = list(summary.groupby(others)) if others else [((), summary)]
     several = summary[across].nunique() > 1
-    with plt.rc_context(STYLE):
-        figure, plots = plt.subplots(
+    with matplotlib.rc_context(STYLE):
+        figure, plots = subplots(
             1, 1 + several, figsize=(4.0 * (1 + several) + (not several), 3.2), layout="constrained", squeeze=False
         )
         for i, (key, group) in enumerate(groups):
@@ -151,15 +161,17 @@ def by_variant(values: Mapping[str, Mapping[int, float]], unit: str, caption: st
     """A column of dots for each variant, one dot a seed, thin lines between the dots of one seed, a bar at the median.
     The only words are the variants' names and what the caller says."""
     names = list(values)
-    with plt.rc_context(STYLE):
-        figure, plot = plt.subplots(figsize=(1.4 + 0.8 * max(len(names), 2), 3.0), layout="constrained")
+    with matplotlib.rc_context(STYLE):
+        figure, plot = subplots(figsize=(1.4 + 0.8 * max(len(names), 2), 3.0), layout="constrained")
         for seed in sorted(set().union(*values.values())):
             plot.plot(range(len(names)), [values[name].get(seed, np.nan) for name in names], color="0.8", lw=0.7)
         for i, name in enumerate(names):
             dots = list(values[name].values())
             plot.plot([i] * len(dots), dots, MARKERS[0], color=COLOURS[i % len(COLOURS)], ms=4, alpha=0.8)
             plot.plot([i - 0.28, i + 0.28], [np.median(dots)] * 2, color=COLOURS[i % len(COLOURS)], lw=2)
-        plot.set_xticks(range(len(names)), names, rotation=20 if max(map(len, names)) > 8 else 0, fontsize=8)
+        plot.set_xticks(
+            range(len(names)), map(plain, names), rotation=20 if max(map(len, names)) > 8 else 0, fontsize=8
+        )
         plot.set_xlim(-0.6, len(names) - 0.4)
         plot.set_ylabel(unit)
         _caption(figure, caption)
@@ -168,8 +180,8 @@ def by_variant(values: Mapping[str, Mapping[int, float]], unit: str, caption: st
 
 def training_curve(history: pd.DataFrame, caption: str) -> Figure:
     """Loss and accuracy of one run by epoch, training and validation."""
-    with plt.rc_context(STYLE):
-        figure, (losses, accuracies) = plt.subplots(1, 2, figsize=(8.0, 3.0), layout="constrained")
+    with matplotlib.rc_context(STYLE):
+        figure, (losses, accuracies) = subplots(1, 2, figsize=(8.0, 3.0), layout="constrained")
         for i, split in enumerate(("train", "validation")):
             style = {"color": COLOURS[i], "marker": MARKERS[i], "ms": 3, "lw": 1.3, "label": split}
             losses.plot(history["epoch"], history[f"{split}_loss"], **style)
@@ -187,4 +199,4 @@ def training_curve(history: pd.DataFrame, caption: str) -> Figure:
 
 
 def _caption(figure: Figure, text: str) -> None:
-    figure.supxlabel(text, fontsize=7, color="0.3", wrap=True)
+    figure.supxlabel(plain(text), fontsize=7, color="0.3", wrap=True)

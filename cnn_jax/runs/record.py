@@ -42,7 +42,7 @@ def provenance() -> dict[str, Any]:
         "git": git and {name: value for name, value in git.items() if name != "diff"},
         "versions": versions(),
         "device": device(),
-        "settings": list(runtime.tune()),
+        "settings": list(runtime.settings()),
     }
 
 

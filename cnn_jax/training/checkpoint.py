@@ -1,5 +1,6 @@
 """Checkpoints of a run. The only user of Orbax, which restores damaged data without an error: hence the sha256."""
 
+import contextlib
 import dataclasses
 import hashlib
 import threading
@@ -10,11 +11,14 @@ from typing import Any, TypeVar
 
 import jax
 import numpy as np
-import orbax.checkpoint as ocp
-from orbax.checkpoint import checkpoint_managers as policies
 
+from cnn_jax import runtime
 from cnn_jax.errors import RunError
 from cnn_jax.training.state import State
+
+with runtime.host_logging:
+    import orbax.checkpoint as ocp
+    from orbax.checkpoint import checkpoint_managers as policies
 
 T = TypeVar("T")
 _saving = threading.RLock()
@@ -77,6 +81,8 @@ class Checkpoints:
             "state": _Arrays(),
             "meta": ocp.JsonCheckpointHandler(multiprocessing_options=alone),
         }
+        self._host = contextlib.ExitStack()
+        self._host.enter_context(runtime.host_logging)
         self._manager = ocp.CheckpointManager(self.directory, options=options, item_handlers=handlers)
 
     def save(self, state: State, meta: dict[str, Any], evaluation: dict[str, Any] | None = None) -> None:
@@ -121,7 +127,8 @@ class Checkpoints:
 
     def close(self) -> None:
         global _busy
-        _one_at_a_time(self._manager, self._manager.close)
+        with self._host:
+            _one_at_a_time(self._manager, self._manager.close)
         with _saving:
             if _busy is self._manager:
                 _busy = None
