@@ -92,7 +92,7 @@ def draw(study: Study, image: np.ndarray, maps: dict[str, np.ndarray], filters: 
     layers = [name for name in maps if maps[name].ndim == 3]
     with matplotlib.rc_context(figures.STYLE | {"axes.grid": False}):
         figure = Figure(figsize=(8.5, 3.6), layout="constrained")
-        top, below = np.ravel(figure.subfigures(2, 1))
+        top, below = figure.subfigures(2, 1)  # type: ignore[misc]
         plots = top.subplots(1, len(layers) + 2)
         plots[0].imshow(image.squeeze(), cmap="gray")
         for plot, name in zip(plots[1:-1], layers, strict=True):
