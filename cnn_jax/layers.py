@@ -17,8 +17,10 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from cnn_jax import ops
-from cnn_jax.errors import RequestError
+from cnn_jax.errors import RequestError, quote
 from cnn_jax.ops import Padding, Window
+
+MOST_NESTED = 32  # residual blocks within residual blocks
 
 Shape = tuple[int, ...]
 Windows = tuple[Window, Window]
@@ -331,7 +333,7 @@ class Activation(Layer):
 
     def output_shape(self, shape: Shape) -> Shape:
         if self.kind not in ACTIVATIONS:
-            raise RequestError(f"activation {self.kind!r} is unknown; there are {', '.join(ACTIVATIONS)}")
+            raise RequestError(f"activation {quote(self.kind)} is unknown; there are {', '.join(ACTIVATIONS)}")
         return shape
 
     @nn.compact

@@ -13,8 +13,9 @@ import os
 import platform
 import re
 import threading
+import warnings
 
-from cnn_jax.errors import RequestError
+from cnn_jax.errors import RequestError, quote
 
 VARIABLE = "CNN_JAX_TUNE"
 PROCESSES = "CNN_JAX_PROCESSES"
@@ -63,6 +64,17 @@ class _HostLogging(contextlib.ContextDecorator):
 host_logging = _HostLogging()
 
 
+def quieten_orbax() -> None:
+    """Lets other warnings through, but not what Orbax logs through absl from its threads, tracebacks of 60 lines, nor
+    the coroutines that it leaves behind: it raises the same errors where they can be told in one line. Only a command
+    calls this."""
+    warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
+    handler = logging.StreamHandler()
+    handler.setLevel(logging.WARNING)
+    handler.addFilter(lambda record: record.name != "absl")
+    logging.root.addHandler(handler)
+
+
 def join_processes() -> None:
     """Joins the processes of a cluster, where $CNN_JAX_PROCESSES says so: `auto` (SLURM, a TPU pod and what else JAX
     knows), or `HOST:PORT,COUNT,INDEX` with the address of the first of COUNT processes and this one's number."""
@@ -73,7 +85,7 @@ def join_processes() -> None:
 
     found = re.fullmatch(r"(\S+:\d+),(\d+),(\d+)", wanted)
     if found is None and wanted != "auto":
-        raise RequestError(f"{PROCESSES} = {wanted!r}: write auto, or HOST:PORT,COUNT,INDEX")
+        raise RequestError(f"{PROCESSES} = {quote(wanted)}: write auto, or HOST:PORT,COUNT,INDEX")
     try:
         if found is None:
             jax.distributed.initialize()

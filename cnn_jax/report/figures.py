@@ -11,6 +11,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from cnn_jax.errors import writing
+
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#999999", "#000000")  # okabe2008color
 MARKERS = "osD^vPX*"
 LINES = ("-", "--", ":")
@@ -45,7 +47,8 @@ def subplots(
 
 def save(figure: Figure, path: Path) -> None:
     """Writes a PNG at 200 dots per inch."""
-    figure.savefig(path, dpi=200)
+    with writing(path):
+        figure.savefig(path, dpi=200)
 
 
 def spread(values: Sequence[float]) -> bool:

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from cnn_jax.errors import RequestError, RunError
+from cnn_jax.errors import RequestError, RunError, writing
 
 LOCK = ".lock"
 
@@ -60,7 +60,7 @@ class Folder:
         """Writes a file beside its place, then moves it there."""
         path = self.file(name)
         partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-        with partial.open("w", encoding="utf-8") as handle:
+        with writing(path), partial.open("w", encoding="utf-8") as handle:
             handle.write(text)
             handle.flush()
             os.fsync(handle.fileno())
@@ -80,7 +80,8 @@ class Folder:
             raise RunError(f"{path} is unreadable: {error}") from None
 
     def append_metrics(self, line: dict[str, Any]) -> None:
-        with self.file("metrics.jsonl").open("a", encoding="utf-8") as handle:
+        path = self.file("metrics.jsonl")
+        with writing(path), path.open("a", encoding="utf-8") as handle:
             handle.write(json.dumps(_finite(line), allow_nan=False) + "\n")
             handle.flush()
             os.fsync(handle.fileno())

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from cnn_jax.errors import RequestError
+from cnn_jax.errors import RequestError, quote
 from cnn_jax.training.config import Config
 
 Axes = Mapping[str, tuple[Any, ...]]
@@ -35,7 +35,9 @@ class Grid:
             if name in _NOT_AN_AXIS:
                 raise RequestError(f"{name} cannot be an axis: {_NOT_AN_AXIS[name]}")
             if name not in valid:
-                raise RequestError(f"axis {name!r} is no numeric field of the config; there are {', '.join(valid)}")
+                raise RequestError(
+                    f"axis {quote(name)} is no numeric field of the config; there are {', '.join(valid)}"
+                )
             if not values:
                 raise RequestError(f"axis {name} has no value")
             if len(set(values)) != len(values):

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 
 from cnn_jax import runtime
-from cnn_jax.errors import RunError
+from cnn_jax.errors import RunError, writing
 from cnn_jax.training.state import State
 
 with runtime.host_logging:
@@ -160,7 +160,8 @@ def _one_at_a_time(manager: ocp.CheckpointManager, work: Callable[[], T]) -> T:
         if _busy is not None and _busy is not manager:
             _busy.wait_until_finished()
         _busy = manager
-        return work()
+        with writing(manager.directory):
+            return work()
 
 
 def rank(metrics: Any) -> tuple[float, int]:
