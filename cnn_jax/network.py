@@ -14,6 +14,7 @@ from jax import Array
 
 from cnn_jax.errors import RequestError, quote
 from cnn_jax.layers import (
+    MOST_LAYERS,
     MOST_NESTED,
     Activation,
     Backward,
@@ -27,7 +28,6 @@ from cnn_jax.layers import (
     he,
 )
 
-MOST_LAYERS = 10_000
 LARGEST = 2**40  # numbers in a layer's output for one image, or parameters: 4 TB, more than any machine holds
 
 Variables = Mapping[str, Any]  # {"params": {layer: …}, "batch_stats": {layer: …}}

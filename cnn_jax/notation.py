@@ -21,6 +21,7 @@ from cnn_jax.errors import RequestError, quote
 from cnn_jax.layers import (
     ACTIVATIONS,
     LAYERS,
+    MOST_LAYERS,
     MOST_NESTED,
     Activation,
     BatchNorm,
@@ -209,6 +210,8 @@ def from_json(values: Iterable[Any]) -> Layers:
 def _from_json(values: Iterable[Any], depth: int) -> Layers:
     if depth > MOST_NESTED:
         raise RequestError(f"a network of blocks within blocks, more than {MOST_NESTED} deep")
+    if len(values := list(values)) > MOST_LAYERS:
+        raise RequestError(f"a network of {len(values):,} layers; it may have {MOST_LAYERS:,}")
     return tuple(_layer_from_json(one, depth) for one in values)
 
 

@@ -5,6 +5,7 @@ import json
 import random
 import time
 import tracemalloc
+import warnings
 import zipfile
 from collections import Counter
 
@@ -120,7 +121,8 @@ def test_damage_by_hand_is_named(tmp_path):
     for name in ABOUT:
         npz(path, {**arrays(), f"about/{name}": np.ones(3)})
         refusal(path, name)
-    with pytest.warns(UserWarning, match="Duplicate"), zipfile.ZipFile(path, "w") as archive:
+    with warnings.catch_warnings(), zipfile.ZipFile(path, "w") as archive:
+        warnings.simplefilter("ignore")  # duplicate names
         for _ in range(2):
             archive.writestr("a.npy", array_bytes(np.ones(3)))
     refusal(path, "'a' is unreadable: this name stands twice")
@@ -156,10 +158,10 @@ def test_a_shape_of_120_gigabytes_is_refused_before_memory_is_taken(tmp_path, sh
 
 def test_a_deflate_bomb_is_refused_before_it_is_unpacked(tmp_path):
     path = tmp_path / "w.npz"
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
-        with archive.open("a.npy", "w", force_zip64=True) as member:
-            for _ in range(200):
-                member.write(bytes(1 << 20))
+    archive = zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1)
+    with archive, archive.open("a.npy", "w", force_zip64=True) as member:
+        for _ in range(200):
+            member.write(bytes(1 << 20))
     tracemalloc.start()
     refusal(path, "these are no weights")
     assert tracemalloc.get_traced_memory()[1] < 1 << 20
@@ -232,17 +234,18 @@ def test_mutated_files_are_read_or_refused_in_one_line(tmp_path, request, capsys
         spoilt = mutated_members if suffix == ".npz" and chance.random() < 0.6 else mutated
         path = tmp_path / f"{i}{suffix}"
         path.write_bytes(spoilt(data, chance))
-        started = time.perf_counter()
+        started, message = time.perf_counter(), None
         try:
             found, _ = weights.read(path)
             fitted = weights.fitted(NETWORK, like, found, path)
             assert jax.tree.map(np.shape, fitted) == jax.tree.map(np.shape, like)
-            counts["read"] += 1
         except RequestError as error:
-            assert str(path) in str(error), error
-            assert "\n" not in str(error)
-            assert len(str(error)) < 2100
-            counts["refused"] += 1
+            message = str(error)
+        counts["read" if message is None else "refused"] += 1
+        if message is not None:
+            assert str(path) in message
+            assert "\n" not in message
+            assert len(message) < 2100
         slowest = max(slowest, time.perf_counter() - started)
         path.unlink()
     with capsys.disabled():
