@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from cnn_jax import runtime
 from cnn_jax.data.dataset import Split
 from cnn_jax.data.decoding import decode_all
 from cnn_jax.data.splits import Parts, check_splits
@@ -69,6 +70,7 @@ class Prepared:
         return [self._examples(split, [index])[0] for index in indices]
 
 
+@runtime.host_logging
 def open_folder(folder: Path, without_test: bool = False) -> Prepared:
     """A folder as `find` gives it. A lone `train` split counts as unsplit.
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
-from cnn_jax.errors import RequestError, RunError
+from cnn_jax.errors import RequestError, RunError, writing
 from cnn_jax.metrics import EpochMetrics
 from cnn_jax.runs.schema import SCHEMA, Record, Result
 
@@ -79,7 +79,7 @@ class Folder:
         path = self.file(name)
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-        with partial.open("wb") as handle:
+        with writing(path), partial.open("wb") as handle:
             handle.write(content)
             handle.flush()
             os.fsync(handle.fileno())
@@ -136,7 +136,8 @@ class Folder:
             raise RunError(f"{self.file(name)} is damaged: {error}") from None
 
     def append_metrics(self, metrics: EpochMetrics) -> None:
-        with self.file("metrics.jsonl").open("a", encoding="utf-8") as handle:
+        path = self.file("metrics.jsonl")
+        with writing(path), path.open("a", encoding="utf-8") as handle:
             handle.write(json.dumps(_finite(metrics.to_json()), allow_nan=False) + "\n")
             handle.flush()
             os.fsync(handle.fileno())

@@ -59,6 +59,11 @@ class Trained:
             for name, default in zip(("mean", "std"), usual, strict=True)
         )
         names = tuple(about.get("class_names", [f"class {i}" for i in range(built.outputs)]))
+        if len(names) != built.outputs or {len(mean), len(std)} - {1, shape[2]} or not (std > 0).all():
+            raise RequestError(
+                f"{path} speaks of {len(names)} classes, {len(mean)} means and {len(std)} deviations above 0; the "
+                f"network has {built.outputs} outputs and {shape[2]} channels"
+            )
         return cls(built, variables, names, mean, std, Config(network=network), None)
 
     def history(self) -> list[tuple[int, Variables]]:

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float
 
-from cnn_jax.errors import RequestError
+from cnn_jax.errors import RequestError, quote
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ _TOKENS: dict[str, Callable[..., Augmentation]] = {
     r"flip": Flip,
     r"crop([1-9]\d*)": lambda pad: Crop(int(pad)),
     r"cutout([1-9]\d*)": lambda size: Cutout(int(size)),
-    r"mixup(\d*\.?\d+)": lambda alpha: Mixup(float(alpha)),
+    r"mixup(\d+|\d*\.\d+)": lambda alpha: Mixup(float(alpha)),
 }
 
 
@@ -79,7 +79,9 @@ def parse(text: str) -> tuple[Augmentation, ...]:
                 found.append(make(*match.groups()))
                 break
         else:
-            raise RequestError(f"augmentation {token!r} is unknown; there are flip, crop<pad>, cutout<size>, mixup<a>")
+            raise RequestError(
+                f"augmentation {quote(token)} is unknown; there are flip, crop<pad>, cutout<size>, mixup<a>"
+            )
     if sum(isinstance(one, Mixup) for one in found) > 1:
         raise RequestError("mixup is listed twice")
     return tuple(found)

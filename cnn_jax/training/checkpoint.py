@@ -1,5 +1,6 @@
 """Checkpoints of a run. The only user of Orbax, which restores damaged data without an error: hence the sha256."""
 
+import contextlib
 import dataclasses
 import hashlib
 import threading
@@ -10,12 +11,15 @@ from typing import Any, TypeVar
 
 import jax
 import numpy as np
-import orbax.checkpoint as ocp
-from orbax.checkpoint import checkpoint_managers as policies
 
-from cnn_jax.errors import RunError
+from cnn_jax import runtime
+from cnn_jax.errors import RunError, writing
 from cnn_jax.metrics import EpochMetrics
 from cnn_jax.training.state import State
+
+with runtime.host_logging:
+    import orbax.checkpoint as ocp
+    from orbax.checkpoint import checkpoint_managers as policies
 
 T = TypeVar("T")
 _saving = threading.RLock()
@@ -78,6 +82,8 @@ class Checkpoints:
             "state": _Arrays(),
             "meta": ocp.JsonCheckpointHandler(multiprocessing_options=alone),
         }
+        self._host = contextlib.ExitStack()
+        self._host.enter_context(runtime.host_logging)
         self._manager = ocp.CheckpointManager(self.directory, options=options, item_handlers=handlers)
 
     def save(self, state: State, meta: dict[str, Any], evaluation: EpochMetrics | None = None) -> None:
@@ -122,7 +128,8 @@ class Checkpoints:
 
     def close(self) -> None:
         global _busy
-        _one_at_a_time(self._manager, self._manager.close)
+        with self._host:
+            _one_at_a_time(self._manager, self._manager.close)
         with _saving:
             if _busy is self._manager:
                 _busy = None
@@ -154,7 +161,8 @@ def _one_at_a_time(manager: ocp.CheckpointManager, work: Callable[[], T]) -> T:
         if _busy is not None and _busy is not manager:
             _busy.wait_until_finished()
         _busy = manager
-        return work()
+        with writing(manager.directory):
+            return work()
 
 
 def rank(metrics: Any) -> tuple[float, int]:

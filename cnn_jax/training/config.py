@@ -9,7 +9,7 @@ import typing
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from cnn_jax.errors import RequestError
+from cnn_jax.errors import RequestError, quote
 from cnn_jax.typed import convert
 
 DEFAULT_NETWORK = "conv3-16:same relu max2 conv3-32:same relu max2 dense-64 relu dense-10"
@@ -107,7 +107,7 @@ class Config:
         for name, (ok, what) in _RANGES.items():
             value = getattr(self, name)
             if value is not None and not ok(value):
-                raise RequestError(f"{name} = {value!r} must be {what}")
+                raise RequestError(f"{name} = {quote(value)} must be {what}")
         if self.final_fit and self.select == "best":
             raise RequestError("final_fit trains on the validation images: select = 'best' has none left to choose by")
         if self.batch_size % self.accumulate:
@@ -115,7 +115,7 @@ class Config:
         if self.schedule == "step" and not self.decay_epochs:
             raise RequestError("schedule 'step' needs decay_epochs, e.g. --decay-epochs 10 15")
         if self.schedule != "step" and self.decay_epochs:
-            raise RequestError(f"decay_epochs belong to schedule 'step', not to {self.schedule!r}")
+            raise RequestError(f"decay_epochs belong to schedule 'step', not to {quote(self.schedule)}")
 
     def to_json(self) -> dict[str, Any]:
         """Every field, as JSON has it."""
@@ -126,13 +126,13 @@ class Config:
         """The inverse of `to_json`; fields that are missing keep their default. Raises RequestError for an unknown name
         or a wrong type, with what is valid."""
         if not isinstance(values, dict):
-            raise RequestError(f"a config is a JSON object of fields, not {values!r}")
+            raise RequestError(f"a config is a JSON object of fields, not {quote(values)}")
         hints = typing.get_type_hints(cls)
         for name in values:
             if name not in hints:
                 near = difflib.get_close_matches(name, hints, n=1)
-                guess = f" (did you mean {near[0]!r}?)" if near else ""
-                raise RequestError(f"config field {name!r} is unknown{guess}; fields are {', '.join(hints)}")
+                guess = f" (did you mean {quote(near[0])}?)" if near else ""
+                raise RequestError(f"config field {quote(name)} is unknown{guess}; fields are {', '.join(hints)}")
         return cls(**values)
 
     def hash(self) -> str:
@@ -143,7 +143,7 @@ class Config:
 def differences(old: Config, new: Config) -> list[str]:
     """The fields in which two configs differ, as 'name: old -> new'."""
     a, b = old.to_json(), new.to_json()
-    return [f"{name}: {a[name]!r} -> {b[name]!r}" for name in a if a[name] != b[name]]
+    return [f"{name}: {quote(a[name])} -> {quote(b[name])}" for name in a if a[name] != b[name]]
 
 
 def _positive(value: Any) -> bool:

@@ -10,7 +10,7 @@ Expected: accuracy grows and flattens; parameters and time grow faster, n = 8 se
 
 from typing import Any
 
-import matplotlib.pyplot as plt
+import matplotlib
 import numpy as np
 
 from cnn_jax.cli.study import main
@@ -57,8 +57,8 @@ def investigate(study: Study) -> Finding:
 
 def draw(study: Study, accuracy: dict, parameters: dict[int, int], seconds: dict[int, float]) -> None:
     widths = list(accuracy)
-    with plt.rc_context(figures.STYLE):
-        figure, plots = plt.subplots(1, 3, figsize=(8.5, 2.7), layout="constrained")
+    with matplotlib.rc_context(figures.STYLE):
+        figure, plots = figures.subplots(1, 3, figsize=(8.5, 2.7), layout="constrained")
         values = np.array([accuracy[w] for w in widths])
         plots[0].plot(widths, values, ".", color=figures.COLOURS[0], ms=4, alpha=0.6)
         plots[0].plot(widths, np.median(values, 1), color=figures.COLOURS[0])

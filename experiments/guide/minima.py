@@ -12,7 +12,7 @@ differ, n = 6 pairs.
 
 import jax
 import jax.numpy as jnp
-import matplotlib.pyplot as plt
+import matplotlib
 import numpy as np
 
 from cnn_jax import lab
@@ -67,8 +67,8 @@ def on_line(one: Trained, other: Trained, images, labels) -> np.ndarray:
 
 
 def draw(study: Study, lines: list[np.ndarray]) -> None:
-    with plt.rc_context(figures.STYLE):
-        figure, plot = plt.subplots(figsize=(4.2, 2.8), layout="constrained")
+    with matplotlib.rc_context(figures.STYLE):
+        figure, plot = figures.subplots(figsize=(4.2, 2.8), layout="constrained")
         for line in lines:
             plot.plot(PLACES, line, color=figures.COLOURS[0], lw=1)
         plot.set_xlabel("(1 − t) w₀ + t w₁")

@@ -11,7 +11,7 @@ interval. Expected: supported, n = 8 seeds.
 
 from typing import Any
 
-import matplotlib.pyplot as plt
+import matplotlib
 import numpy as np
 
 from cnn_jax.cli.study import main
@@ -56,8 +56,8 @@ def investigate(study: Study) -> Finding:
 
 
 def draw(study: Study, courses: list[list[dict]], suggestion: float) -> None:
-    with plt.rc_context(figures.STYLE):
-        figure, plot = plt.subplots(figsize=(4.2, 3.0), layout="constrained")
+    with matplotlib.rc_context(figures.STYLE):
+        figure, plot = figures.subplots(figsize=(4.2, 3.0), layout="constrained")
         for course in courses:
             rates, found = ([line[name] for line in course] for name in ("learning_rate", "train_loss"))
             plot.plot(rates, [np.nan if x is None else x for x in found], color=figures.COLOURS[0], lw=0.8)

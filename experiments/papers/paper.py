@@ -99,8 +99,8 @@ def table(papers: Sequence[Paper]) -> str:
     return tables.markdown(pd.DataFrame([_row(paper) for paper in papers]))
 
 
-def _row(paper: Paper) -> dict[str, str]:
-    row = {
+def _row(paper: Paper) -> dict[str, tables.Cell]:
+    row: dict[str, tables.Cell] = {
         "network": f"{paper.title} ({references()[paper.source].short})",
         "published": paper.published,
         "recipe": paper.recipe,
@@ -118,5 +118,5 @@ def _row(paper: Paper) -> dict[str, str]:
         "ours": f"{pd.Series(errors).median():.2f} % ({interval.kind} {interval.low:.2f} – {interval.high:.2f} %)",
         "n": str(outcome.n),
         "device, seconds per seed": f"{device(outcome.record['device'])}; {seconds:.0f} s",
-        "evidence": f"[{paper.name}](../../results/papers/{paper.name}/summary.md)",
+        "evidence": tables.link(paper.name, f"../../results/papers/{paper.name}/summary.md"),
     }
