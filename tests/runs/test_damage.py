@@ -167,7 +167,7 @@ def test_a_folder_of_an_earlier_version_is_refused_in_one_line(whole, tmp_path):
     values = json.loads((copy / "result.json").read_text())
     del values["schema"]
     (copy / "result.json").write_text(json.dumps(values))
-    with pytest.raises(RunError, match="result.json has schema 1, this version reads 2: train again with --config"):
+    with pytest.raises(RunError, match=r"result.json has schema 1, this version reads 2: train again with --config"):
         Run.open(copy)
 
 
