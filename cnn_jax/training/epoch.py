@@ -8,9 +8,10 @@ from typing import Any, Protocol
 import jax
 import numpy as np
 
+from cnn_jax import randomness
 from cnn_jax.training.config import Config
 from cnn_jax.training.optimizer import learning_rates
-from cnn_jax.training.state import Examples, Program, State, hyper_of, run_key
+from cnn_jax.training.state import Examples, Program, State, hyper_of
 from cnn_jax.training.step import Batch, Together, batches, compiled_train_steps, epoch_order, replicate
 
 STREAMED_STEPS = 32  # read from disk together
@@ -66,7 +67,7 @@ class Epoch:
         self.first, self.end = number * self.steps, (number + 1) * self.steps
         self.rates = [learning_rates(c, self.steps)[self.first : self.end] for c in configs]
         orders = [epoch_order(c.seed, number, examples) for c in configs]
-        self._numbers = self._on_device([(hyper_of(c), run_key(c)) for c in configs])
+        self._numbers = self._on_device([(hyper_of(c), randomness.run_key(c.seed)) for c in configs])
         self._rates = self._on_device(self.rates)
         self._batches = self._prepare(orders)
         self._run = compiled_train_steps(program, together)

@@ -8,16 +8,16 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from cnn_jax import ops
+from cnn_jax import ops, randomness
 from cnn_jax.errors import RequestError
 from cnn_jax.layers import INITIALISERS, Dropout
 from cnn_jax.metrics import Sums
 from cnn_jax.network import Network
+from cnn_jax.randomness import PRNG as PRNG  # still imported from here by runs.record
 from cnn_jax.training import augment
 from cnn_jax.training.config import Config
 from cnn_jax.training.optimizer import make_direction
 
-PRNG = "threefry2x32"  # named, since JAX may change its default
 # For a program that runs once: with all optimizations XLA:CPU compiles it three times as long, to the same bits.
 ONCE = {"xla_backend_optimization_level": 1}
 
@@ -136,11 +136,6 @@ def hyper_of(config: Config) -> Hyper:
     return Hyper(*(jnp.asarray(value, jnp.float32) for value in values))
 
 
-def run_key(config: Config) -> Array:
-    """The key from which all randomness of a run is folded."""
-    return jax.random.key(config.seed, impl=PRNG)
-
-
 def zero_sums() -> Sums:
     return Sums(jnp.zeros((), jnp.float32), jnp.zeros((), jnp.int32), jnp.zeros((), jnp.int32))
 
@@ -148,7 +143,8 @@ def zero_sums() -> Sums:
 def initial_state(config: Config, program: Program) -> State:
     """The state before the first step, from the config's seed alone."""
     init = _compiled_init(program, config.initialiser)
-    return init(jax.random.fold_in(run_key(config), 0), jnp.float32(config.init_scale), hyper_of(config))
+    key = randomness.initial_weights(randomness.run_key(config.seed))
+    return init(key, jnp.float32(config.init_scale), hyper_of(config))
 
 
 @functools.lru_cache(maxsize=64)

@@ -9,6 +9,7 @@ import numpy as np
 import optax
 import pytest
 
+from cnn_jax import randomness
 from cnn_jax.errors import RequestError
 from cnn_jax.losses import cross_entropy, l2
 from cnn_jax.network import Network
@@ -16,7 +17,7 @@ from cnn_jax.notation import parse
 from cnn_jax.training import augment, fit
 from cnn_jax.training.config import Config
 from cnn_jax.training.optimizer import learning_rates
-from cnn_jax.training.state import Examples, Program, hyper_of, initial_state, run_key, zero_sums
+from cnn_jax.training.state import Examples, Program, hyper_of, initial_state, zero_sums
 from cnn_jax.training.step import batches, compiled_train_steps, epoch_order, pixels, replicate, train_step
 
 NETWORK = Network((8, 8, 1), parse("conv3-4:same relu max2 dense-10"))
@@ -40,7 +41,7 @@ def run_steps(config, network, steps, *, devices=1, n=64, dtype="float32"):
     if dtype == "float64":
         state = jax.tree.map(lambda x: x.astype(jnp.float64) if x.dtype == jnp.float32 else x, state)
     state = replicate(devices, state)
-    run, hyper, key = compiled_train_steps(program), hyper_of(config), run_key(config)
+    run, hyper, key = compiled_train_steps(program), hyper_of(config), randomness.run_key(config.seed)
     losses, before = [], zero_sums()
     for done in range(steps):
         epoch, i = divmod(done, -(-n // config.batch_size))
@@ -155,7 +156,7 @@ def test_the_order_is_a_function_of_seed_and_epoch():
     assert sorted(epoch_order(3, 7, 100)) == list(range(100))
     orders = {tuple(epoch_order(seed, epoch, 100)) for seed in range(4) for epoch in range(4)}
     assert len(orders) == 16
-    assert epoch_order(0, 0, 10).tolist() == [4, 6, 2, 7, 3, 5, 9, 0, 8, 1]  # pinned: results depend on it
+    assert epoch_order(0, 0, 10).tolist() == [5, 4, 8, 0, 6, 9, 3, 2, 7, 1]  # pinned: results depend on it
 
 
 def test_evaluation_scores_every_example_once():
@@ -282,11 +283,8 @@ def test_mixup_trains_on_a_mix():
     program = Program.of(config, network, 1)
     examples, start = some_examples(), initial_state(config, program).params
     at = epoch_order(0, 0, 64)[:16]
-    key = jax.random.split(jax.random.fold_in(run_key(config), 1))[1]
-    weights = []
-    for slot in range(16):
-        slot_key = jax.random.fold_in(jax.random.fold_in(key, slot), 1)
-        weights.append(jax.random.beta(slot_key, 0.7, 0.7))
+    key = randomness.run_key(config.seed)
+    weights = [jax.random.beta(randomness.mixing(key, 0, slot), 0.7, 0.7) for slot in range(16)]
     kept, other = jnp.stack(weights), np.roll(at, -1)
 
     def loss(params):
@@ -323,7 +321,7 @@ def test_accumulated_parts_draw_their_own_dropout(monkeypatch):
     state = initial_state(Config(), program)
     batch = batches(np.arange(16), 16, 2).at(0)
     with jax.disable_jit():
-        train_step(program, state, some_examples(), batch, np.float32(0), hyper_of(Config()), run_key(Config()))
+        train_step(program, state, some_examples(), batch, np.float32(0), hyper_of(Config()), randomness.run_key(0))
     first, second = (jax.random.key_data(key) for key in keys)
     assert (first != second).any()
 
