@@ -66,7 +66,7 @@ class Loss:
 
 LOSSES: dict[str, Loss] = {
     "cross_entropy": Loss(cross_entropy, entropy, "cross-entropy (nats)"),
-    "squared_error": Loss(squared_error, half_gini, "half the squared error of the probabilities"),
+    "squared_error": Loss(squared_error, half_gini, "half squared error"),
 }
 
 

@@ -17,7 +17,7 @@ from cnn_jax import notation
 from cnn_jax.errors import RequestError, RunError
 from cnn_jax.network import Network, Variables
 from cnn_jax.runs.folder import Folder
-from cnn_jax.training.checkpoint import Checkpoints, rank
+from cnn_jax.training.checkpoint import SavedCheckpoints, rank
 from cnn_jax.training.config import Config
 from cnn_jax.training.state import Program, State, initial_state
 from cnn_jax.zoo import build, torchvision
@@ -57,7 +57,7 @@ def load_state(config: Config, program: Program, folder: Folder) -> State:
     if not folder.file("checkpoints").is_dir() or not (lines := folder.metrics()):
         raise RunError(f"{folder.path} has no checkpoint of a finished epoch yet")
     step = max(lines, key=rank)["step"] if config.select == "best" else lines[-1]["step"]
-    with contextlib.closing(Checkpoints(folder.file("checkpoints"))) as checkpoints:
+    with contextlib.closing(SavedCheckpoints(folder.file("checkpoints"))) as checkpoints:
         return checkpoints.at(step, initial_state(config, program)).state
 
 

@@ -61,11 +61,13 @@ def learning_rates(config: Config, steps_per_epoch: int) -> np.ndarray:
         factors = np.interp(t, [0, *(int(share * rest) for share in shares)], [1 / 25, *values])
     elif config.schedule == "step":
         reached = np.searchsorted(milestones(config, steps_per_epoch), np.arange(total), side="right")
-        factors = config.decay_factor ** reached.astype(float)
+        with np.errstate(over="ignore", under="ignore"):  # `check_schedule` speaks of it
+            factors = np.power(config.decay_factor, reached.astype(float))
     else:
         factors = np.ones(total)
     factors[:warmup] = np.arange(1, warmup + 1) / max(warmup, 1)
-    return (config.learning_rate * factors).astype(np.float32)
+    with np.errstate(over="ignore", under="ignore"):
+        return (config.learning_rate * factors).astype(np.float32)
 
 
 def warmup_steps(config: Config, steps_per_epoch: int) -> int:
@@ -85,6 +87,9 @@ def check_schedule(config: Config, steps_per_epoch: int) -> list[str]:
     of = f"of {total} steps ({steps_per_epoch} per epoch)"
     if config.schedule == "onecycle" and int(ONE_CYCLE[0][0] * total) < 1:
         raise RequestError(f"schedule 'onecycle' cannot rise and fall in a run {of}: it needs at least 4")
+    rates = learning_rates(config, steps_per_epoch)
+    if not np.isfinite(rates).all():
+        raise RequestError(f"the learning rate is not finite from step {int(np.argmin(np.isfinite(rates)))} {of}")
     notes = []
     if config.warmup_epochs and warmup < 2:
         notes.append(f"warmup_epochs = {config.warmup_epochs:g} never acts: it is {warmup} {of}")
@@ -95,6 +100,8 @@ def check_schedule(config: Config, steps_per_epoch: int) -> list[str]:
             notes.append(f"the decay after epoch {epoch:g} never acts: it rounds to the end {of}")
         elif step == total - 1:
             notes.append(f"the decay after epoch {epoch:g} acts on the last step alone, {of}")
-        elif step <= warmup and config.decay_factor != 1:
-            notes.append(f"the decay after epoch {epoch:g} comes so early that learning_rate is not reached, {of}")
+        elif step == 0:
+            notes.append(f"the decay after epoch {epoch:g} acts from the first step on: it rounds to the start {of}")
+    if (rates == 0).any():
+        notes.append(f"from step {int(np.argmax(rates == 0))} on nothing is learned: the learning rate is 0 in float32")
     return notes

@@ -87,6 +87,8 @@ class Program:
         implementation of convolution and pooling that it says (auto: `implementation`, or what is best here)."""
         if config.dropout is not None and not any(isinstance(node.layer, Dropout) for node in network.walk()):
             raise RequestError(f"dropout = {config.dropout}, but the network has no drop layer")
+        augmentations = augment.parse(config.augment)
+        augment.check_sizes(augmentations, *network.input_shape[:2])
         available = jax.local_device_count()
         devices = devices or config.devices or available
         if devices > available:
@@ -99,7 +101,7 @@ class Program:
             clip=config.clip_norm is not None,
             ema=config.ema > 0,
             accumulate=config.accumulate,
-            augmentations=augment.parse(config.augment),
+            augmentations=augmentations,
             dropout=config.dropout is not None,
             feedback=config.backward == "feedback_alignment",
             noise=config.gradient_noise > 0,
