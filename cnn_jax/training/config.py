@@ -120,8 +120,10 @@ class Config:
         kinds = {type(one) for one in augment.parse(self.augment)}
         if augment.Mixup in kinds and self.batch_size == 1:
             raise RequestError("mixup needs a batch_size of at least 2: it mixes the examples of a batch")
-        check_network = _check_text if isinstance(self.network, str) else _check_network
-        check_network(self.network, self.filters)
+        if isinstance(self.network, str):
+            _check_text(self.network, self.filters)
+        else:
+            _check_network(self.network, self.filters)
 
     def _check_schedule(self):
         """What can be said before the number of steps is known; see `optimizer.check_schedule` for the rest."""

@@ -14,9 +14,8 @@ from cnn_jax.errors import RequestError
 from cnn_jax.losses import cross_entropy, l2
 from cnn_jax.network import Network
 from cnn_jax.notation import parse
-from cnn_jax.training import augment, fit
+from cnn_jax.training import augment, epoch, fit
 from cnn_jax.training.config import Config
-from cnn_jax.training.optimizer import learning_rates
 from cnn_jax.training.state import Examples, Program, hyper_of, initial_state, zero_sums
 from cnn_jax.training.step import batches, compiled_train_steps, epoch_order, pixels, replicate, train_step
 
@@ -201,6 +200,22 @@ def test_ema_is_the_average_of_the_weights():
     close(state.ema, average, 1e-5)
 
 
+def test_the_average_is_what_is_evaluated():
+    """And the current weights where there is none: two numbers that differ."""
+    examples = some_examples(61)
+    scores = {}
+    for ema in (0.0, 0.9):
+        config = Config(batch_size=16, ema=ema, learning_rate=0.2)
+        program = Program.of(config, NETWORK, 1)
+        _, state = run_steps(config, NETWORK, 6)
+        scored = fit.evaluate(program, state, examples, batch_size=16)
+        images = (pixels(examples, np.arange(61)) - 0.5) / 0.3
+        logits = NETWORK.apply({"params": state.ema if ema else state.params}, images)
+        assert float(scored.loss) == pytest.approx(float(cross_entropy(logits, examples.labels).sum()), rel=1e-5)
+        scores[ema] = float(scored.loss)
+    assert abs(scores[0.0] - scores[0.9]) > 0.1
+
+
 def test_bfloat16_computes_in_bfloat16_with_float32_parameters():
     full, _ = run_steps(Config(batch_size=16), NETWORK, 8)
     half, state = run_steps(Config(batch_size=16), NETWORK, 8, dtype="bfloat16")
@@ -215,34 +230,6 @@ def test_divergence_is_seen_at_its_step():
     assert 1 <= int(state.diverged_step) <= 3
     _, state = run_steps(Config(batch_size=16), NETWORK, 6)
     assert int(state.diverged_step) == -1
-
-
-@pytest.mark.parametrize(
-    ("fields", "expected"),
-    [
-        ({}, lambda t: 1.0),
-        ({"schedule": "cosine"}, lambda t: 0.5 * (1 + np.cos(np.pi * t / 40))),
-        ({"schedule": "step", "decay_epochs": (2.0, 3.0)}, lambda t: 0.1 ** ((t >= 20) + (t >= 30.0))),
-        ({"warmup_epochs": 1.0}, lambda t: min(1.0, (t + 1) / 10)),
-        (
-            {"warmup_epochs": 1.0, "schedule": "cosine"},
-            lambda t: (t + 1) / 10 if t < 10 else 0.5 * (1 + np.cos(np.pi * (t - 10) / 30)),
-        ),
-    ],
-)
-def test_schedules(fields, expected):
-    rates = learning_rates(Config(epochs=4, learning_rate=0.3, **fields), steps_per_epoch=10)
-    np.testing.assert_allclose(rates, [0.3 * expected(t) for t in range(40)], rtol=1e-5, atol=1e-7)
-
-
-def test_one_cycle_rises_to_its_peak_and_falls_to_almost_nothing():
-    rates = learning_rates(Config(epochs=10, learning_rate=0.2, schedule="onecycle"), steps_per_epoch=10)
-    peak = int(rates.argmax())
-    assert rates[peak] == pytest.approx(0.2)
-    assert (np.diff(rates[: peak + 1]) > 0).all()
-    assert (np.diff(rates[peak:]) < 0).all()
-    assert rates[0] == pytest.approx(0.2 / 25)
-    assert rates[-1] < 0.2 / 100
 
 
 def test_augmentations_do_what_they_say():
@@ -324,6 +311,57 @@ def test_accumulated_parts_draw_their_own_dropout(monkeypatch):
         train_step(program, state, some_examples(), batch, np.float32(0), hyper_of(Config()), randomness.run_key(0))
     first, second = (jax.random.key_data(key) for key in keys)
     assert (first != second).any()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("crop8", "crop8 can leave nothing of a 8x8 image: at most crop7"),
+        ("cutout9", "cutout9 is larger than a 8x8 image: at most cutout8"),
+    ],
+)
+def test_an_augmentation_that_does_not_fit_the_images_is_refused(text, message):
+    with pytest.raises(RequestError, match=message):
+        Program.of(Config(augment=text), NETWORK, 1)
+    Program.of(Config(augment="crop7 cutout8"), NETWORK, 1)
+
+
+DENSE_NORM = Network((8, 8, 1), parse("conv3-4:same bn relu max2 dense-6 bn relu dense-10"))
+
+
+@pytest.mark.parametrize(
+    ("fields", "devices", "examples"),
+    [({"batch_size": 1}, 1, 64), ({"batch_size": 8, "accumulate": 8}, 1, 64), ({"batch_size": 4}, 1, 1)],
+)
+def test_a_batch_norm_of_one_value_is_refused(fields, devices, examples):
+    config = Config(**fields)
+    program = Program.of(config, DENSE_NORM, devices)
+    with pytest.raises(
+        RequestError, match=r"bn2 normalises one value per example, and a batch of .* nothing"
+    ):
+        epoch.check_batch_norm(config, program, examples)
+    assert epoch.check_batch_norm(config, Program.of(config, BN_NETWORK, devices), examples) == []
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "accumulate", "devices", "examples", "alone"),
+    [(16, 1, 1, 65, True), (16, 1, 1, 64, False), (16, 1, 1, 66, False), (16, 4, 1, 69, True), (16, 4, 1, 70, False),
+     (16, 1, 8, 65, True), (16, 1, 8, 66, False)],
+)  # fmt: skip
+def test_a_last_batch_of_one_value_is_said(batch_size, accumulate, devices, examples, alone):
+    config = Config(batch_size=batch_size, accumulate=accumulate)
+    notes = epoch.check_batch_norm(config, Program.of(config, DENSE_NORM, devices), examples)
+    assert len(notes) == alone
+    assert all(f"the last batch of each epoch, {examples % 16} of {examples} examples" in note for note in notes)
+
+
+def test_a_batch_norm_of_one_value_teaches_nothing_before_it():
+    """What the refusal says, measured: the kernels before it stay as they are, the bias behind it moves."""
+    config = Config(batch_size=1, momentum=0.0, learning_rate=0.1)
+    start = initial_state(config, Program.of(config, DENSE_NORM, 1)).params
+    _, state = run_steps(config, DENSE_NORM, 3, n=3)
+    np.testing.assert_array_equal(state.params["dense1"]["kernel"], start["dense1"]["kernel"])
+    assert (state.params["bn2"]["bias"] != start["bn2"]["bias"]).any()
 
 
 @pytest.mark.parametrize(("text", "message"), [("rotate", "augmentation 'rotate' is unknown"), ("crop0", "unknown")])

@@ -124,7 +124,8 @@ def loss_surfaces(subject: Subject, album: Album, split: Split) -> None:
         section, "loss-trajectory", f"The training's path through {len(subject.history)} kept states. It runs from the "
         "untrained network to the last weights (star), on the plane of its two principal components "
         f"(Li et al. 2018, 7); the loss is over {n} validation images.",
-        sights.plane(xs, ys, losses, loss.title, path), x=xs, y=ys, losses=losses, path=path.places, steps=[step for step, _ in subject.history],
+        sights.plane(xs, ys, losses, loss.title, path), x=xs, y=ys, losses=losses, path=path.places,
+        steps=[step for step, _ in subject.history],
     )  # fmt: skip
 
 
