@@ -27,6 +27,9 @@ class TrainArguments(Config):
     profile: bool = False
     """Write a JAX trace of ten steps into the run's folder."""
 
+    def __post_init__(self):
+        """Nothing is checked here: the config that is made of this is."""
+
 
 def fields_of(arguments: Any) -> dict[str, Any]:
     """The fields of a config among those of parsed arguments; on a command line a network in JSON is text."""

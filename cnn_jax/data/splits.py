@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from cnn_jax import randomness
 from cnn_jax.data.dataset import Split
 from cnn_jax.errors import DataError, RequestError
 
 TEST_SHARE = VALIDATION_SHARE = 0.15  # of a source that has no splits of its own
 NAMES = ("train", "validation", "test")
-FEWER = 1  # the stream of random numbers, beside that of the cut, that picks fewer training examples
 NO_TEST = "the source has no test split"
 CUT_SHARE = 0.10  # of a train split that comes without a validation split and has no default in the catalogue
 
@@ -27,10 +27,6 @@ class Parts:
     splits: dict[str, Split]
     class_names: tuple[str, ...]
     source: dict[str, Any]
-
-
-def generator(seed: int) -> np.random.Generator:
-    return np.random.Generator(np.random.PCG64(seed))
 
 
 def check_seed(seed: int) -> None:
@@ -57,18 +53,17 @@ def check_splits(where: object, splits: Collection[str], without_test: bool) -> 
         )
 
 
-def cut(examples: int, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def cut(examples: int, count: int, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Indices of the `examples - count` that stay and of the `count` cut off, both ascending.
 
-    The cut is the head of a PCG64 permutation.
+    The cut is the head of a permutation.
     """
-    order = generator(seed).permutation(examples)
+    order = random.permutation(examples)
     return np.sort(order[count:]), np.sort(order[:count])
 
 
-def stratify(labels: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def stratify(labels: np.ndarray, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Ascending indices of train, validation and test: 70/15/15 within each class, at least one of each in each."""
-    random = generator(seed)
     train, validation, test = [], [], []
     for label in np.unique(labels):
         order = random.permutation(np.flatnonzero(labels == label))
@@ -107,7 +102,7 @@ def plan(
         raise RequestError(
             f"{name} has {len(whole)} images to train with: train_examples = {train_examples} is too many"
         )
-    chosen = np.random.Generator(np.random.PCG64([seed, FEWER])).permutation(len(whole))
+    chosen = randomness.subset(seed).permutation(len(whole))
     kept: tuple[str, Index] = (source, whole[np.sort(chosen[:train_examples])])
     return dealt | {"train": kept}, f"{rule}; of train the first {train_examples} of a PCG64 permutation"
 
@@ -136,20 +131,22 @@ def _deal(
         if few.size:
             names = ", ".join(class_names[i] for i in few[:3])
             raise DataError(f"{name}: fewer than 3 images of {names}: too few for train, validation and test")
-        train, middle, test = stratify(labels["all"], seed)
+        train, middle, test = stratify(labels["all"], randomness.split(seed))
         if validation is None:
             dealt = zip(NAMES, (train, middle, test), strict=True)
             return {split: ("all", index) for split, index in dealt}, "stratified 70/15/15 by PCG64"
         source, whole, held = "all", np.sort(np.concatenate([train, middle])), ("all", test)
+        random = randomness.second_cut(seed)
         rule = "stratified 15 % for test by PCG64"
     else:
         source, whole = "train", np.arange(len(labels["train"]))
+        random = randomness.split(seed)
         rule = "the source's own test" if "test" in labels else NO_TEST
     count = validation if validation is not None else default if default is not None else round(CUT_SHARE * len(whole))
     if not 0 < count < len(whole):
         limit = f"between 1 and {len(whole) - 1}, since {len(whole)} images are there to train and validate with"
         raise RequestError(f"{name}: a validation split of {count} images is impossible: it must be {limit}")
-    keep, off = cut(len(whole), count, seed)
+    keep, off = cut(len(whole), count, random)
     rule = f"{rule}; validation = {count} of the remaining {len(whole)} by PCG64 permutation"
     return {"train": (source, whole[keep]), "validation": (source, whole[off]), "test": held}, rule
 

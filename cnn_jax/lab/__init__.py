@@ -63,6 +63,8 @@ def train(config: Config, out: Path | str, *, resume: bool = False, profile: boo
         steps = prepared.steps_per_epoch * config.epochs
         start, attachments = provenance()
         with Progress(steps, "training") if show else Silent() as listener:
+            for warning in prepared.warnings:
+                listener.note(warning)
             (result,) = execute(
                 [prepared], [folder], start, interrupt, listener, attachments=attachments, score_test=True,
                 profile=profile,
@@ -91,6 +93,8 @@ def sweep(
         prepared = [Prepared.of(config, dataset(config), choices, devices=1) for config in grid.trials()]
         steps = [one.steps_per_epoch * one.config.epochs for one in prepared]
         with SweepProgress(steps) if show else Silent() as bar:
+            for warning in dict.fromkeys(warning for one in prepared for warning in one.warnings):
+                bar.note(warning)
             sweeping = Sweeping(folder, grid, prepared, parallel, interrupt, bar)
             return sweeping.run(lambda config: Prepared.of(config, dataset(config), choices, devices=1))
 

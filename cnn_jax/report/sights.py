@@ -203,9 +203,9 @@ def tuning(before: Tuning, after: Tuning, course: Sequence[tuple[int, float]], l
     return figure
 
 
-def loss_along(rates: np.ndarray, losses: np.ndarray, trained: float) -> Figure:
-    """The loss after one step of gradient descent against the learning rate, from the untrained network. `trained` is
-    the learning rate that the run used."""
+def loss_along(rates: np.ndarray, losses: np.ndarray, trained: float, title: str) -> Figure:
+    """The loss, called `title`, after one step of gradient descent against the learning rate, from the untrained
+    network. `trained` is the learning rate that the run used."""
     with matplotlib.rc_context(STYLE):
         figure, plot = subplots(figsize=(4.2, 3.0), layout="constrained")
         plot.plot(rates[1:], losses[1:], marker="o", ms=3, color=COLOURS[0])
@@ -215,20 +215,20 @@ def loss_along(rates: np.ndarray, losses: np.ndarray, trained: float) -> Figure:
         if np.isfinite(losses).all() and losses.max() > 10 * losses.min():
             plot.set_yscale("log")
         plot.set_xlabel("learning rate of one step along the gradient")
-        plot.set_ylabel("mean loss")
+        plot.set_ylabel(f"mean {title}")
         plot.legend(fontsize=7)
     return figure
 
 
-def plane(xs: np.ndarray, ys: np.ndarray, losses: np.ndarray, path: Trajectory | None = None) -> Figure:
-    """The loss over a plane through the trained weights, as lines of equal loss on a log scale; with the training's
-    path where the plane is its own."""
+def plane(xs: np.ndarray, ys: np.ndarray, losses: np.ndarray, title: str, path: Trajectory | None = None) -> Figure:
+    """The loss, called `title`, over a plane through the trained weights, as lines of equal loss on a log scale; with
+    the training's path where the plane is its own."""
     with matplotlib.rc_context(PLAIN):
         figure, plot = subplots(figsize=(4.4, 3.4), layout="constrained")
         logs = np.log10(np.clip(losses, 1e-6, 1e6))
         drawn = plot.contourf(xs, ys, logs, 24, cmap="viridis")
         plot.contour(xs, ys, logs, 24, colors="white", linewidths=0.3)
-        figure.colorbar(drawn, ax=plot, label="log₁₀ of the mean loss")
+        figure.colorbar(drawn, ax=plot, label=f"log₁₀ of the mean {title}")
         if path is None:
             plot.plot(0, 0, "*", color="white", ms=9, mec="black")
             plot.set_xlabel("first random direction, filter-normalised")

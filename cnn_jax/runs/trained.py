@@ -17,7 +17,7 @@ from cnn_jax.errors import DataError, RequestError, RunError
 from cnn_jax.network import Network, Variables
 from cnn_jax.runs.folder import Folder
 from cnn_jax.runs.weights import fitted, read, started, stored, variables_of
-from cnn_jax.training.checkpoint import Checkpoints
+from cnn_jax.training.checkpoint import SavedCheckpoints
 from cnn_jax.training.config import Config
 from cnn_jax.training.state import Program, initial_state
 from cnn_jax.training.step import normalise
@@ -75,7 +75,7 @@ class Trained:
         first = initial_state(self.config, program)
         begun = first if self.config.init is None else started(first, self.network, self.config.init)
         found = [(0, variables_of(begun))]
-        with contextlib.closing(Checkpoints(self.folder.file("checkpoints"))) as checkpoints:
+        with contextlib.closing(SavedCheckpoints(self.folder.file("checkpoints"))) as checkpoints:
             for step in checkpoints.steps():
                 with contextlib.suppress(RunError):
                     found.append((step, variables_of(checkpoints.at(step, first).state)))

@@ -20,7 +20,7 @@ from cnn_jax.network import Network, Variables
 from cnn_jax.runs.folder import Folder
 from cnn_jax.runs.reader import Run, Trial, is_sweep
 from cnn_jax.runs.schema import Data
-from cnn_jax.training.checkpoint import Checkpoints
+from cnn_jax.training.checkpoint import SavedCheckpoints
 from cnn_jax.training.config import Config
 from cnn_jax.training.state import Program, State, initial_state
 from cnn_jax.typed import convert
@@ -63,7 +63,7 @@ def load_state(run: Trial, program: Program) -> State:
     checkpoints = run.folder.file("checkpoints")
     if not checkpoints.is_dir():
         raise RunError(f"{run.folder.path} has no checkpoints: they are not part of the evidence that is kept")
-    with contextlib.closing(Checkpoints(checkpoints)) as opened:
+    with contextlib.closing(SavedCheckpoints(checkpoints)) as opened:
         return opened.at(run.scored_step, initial_state(run.config, program)).state
 
 

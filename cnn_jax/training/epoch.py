@@ -8,9 +8,12 @@ from typing import Any, Protocol
 import jax
 import numpy as np
 
+from cnn_jax import randomness
+from cnn_jax.errors import RequestError
+from cnn_jax.layers import BatchNorm
 from cnn_jax.training.config import Config
 from cnn_jax.training.optimizer import learning_rates
-from cnn_jax.training.state import Examples, Program, State, hyper_of, run_key
+from cnn_jax.training.state import Examples, Program, State, hyper_of
 from cnn_jax.training.step import Batch, Together, batches, compiled_train_steps, epoch_order, replicate
 
 STREAMED_STEPS = 32  # read from disk together
@@ -40,6 +43,35 @@ class Streamed:
         return self.stream.labels
 
 
+def check_batch_norm(config: Config, program: Program, examples: int) -> list[str]:
+    """A line where the last batch of an epoch of so many examples leaves a batch norm a single value, whose variance is
+    0: its output is then its bias, and nothing before it learns. RequestError where every batch does."""
+    parts = [part for node in program.network.walk() for part in node.parts]
+    single = [p.name for p in parts if isinstance(p.layer, BatchNorm) and math.prod(p.input[:-1]) == 1]
+    if not single:
+        return []
+
+    def alone(count: int) -> bool:
+        """Whether a part of a batch of so many examples, over which statistics are taken, has one example."""
+        mask = batches(np.arange(count), config.batch_size, program.devices * program.accumulate).mask
+        return bool((mask.reshape(program.devices, program.accumulate, -1).sum((0, 2)) == 1).any())
+
+    last = examples % config.batch_size
+    split = f"{config.batch_size} in {config.accumulate} parts" if config.accumulate > 1 else f"{config.batch_size}"
+    where = f"{single[0]} normalises one value per example"
+    if alone(min(config.batch_size, examples)):
+        raise RequestError(
+            f"{where}, and a batch of {split} leaves it one value, whose variance is 0: nothing before it learns; "
+            "take a larger batch_size, or fewer parts"
+        )
+    if last and alone(last):
+        return [
+            f"{where}, and the last batch of each epoch, {last} of {examples} examples, leaves it one value: nothing "
+            "before it learns in that step, and its running variance shrinks; another batch_size avoids it"
+        ]
+    return []
+
+
 def stacked(trees: Sequence[Any], together: Together) -> Any:
     """The trees of several trials with a leading axis of trials; the tree of a single one as it is."""
     if together is None:
@@ -66,7 +98,7 @@ class Epoch:
         self.first, self.end = number * self.steps, (number + 1) * self.steps
         self.rates = [learning_rates(c, self.steps)[self.first : self.end] for c in configs]
         orders = [epoch_order(c.seed, number, examples) for c in configs]
-        self._numbers = self._on_device([(hyper_of(c), run_key(c)) for c in configs])
+        self._numbers = self._on_device([(hyper_of(c), randomness.run_key(c.seed)) for c in configs])
         self._rates = self._on_device(self.rates)
         self._batches = self._prepare(orders)
         self._run = compiled_train_steps(program, together)

@@ -20,6 +20,7 @@ from cnn_jax.cli.study import main
 from cnn_jax.data import Split
 from cnn_jax.insight.landscape import mean_loss
 from cnn_jax.lab.study import SMALL, Finding, Question, Study
+from cnn_jax.losses import LOSSES
 from cnn_jax.report import figures
 from cnn_jax.runs.trained import Trained
 
@@ -60,7 +61,7 @@ def on_line(one: Trained, other: Trained, images, labels) -> np.ndarray:
     @jax.jit
     def at(a, b, t):
         params = jax.tree.map(lambda x, y: (1 - t) * x + t * y, a, b)
-        return mean_loss(one.network, {**one.variables, "params": params}, images, labels)
+        return mean_loss(one.network, LOSSES[one.config.loss], {**one.variables, "params": params}, images, labels)
 
     a, b = one.variables["params"], other.variables["params"]
     return np.array([float(at(a, b, t)) for t in PLACES])

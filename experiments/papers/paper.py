@@ -34,7 +34,10 @@ EVIDENCE = (
     "curves.png",
 )
 OF_BEST = ("seeds.csv", "config.json", "result.json", "metrics.jsonl")
-QUICK: Mapping[str, Any] = {"dataset": "digits", "train_examples": 128, "epochs": 1, "batch_size": 32}
+QUICK: Mapping[str, Any] = {
+    "dataset": "digits", "train_examples": 128, "epochs": 1, "batch_size": 32,
+    "schedule": "constant", "decay_epochs": (),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
