@@ -76,7 +76,7 @@ def _arrange(root: Path, listing: Listing) -> tuple[Tree, int]:
     """The tree, whose only split is `all` where the source has none; and how many files lie outside class folders."""
     files = sorted((_normal(name), name) for name in listing.files)
     folders = sorted({_normal(name) for name in listing.folders})
-    start = _wrapper([name for name, _ in files], folders)
+    start = _wrapper(folders)
     files = [(name.removeprefix(start), stored) for name, stored in files]
     folders = [name.removeprefix(start) for name in folders if name.startswith(start)]
     tops = [name for name in folders if "/" not in name]
@@ -104,9 +104,9 @@ def _arrange(root: Path, listing: Listing) -> tuple[Tree, int]:
     return tree, outside
 
 
-def _wrapper(files: list[str], folders: list[str]) -> str:
+def _wrapper(folders: list[str]) -> str:
     """`name/` of the only folder around all the others, if there is one, else nothing."""
-    tops = {path.split("/")[0] for path in [*files, *folders]}
+    tops = {path.split("/")[0] for path in folders}
     top = f"{tops.pop()}/" if len(tops) == 1 else ""
     wraps = top and top[:-1] not in SPLITS and any(name.startswith(top) for name in folders)
     return top if wraps else ""

@@ -156,6 +156,10 @@ def test_links_are_followed_only_inside(photos, tmp_path, refuses):
     with refuses(folder / "cat" / "broken.png", "link to nothing"):
         load(str(folder))
     (folder / "cat" / "broken.png").unlink()
+    (folder / "cat" / "itself.png").symlink_to("itself.png")
+    with refuses(folder / "cat" / "itself.png"):
+        load(str(folder))
+    (folder / "cat" / "itself.png").unlink()
     (folder / "cat" / "loop").symlink_to("..")
     with refuses("loop", "deep"):
         load(str(folder))

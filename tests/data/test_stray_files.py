@@ -68,6 +68,13 @@ def test_an_image_without_an_ending_is_an_image_and_a_broken_one_is_refused(sour
         load(source(files_of(TWO) | {"cat/000": encoded(picture(1))[:-20]}, "broken"))
 
 
+def test_files_beside_the_folder_around_all_are_outside(source):
+    inner = {f"photos/{name}": data for name, data in files_of(TWO).items()}
+    dataset = load(source(inner | {"README.md": b"x", "LICENSE": b"x"}, "around"))
+    assert dataset.class_names == ("cat", "dog")
+    assert dataset.source["skipped"] == {"hidden": 0, "outside a class folder": 2, "not an image": 0}
+
+
 def test_a_class_of_stray_files_alone_has_no_images(source, refuses):
     with refuses("class docs has no images"):
         load(source(files_of(TWO) | {"docs/README.md": b"x"}))
