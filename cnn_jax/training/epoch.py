@@ -44,32 +44,29 @@ class Streamed:
 
 
 def check_batch_norm(config: Config, program: Program, examples: int) -> list[str]:
-    """A line where the last batch of an epoch of so many examples leaves a batch norm a single value, whose variance is
-    0: its output is then its bias, and nothing before it learns. RequestError where every batch does."""
+    """A line for each size of batch, in an epoch of so many examples, that leaves a batch norm a single value, whose
+    variance is 0: its output is then its bias, and nothing before it learns. RequestError where every batch does."""
     parts = [part for node in program.network.walk() for part in node.parts]
     single = [p.name for p in parts if isinstance(p.layer, BatchNorm) and math.prod(p.input[:-1]) == 1]
     if not single:
         return []
 
-    def alone(count: int) -> bool:
-        """Whether a part of a batch of so many examples, over which statistics are taken, has one example."""
-        mask = batches(np.arange(count), config.batch_size, program.devices * program.accumulate).mask
-        return bool((mask.reshape(program.devices, program.accumulate, -1).sum((0, 2)) == 1).any())
+    def counts(size: int) -> np.ndarray:
+        """How many examples of a batch of `size` the parts hold over which statistics are taken."""
+        mask = batches(np.arange(size), config.batch_size, program.devices * program.accumulate).mask
+        return mask.reshape(program.devices, program.accumulate, -1).sum((0, 2))
 
-    last = examples % config.batch_size
-    split = f"{config.batch_size} in {config.accumulate} parts" if config.accumulate > 1 else f"{config.batch_size}"
-    where = f"{single[0]} normalises one value per example"
-    if alone(min(config.batch_size, examples)):
-        raise RequestError(
-            f"{where}, and a batch of {split} leaves it one value, whose variance is 0: nothing before it learns; "
-            "take a larger batch_size, or fewer parts"
-        )
-    if last and alone(last):
-        return [
-            f"{where}, and the last batch of each epoch, {last} of {examples} examples, leaves it one value: nothing "
-            "before it learns in that step, and its running variance shrinks; another batch_size avoids it"
-        ]
-    return []
+    whole, last = min(config.batch_size, examples), examples % config.batch_size
+    where = f"{single[0]} normalises one value per example, and a batch of "
+    why = "one value, whose variance is 0: nothing before it learns"
+    split = f" in {config.accumulate} parts" if config.accumulate > 1 else ""
+    if counts(whole).max() == 1:
+        raise RequestError(f"{where}{whole}{split} leaves it {why}; take a larger batch_size, or fewer parts")
+    return [
+        f"{where}{size}{split}, {often}, leaves it {why} in that step; another batch_size avoids it"
+        for size, often in ((whole, "as most are"), (last, f"the last of {examples} examples"))
+        if size and (counts(size) == 1).any()
+    ]
 
 
 def stacked(trees: Sequence[Any], together: Together) -> Any:
@@ -96,7 +93,7 @@ class Epoch:
         self.batch_size = configs[0].batch_size
         self.steps = math.ceil(examples / self.batch_size)
         self.first, self.end = number * self.steps, (number + 1) * self.steps
-        self.rates = [learning_rates(c, self.steps)[self.first : self.end] for c in configs]
+        self.rates = [learning_rates(c, self.steps, np.arange(self.first, self.end)) for c in configs]
         orders = [epoch_order(c.seed, number, examples) for c in configs]
         self._numbers = self._on_device([(hyper_of(c), randomness.run_key(c.seed)) for c in configs])
         self._rates = self._on_device(self.rates)

@@ -45,27 +45,26 @@ def kernels(params):
     return jax.tree_util.tree_map_with_path(lambda path, _: path[-1].key == "kernel", params)
 
 
-def learning_rates(config: Config, steps_per_epoch: int) -> np.ndarray:
-    """The learning rate of every step of the run, float32 (epochs · steps_per_epoch,).
+def learning_rates(config: Config, steps_per_epoch: int, steps: np.ndarray) -> np.ndarray:
+    """The learning rates of the steps with these numbers, counted from 0 at the start of the run: float32 (steps,).
 
     `step` multiplies by decay_factor once for every milestone that has been reached, counted from the start of the run,
     warm-up included; cosine and one-cycle fill the steps after the warm-up.
     """
-    total = config.epochs * steps_per_epoch
     warmup = warmup_steps(config, steps_per_epoch)
-    t, rest = np.arange(total) - warmup, total - warmup  # steps since the warm-up, which lasts to t = -1
+    since, rest = steps - warmup, config.epochs * steps_per_epoch - warmup
     if config.schedule == "cosine":  # loshchilov2017sgdr, without restarts
-        factors = 0.5 * (1.0 + np.cos(np.pi * t / max(rest, 1)))
+        factors = 0.5 * (1.0 + np.cos(np.pi * since / max(rest, 1)))
     elif config.schedule == "onecycle":  # smith2018super
         shares, values = zip(*ONE_CYCLE, strict=True)
-        factors = np.interp(t, [0, *(int(share * rest) for share in shares)], [1 / 25, *values])
+        factors = np.interp(since, [0, *(int(share * rest) for share in shares)], [1 / 25, *values])
     elif config.schedule == "step":
-        reached = np.searchsorted(milestones(config, steps_per_epoch), np.arange(total), side="right")
+        reached = np.searchsorted(milestones(config, steps_per_epoch), steps, side="right")
         with np.errstate(over="ignore", under="ignore"):  # `check_schedule` speaks of it
             factors = np.power(config.decay_factor, reached.astype(float))
     else:
-        factors = np.ones(total)
-    factors[:warmup] = np.arange(1, warmup + 1) / max(warmup, 1)
+        factors = np.ones(len(steps))
+    factors = np.where(steps < warmup, (steps + 1) / max(warmup, 1), factors)
     with np.errstate(over="ignore", under="ignore"):
         return (config.learning_rate * factors).astype(np.float32)
 
@@ -87,9 +86,10 @@ def check_schedule(config: Config, steps_per_epoch: int) -> list[str]:
     of = f"of {total} steps ({steps_per_epoch} per epoch)"
     if config.schedule == "onecycle" and int(ONE_CYCLE[0][0] * total) < 1:
         raise RequestError(f"schedule 'onecycle' cannot rise and fall in a run {of}: it needs at least 4")
-    rates = learning_rates(config, steps_per_epoch)
+    changes = np.array([step for step in milestones(config, steps_per_epoch) if step < total], int)
+    rates = learning_rates(config, steps_per_epoch, changes)
     if not np.isfinite(rates).all():
-        raise RequestError(f"the learning rate is not finite from step {int(np.argmin(np.isfinite(rates)))} {of}")
+        raise RequestError(f"the learning rate is not finite from step {changes[~np.isfinite(rates)][0]} on, {of}")
     notes = []
     if config.warmup_epochs and warmup < 2:
         notes.append(f"warmup_epochs = {config.warmup_epochs:g} never acts: it is {warmup} {of}")
@@ -102,6 +102,6 @@ def check_schedule(config: Config, steps_per_epoch: int) -> list[str]:
             notes.append(f"the decay after epoch {epoch:g} acts on the last step alone, {of}")
         elif step == 0:
             notes.append(f"the decay after epoch {epoch:g} acts from the first step on: it rounds to the start {of}")
-    if (rates == 0).any():
-        notes.append(f"from step {int(np.argmax(rates == 0))} on nothing is learned: the learning rate is 0 in float32")
+    if (zero := rates < np.finfo(np.float32).tiny).any():
+        notes.append(f"from step {changes[zero][0]} on nothing is learned: the learning rate is 0 in float32")
     return notes

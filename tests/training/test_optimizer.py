@@ -109,7 +109,7 @@ def step_factor(epochs, factor, per_epoch):
     ],
 )
 def test_schedules(fields, expected):
-    rates = learning_rates(Config(epochs=4, learning_rate=0.3, **fields), steps_per_epoch=10)
+    rates = learning_rates(Config(epochs=4, learning_rate=0.3, **fields), 10, np.arange(40))
     np.testing.assert_allclose(rates, [0.3 * expected(t) for t in range(40)], rtol=1e-5, atol=1e-7)
 
 
@@ -127,7 +127,7 @@ def test_no_decay_is_lost_however_milestones_round(per_epoch, epochs, shares, fa
     config = Config(
         epochs=epochs, schedule="step", decay_epochs=decays, decay_factor=factor, warmup_epochs=warmup * decays[0]
     )
-    rates = learning_rates(config, per_epoch)
+    rates = learning_rates(config, per_epoch, np.arange(epochs * per_epoch))
     risen = round(config.warmup_epochs * per_epoch)
     expected = [0.05 * step_factor(decays, factor, per_epoch)(t) for t in range(risen, epochs * per_epoch)]
     np.testing.assert_allclose(rates[risen:], expected, rtol=1e-6)
@@ -135,9 +135,17 @@ def test_no_decay_is_lost_however_milestones_round(per_epoch, epochs, shares, fa
     assert np.isclose(rates[-1], 0.05 * factor ** (len(decays) - lost)) or risen == len(rates)
 
 
+def test_a_run_of_any_length_has_a_schedule():
+    """Only the rates that are asked for are computed."""
+    config = Config(epochs=10**9, schedule="cosine", learning_rate=0.3)
+    rates = learning_rates(config, 10**4, np.array([0, 5 * 10**12, 10**13 - 1]))
+    np.testing.assert_allclose(rates, [0.3, 0.15, 0.0], rtol=1e-6, atol=1e-12)
+    assert check_schedule(config, 10**4) == []
+
+
 @pytest.mark.parametrize("steps", [4, 5, 7, 10, 100])
 def test_one_cycle_is_optaxs(steps):
-    rates = learning_rates(Config(epochs=1, learning_rate=0.2, schedule="onecycle"), steps)
+    rates = learning_rates(Config(epochs=1, learning_rate=0.2, schedule="onecycle"), steps, np.arange(steps))
     expected = [optax.linear_onecycle_schedule(steps, 0.2)(t) for t in range(steps)]
     np.testing.assert_allclose(rates, expected, rtol=1e-5)
     assert rates.max() == pytest.approx(0.2)
@@ -149,7 +157,7 @@ def test_one_cycle_is_optaxs(steps):
         ({"schedule": "onecycle", "epochs": 1}, 3, r"cannot rise and fall in a run of 3 steps \(3 per epoch\)"),
         (
             {"schedule": "step", "decay_epochs": (1, 2), "decay_factor": 1e30, "epochs": 4}, 5,
-            "the learning rate is not finite from step 10 of 20 steps",
+            "the learning rate is not finite from step 10 on, of 20 steps",
         ),
     ],
 )  # fmt: skip

@@ -16,7 +16,7 @@ from cnn_jax.notation import parse
 from cnn_jax.training import augment, epoch, fit
 from cnn_jax.training.config import Config
 from cnn_jax.training.state import Examples, Program, hyper_of, initial_state
-from cnn_jax.training.step import batches, compiled_train_steps, epoch_order, pixels, replicate, train_step
+from cnn_jax.training.step import batches, compiled_train_steps, epoch_order, pixels, replicate
 
 NETWORK = Network((8, 8, 1), parse("conv3-4:same relu max2 dense-10"))
 
@@ -293,26 +293,6 @@ def test_parts_of_padding_alone_leave_batch_norm_alone():
     assert (state.batch_stats["bn1"]["variance"] > 0).all()
 
 
-def test_accumulated_parts_draw_their_own_dropout(monkeypatch):
-    """The keys that the parts hand to dropout are different ones."""
-    keys = []
-    network = Network((8, 8, 1), parse("drop0.5 dense-3 dense-10"))
-    apply_train = Network.apply_train
-
-    def spy(self, *arguments, key, **more):
-        keys.append(key)
-        return apply_train(self, *arguments, key=key, **more)
-
-    monkeypatch.setattr(Network, "apply_train", spy)
-    program = Program.of(Config(batch_size=16, accumulate=2), network, 1)
-    state = initial_state(Config(), program)
-    batch = batches(np.arange(16), 16, 2).at(0)
-    with jax.disable_jit():
-        train_step(program, state, some_examples(), batch, np.float32(0), hyper_of(Config()), randomness.run_key(0))
-    first, second = (jax.random.key_data(key) for key in keys)
-    assert (first != second).any()
-
-
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -350,7 +330,7 @@ def test_a_last_batch_of_one_value_is_said(batch_size, accumulate, devices, exam
     config = Config(batch_size=batch_size, accumulate=accumulate)
     notes = epoch.check_batch_norm(config, Program.of(config, DENSE_NORM, devices), examples)
     assert len(notes) == alone
-    assert all(f"the last batch of each epoch, {examples % 16} of {examples} examples" in note for note in notes)
+    assert all(f"the last of {examples} examples, leaves it one value" in note for note in notes)
 
 
 def test_a_batch_norm_of_one_value_teaches_nothing_before_it():
