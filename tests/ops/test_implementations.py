@@ -160,7 +160,9 @@ def transformed(images, kernel, bias, weights):
     results["nested vmap"] = nested(more_images, more_kernels, bias)
     outside = jax.grad(lambda *x: jax.vmap(loss, (0, None, None))(*x).sum(), (0, 1, 2))
     results["grad of vmap"] = outside(more_images, kernel, bias)
-    results["scan"] = jax.lax.scan(lambda k, x: (jnp.sign(gradient(x, k, bias)[1]), loss(x, k, bias)), kernel, more_images)
+    results["scan"] = jax.lax.scan(
+        lambda k, x: (jnp.sign(gradient(x, k, bias)[1]), loss(x, k, bias)), kernel, more_images
+    )
     results["map"] = jax.lax.map(lambda x: gradient(x, kernel, bias), more_images)
     results["remat"] = jax.grad(jax.checkpoint(loss), (0, 1, 2))(images, kernel, bias)
     results["forward mode"] = jax.jvp(loss, (images, kernel, bias), tangents)
