@@ -9,9 +9,7 @@ os.environ.setdefault("JAX_NUM_CPU_DEVICES", "8")
 
 # Many commands train the same few networks: what one process compiled, the others of this run load. (With a limit of
 # size JAX locks the folder, as several processes need it.) Programs and results are the same, bit for bit.
-_compilations = None
-if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-    _compilations = os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="cnn_jax-compilations-")
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", f"{tempfile.gettempdir()}/cnn_jax-compilations-{os.getpid()}")
 os.environ.setdefault("JAX_COMPILATION_CACHE_MAX_SIZE", str(2**30))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.3")
 
@@ -48,9 +46,10 @@ def pytest_sessionstart(session):
     config.get_terminal_writer().line(f"All tests: {duration}")
 
 
-def pytest_unconfigure(config):
-    if _compilations is not None:  # in the process that made it
-        shutil.rmtree(_compilations, ignore_errors=True)
+def pytest_unconfigure():
+    compilations = os.environ["JAX_COMPILATION_CACHE_DIR"]
+    if compilations.endswith(f"-{os.getpid()}"):  # this process chose it: no worker, and not the caller
+        shutil.rmtree(compilations, ignore_errors=True)
 
 
 def pytest_collection_modifyitems(config, items):

@@ -26,7 +26,7 @@ def state(shapes):
         elif len(shape) > 1:
             limit = np.sqrt(6 / np.prod(shape[1:]))
             made[name] = numbers(name, shape, -limit, limit)
-        elif name.endswith("running_var") or name.endswith("weight"):
+        elif name.endswith(("running_var", "weight")):
             made[name] = numbers(name, shape, 0.5, 1.5)
         else:
             made[name] = numbers(name, shape, -0.1, 0.1)

@@ -81,7 +81,7 @@ def test_the_three_products_are_those_of_float64(implementation, case, seed):
 @given(cases(), st.integers(0, 2**16))
 def test_bias_relu_and_pool_in_one_are_the_three_one_after_another(implementation, case, seed):
     """Of whole numbers, so that sums are exact and ties are many: values, decisions and gradients are the same."""
-    n, rows, columns, groups, *_, pool, rectify = case
+    _, rows, columns, groups, *_, pool, rectify = case
     images, kernel, bias = map(np.round, operands(case, seed))
     windows = [Window.along(axis.output, pool, pool, "valid") for axis in (rows, columns)]
 
