@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from cnn_jax import lab
 from cnn_jax.data import Split
-from cnn_jax.errors import CnnJaxError, RequestError
+from cnn_jax.errors import CnnJaxError, RequestError, RunError
 from cnn_jax.report import figures
 from cnn_jax.runs import manifest
 from cnn_jax.runs.folder import Folder
@@ -92,7 +92,7 @@ class Study:
         grid = Grid(self.config(**fields), {**taken, "seed": self.seeds})
         begun = time.perf_counter()
         done = lab.sweep(grid, self.out / name, resume=True, parallel=parallel, show=self.show)
-        if done.status != "complete":
+        if done.status == "interrupted":
             raise Stopped(done.signal)
         outcome = Outcome.load(done.path)
         self.saved += duration(outcome.record) - (time.perf_counter() - begun)
@@ -108,16 +108,25 @@ class Study:
         assert isinstance(split, Split)
         return split
 
-    def trained(self, outcome: Outcome) -> dict[int, Trained]:
-        """The networks of a sweep's chosen cell by seed; one that diverged has none, one at chance is left out unless
-        in quick form, where hardly any is better."""
+    def finished(self, outcome: Outcome) -> dict[int, Trained]:
+        """The networks of a sweep's chosen cell by seed, those at chance too; one that diverged has no weights."""
         assert outcome.table is not None
         rows = [row for row in outcome.table.chosen_trials() if row.status == "complete"]
-        return {
-            row.seed: Trained.load(trial_folder(outcome.folder, row.trial).path)
-            for row in rows
-            if self.quick or not row.at_chance
-        }
+        return {row.seed: Trained.load(trial_folder(outcome.folder, row.trial).path) for row in rows}
+
+    def learned(self, outcome: Outcome) -> dict[int, Trained]:
+        """As `finished`, of those that are better than chance: what a network has learned can be asked of these alone
+        (`left_out` counts the others). In quick form, where hardly any is better, all. RunError if there is none."""
+        networks = self.finished(outcome)
+        if not self.quick:
+            networks = {seed.seed: networks[seed.seed] for seed in outcome.seeds if seed.at_chance is False}
+        if not networks:
+            raise RunError(f"{outcome.folder.path}: no network learned anything, so there is nothing to look into")
+        return networks
+
+    def left_out(self, outcome: Outcome) -> dict[str, int]:
+        """How many networks `learned` leaves out, and why."""
+        return {"networks that diverged": outcome.diverged, "networks at chance": 0 if self.quick else outcome.at_chance}
 
     def write(self, name: str, rows: Sequence[Mapping[str, Any]] | pd.DataFrame) -> pd.DataFrame:
         """A table beside the verdict, as CSV."""
