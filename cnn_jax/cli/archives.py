@@ -1,4 +1,4 @@
-"""`--data-dir` of experiments whose evidence is kept: the archives are read into the cache and their place is forgotten."""
+"""`--data-dir` of what leaves evidence: the archives are read into the cache, and their place is not recorded."""
 
 import os
 import sys

@@ -19,7 +19,7 @@ from cnn_jax.runs.folder import Folder
 from cnn_jax.runs.outcome import Outcome
 from cnn_jax.runs.provenance import provenance, utc_now
 from cnn_jax.runs.schema import Record
-from cnn_jax.runs.sweeps import trial_folder
+from cnn_jax.runs.sweeps import SweepReader, trial_folder
 from cnn_jax.runs.trained import Trained
 from cnn_jax.runs.verdict import Finding, Verdict
 from cnn_jax.statistics import SEEDS_FOR_A_VERDICT, median
@@ -86,6 +86,17 @@ class Study:
         parallel: Parallel = "auto",
         **fields: Any,
     ) -> Outcome:
+        """The chosen cell of `trials`. RunError where in every cell the median seed diverged."""
+        return Outcome.of_sweep(self.trials(name, axes, parallel=parallel, **fields))
+
+    def trials(
+        self,
+        name: str,
+        axes: Mapping[str, Sequence[Any]] | None = None,
+        *,
+        parallel: Parallel = "auto",
+        **fields: Any,
+    ) -> SweepReader:
         """A sweep over the seeds, and over `axes`, in the folder `name`; gone on with where it was begun. Trials one
         after another ('one') have seconds that can be compared."""
         taken = {axis: tuple(values)[:2] if self.quick else tuple(values) for axis, values in (axes or {}).items()}
@@ -94,9 +105,9 @@ class Study:
         done = lab.sweep(grid, self.out / name, resume=True, parallel=parallel, show=self.show)
         if done.status == "interrupted":
             raise Stopped(done.signal)
-        outcome = Outcome.load(done.path)
-        self.saved += duration(outcome.record) - (time.perf_counter() - begun)
-        return outcome
+        sweep = SweepReader.open(done.path)
+        self.saved += duration(sweep.record) - (time.perf_counter() - begun)
+        return sweep
 
     def beside(self, name: str) -> "Study":
         """The same study in the folder `name` beside this one: networks there serve several experiments."""
@@ -126,7 +137,10 @@ class Study:
 
     def left_out(self, outcome: Outcome) -> dict[str, int]:
         """How many networks `learned` leaves out, and why."""
-        return {"networks that diverged": outcome.diverged, "networks at chance": 0 if self.quick else outcome.at_chance}
+        return {
+            "networks that diverged": outcome.diverged,
+            "networks at chance": 0 if self.quick else outcome.at_chance,
+        }
 
     def write(self, name: str, rows: Sequence[Mapping[str, Any]] | pd.DataFrame) -> pd.DataFrame:
         """A table beside the verdict, as CSV."""
