@@ -215,10 +215,13 @@ def effect_text(finding: Finding) -> str:
             f"n = {finding.n})"
         )
     failures = finding.failures
-    if failures is None or not failures.a + failures.b:
-        return text
-    counts = f"{failures.a} and {failures.b} of {failures.n} runs diverged"
-    return f"{text}; {counts} (Fisher's exact test, p = {failures.p:.2g})"
+    if failures is not None and failures.a + failures.b:
+        text += (
+            f"; {failures.a} and {failures.b} of {failures.n} runs diverged (Fisher's exact test, p = {failures.p:.2g})"
+        )
+    if failures is not None and finding.at_chance is not None and any(finding.at_chance):
+        text += "; {} and {} of {} at chance".format(*finding.at_chance, failures.n)
+    return text
 
 
 @dataclass(frozen=True)
@@ -289,9 +292,12 @@ def compare(study: Study, found: Mapping[str, Outcome], better: str, worse: str)
         "median_test_accuracy": medians,
         "learning_rate": {name: outcome.config.learning_rate for name, outcome in found.items()},
         "parameters": {name: outcome.parameters for name, outcome in found.items()},
+        "diverged": {name: outcome.diverged for name, outcome in found.items()},
+        "at chance": {name: outcome.at_chance for name, outcome in found.items()},
     }
     a, b = ([values[name][seed] for seed in study.seeds] for name in (better, worse))
-    return Finding.paired(f"test accuracy, {better} minus {worse}", "points", a, b, more)
+    chance = (found[better].at_chance, found[worse].at_chance)
+    return Finding.paired(f"test accuracy, {better} minus {worse}", "points", a, b, more, at_chance=chance)
 
 
 def percentages(outcome: Outcome, score: str = "test.accuracy") -> dict[int, float | None]:

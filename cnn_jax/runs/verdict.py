@@ -53,6 +53,7 @@ class Finding:
     below: float | None = None
     failures_decide: bool = False
     failures: Failures | None = None
+    at_chance: tuple[int, int] | None = None  # how many runs of each arm; they keep their values
     more: dict[str, Any] = field(default_factory=dict)
     pairs: tuple[Pair, ...] = ()
 
@@ -68,6 +69,7 @@ class Finding:
         above: float = 0.0,
         below: float | None = None,
         failures_decide: bool = False,
+        at_chance: tuple[int, int] | None = None,
     ) -> "Finding":
         """Of a and b over the same seeds in the same order. A run that diverged (None) takes part in no mean: it is
         counted.
@@ -94,7 +96,7 @@ class Finding:
         return cls(
             statistic, unit, effect, low, high, interval, p, n,
             "inconclusive" if answer is None or contradiction else answer,
-            above, below, failures_decide, failures, more or {}, tuple(zip(a, b, strict=True)),
+            above, below, failures_decide, failures, at_chance, more or {}, tuple(zip(a, b, strict=True)),
         )  # fmt: skip
 
     @classmethod

@@ -53,8 +53,10 @@ def investigate(study: Study) -> Finding:
         "median seconds of a trial": {str(w): x for w, x in seconds.items()},
         "learning_rate": {str(w): outcome.config.learning_rate for w, outcome in found.items()},
     }
-    statistic = f"test accuracy, {max(widths)} filters minus {min(widths)}"
-    return Finding.paired(statistic, "points", accuracy[max(widths)], accuracy[min(widths)], more)
+    most, fewest = max(widths), min(widths)
+    statistic = f"test accuracy, {most} filters minus {fewest}"
+    chance = (found[most].at_chance, found[fewest].at_chance)
+    return Finding.paired(statistic, "points", accuracy[most], accuracy[fewest], more, at_chance=chance)
 
 
 def draw(

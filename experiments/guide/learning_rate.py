@@ -58,7 +58,10 @@ def investigate(study: Study) -> Finding:
         },
     }
     statistic = f"validation accuracy, rate {right:g} minus {largest:g}"
-    return Finding.paired(statistic, "points", by_rate[right], by_rate[largest], more, failures_decide=True)
+    chance = (more["at chance"][f"{right:g}"], more["at chance"][f"{largest:g}"])
+    return Finding.paired(
+        statistic, "points", by_rate[right], by_rate[largest], more, failures_decide=True, at_chance=chance
+    )
 
 
 if __name__ == "__main__":

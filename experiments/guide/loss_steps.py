@@ -42,11 +42,10 @@ def investigate(study: Study) -> Finding:
     if both := [seed for seed in study.seeds if all(seed in of for of in networks.values())]:
         draw(study, {rate: networks[rate][both[0]] for rate in RATES})
     small, large = ([winding[rate][seed] for seed in study.seeds] for rate in RATES)
-    more = {
-        "median": {f"{rate:g}": median(list(winding[rate].values())) for rate in RATES},
-        "networks at chance": {f"{rate:g}": outcomes[rate].at_chance for rate in RATES},
-    }
-    return Finding.paired("length of the path over its reach, large rate minus small", "", large, small, more)
+    more = {"median": {f"{rate:g}": median(list(winding[rate].values())) for rate in RATES}}
+    chance = (outcomes[RATES[1]].at_chance, outcomes[RATES[0]].at_chance)
+    statistic = "length of the path over its reach, large rate minus small"
+    return Finding.paired(statistic, "", large, small, more, at_chance=chance)
 
 
 def path(trained: Trained) -> list:

@@ -34,12 +34,13 @@ def investigate(study: Study) -> Finding:
     base: dict[str, Any] = {"network": SMALL["network"], "batch_size": BATCH, "validation": 1000}
     accuracy: dict[str, dict[int, list[float | None]]] = {}
     tuned: dict[str, dict[int, float]] = {}
+    chance: dict[str, dict[int, int]] = {}
     for mode, epochs in modes.items():
-        accuracy[mode], tuned[mode] = {}, {}
+        accuracy[mode], tuned[mode], chance[mode] = {}, {}, {}
         for n in sizes:
             size: dict[str, Any] = {"train_examples": n, "epochs": 1 if study.quick else epochs[n]}
             outcome = study.sweep(f"{mode}-{n}", {"learning_rate": RATES}, **base, **size)
-            tuned[mode][n] = outcome.config.learning_rate
+            tuned[mode][n], chance[mode][n] = outcome.config.learning_rate, outcome.at_chance
             accuracy[mode][n] = [percentages(outcome)[seed] for seed in study.seeds]
     study.write(
         "seeds",
@@ -60,7 +61,9 @@ def investigate(study: Study) -> Finding:
         "power law a n^-b + c of the error": laws,
     }
     statistic = f"test accuracy at equal updates, {sizes[-1]:,} images minus {sizes[0]:,}"
-    return Finding.paired(statistic, "points", accuracy["updates"][sizes[-1]], accuracy["updates"][sizes[0]], more)
+    a, b = (accuracy["updates"][n] for n in (sizes[-1], sizes[0]))
+    of_both = (chance["updates"][sizes[-1]], chance["updates"][sizes[0]])
+    return Finding.paired(statistic, "points", a, b, more, at_chance=of_both)
 
 
 def power_law(by_size: dict[int, list[float | None]]) -> dict[str, float] | str:

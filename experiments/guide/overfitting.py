@@ -40,14 +40,16 @@ def investigate(study: Study) -> Finding:
     gaps = {name: gap(study, outcome) for name, outcome in outcomes.items()}
     study.write("seeds", [{"variant": v, "seed": s, "gap": x} for v, by in gaps.items() for s, x in by.items()])
     study.draw("figure", figures.by_variant(gaps, "Δ%", f"n = {len(study.seeds)}"))
-    more: dict[str, Any] = {"networks at chance": {v: outcome.at_chance for v, outcome in outcomes.items()}}
+    more: dict[str, Any] = {"at chance": {name: outcome.at_chance for name, outcome in outcomes.items()}}
 
     values = {name: [by_seed[seed] for seed in study.seeds] for name, by_seed in gaps.items()}
     if "max2" in values:
         found = Finding.paired("", "points", values["max2"], values["relu max2"])
         more["gap without ReLU minus with"] = [found.effect, found.low, found.high]
     statistic = "gap of training and test accuracy, without pools minus with"
-    return Finding.paired(statistic, "points", values[COMPARISON.better], values[COMPARISON.worse], more)
+    better, worse = COMPARISON.better, COMPARISON.worse
+    chance = (outcomes[better].at_chance, outcomes[worse].at_chance)
+    return Finding.paired(statistic, "points", values[better], values[worse], more, at_chance=chance)
 
 
 def gap(study: Study, outcome: Outcome) -> dict[int, float | None]:

@@ -50,12 +50,10 @@ def investigate(study: Study) -> Finding:
     a, b = ([percentages(outcome)[seed] for seed in study.seeds] for outcome in (single, grid))
     study.write("seeds", [{"seed": s, "suggestion": x, "grid": y} for s, x, y in zip(study.seeds, a, b, strict=True)])
     draw(study, courses, suggestion)
-    more = {
-        "suggestion": suggestion,
-        "best of the grid": grid.config.learning_rate,
-        "networks at chance": {"suggestion": single.at_chance, "grid": grid.at_chance},
-    }
-    return Finding.paired("test accuracy, suggestion minus best of the grid", "points", a, b, more, above=-MARGIN)
+    more = {"suggestion": suggestion, "best of the grid": grid.config.learning_rate}
+    chance = (single.at_chance, grid.at_chance)
+    statistic = "test accuracy, suggestion minus best of the grid"
+    return Finding.paired(statistic, "points", a, b, more, above=-MARGIN, at_chance=chance)
 
 
 def draw(study: Study, courses: list[list[EpochMetrics]], suggestion: float) -> None:

@@ -62,12 +62,13 @@ def investigate(study: Study) -> Finding:
 
     values = {name: dict(zip(study.seeds, by_seed(name, kinds), strict=True)) for name in networks}
     study.draw("figure", figures.by_variant(values, "Δ%", f"n = {len(study.seeds)}"))
-    more: dict[str, Any] = {"networks at chance": {name: outcome.at_chance for name, outcome in networks.items()}}
+    more: dict[str, Any] = {"at chance": {name: outcome.at_chance for name, outcome in networks.items()}}
     for kind in kinds:
         found = Finding.paired("", "points", by_seed("none", [kind]), by_seed("max", [kind]))
         more[f"lost by {kind}, none minus max"] = [found.effect, found.low, found.high]
     statistic = "accuracy lost by distortions, without pools minus with max pools"
-    return Finding.paired(statistic, "points", by_seed("none", kinds), by_seed("max", kinds), more)
+    chance = (networks["none"].at_chance, networks["max"].at_chance)
+    return Finding.paired(statistic, "points", by_seed("none", kinds), by_seed("max", kinds), more, at_chance=chance)
 
 
 if __name__ == "__main__":
