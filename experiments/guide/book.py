@@ -39,13 +39,13 @@ rule before it runs, trains with the ordinary sweep, and leaves `verdict.json`, 
 a figure; its evidence goes to {place}, that of its sweeps too.
 
 Intervals are 95 % t intervals of differences paired by seed, over the seeds that finished in both arms. A run that \
-diverges (a non-finite loss or weight) has no value: it is counted, with Fisher's exact test, and never averaged. A run \
-that ends at chance keeps its accuracy and is counted too; where the question is what a network has learned, networks \
-at chance are left out and counted in `verdict.json`.
+diverges (a non-finite loss or weight) has no value: it is counted, with Fisher's exact test, and never averaged. A \
+run that ends at chance keeps its accuracy and is counted too; where the question is what a network has learned, \
+networks at chance are left out and counted in `verdict.json`.
 
 What a docstring expects was written before any run and stays where it did not come out. Rules, statistics and some \
-learning rates were revised after first runs had been seen; no verdict of those runs is kept, and every one that stands \
-here rests on sweeps that were trained anew.
+learning rates were revised after first runs had been seen; no verdict of those runs is kept, and every one that \
+stands here rests on sweeps that were trained anew.
 
 ```
 scripts/run experiments/guide/all.py --data-dir DIR      # all of them
