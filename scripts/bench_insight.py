@@ -136,7 +136,8 @@ def measure(parsed: argparse.Namespace) -> dict[str, Any]:
     return {
         "command": shlex.join(["scripts/run", "scripts/bench_insight.py", "RUN", "--out", "DIR", "--torch", "PYTHON"]),
         "started": provenance.utc_now(), "network": config.network, "dataset": config.dataset, "images": IMAGES,
-        "rounds": parsed.rounds, "device": provenance.device(), "versions": provenance.versions() | about, "methods": found,
+        "rounds": parsed.rounds, "device": provenance.device(), "versions": provenance.versions() | about,
+        "methods": found,
     }  # fmt: skip
 
 

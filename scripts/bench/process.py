@@ -23,7 +23,7 @@ SCRIPTS = Path(__file__).resolve().parent.parent
 def commit() -> dict[str, Any] | None:
     """The commit that is measured and whether tracked files differ from it; None outside of a git checkout."""
     repository = provenance.repository_of(provenance.ROOT, {})
-    return repository and {"commit": repository.commit, "dirty": repository.dirty}
+    return None if repository is None else {"commit": repository.commit, "dirty": repository.dirty}
 
 
 class Worker:
