@@ -211,8 +211,8 @@ def effect_text(finding: Finding) -> str:
         text = f"{finding.effect:.4g} {finding.unit}".strip()
     else:
         text = (
-            f"{finding.effect:+.3g} {finding.unit} ({finding.interval} {finding.low:+.3g} to {finding.high:+.3g}, "
-            f"n = {finding.n})"
+            f"{f'{finding.effect:+.3g} {finding.unit}'.strip()} ({finding.interval} {finding.low:+.3g} to "
+            f"{finding.high:+.3g}, n = {finding.n})"
         )
     failures = finding.failures
     if failures is not None and failures.a + failures.b:
