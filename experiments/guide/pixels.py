@@ -27,7 +27,7 @@ QUESTION = Question("pixels", "What does the computer see of an image, and what 
 
 
 def investigate(study: Study) -> Finding:
-    trained = study.trained(classic(study))[0]
+    trained = next(iter(study.learned(classic(study)).values()))
     image = lab.dataset(study.config()).validation.images[0]
     if "image" in study.options:
         image = trained.read([study.options["image"]])[0]

@@ -64,9 +64,10 @@ def disc(hue: int, size: int, random: np.random.Generator) -> np.ndarray:
 
 
 def investigate(study: Study) -> Finding:
-    networks = study.trained(classic(study))
+    outcome = classic(study)
+    networks = study.learned(outcome)
     random = np.random.default_rng(0)
-    size, channels = networks[0].network.input_shape[1:]
+    size, channels = next(iter(networks.values())).network.input_shape[1:]
     drawn = np.stack([drawing(shape, size, random) for shape in SHAPES for _ in range(DRAWINGS)])
     shown = {"shapes": (np.repeat(drawn[..., None], channels, -1), np.repeat(np.arange(len(SHAPES)), DRAWINGS))}
     if channels == 3:
@@ -89,6 +90,7 @@ def investigate(study: Study) -> Finding:
         kind: means[kind].unstack().to_dict("index") | {"chance": 100.0 / len(np.unique(labels))}
         for kind, (_, labels) in shown.items()
     }
+    more["left out"] = study.left_out(outcome)
     added = gains(of_shapes, "rightly")
     return Finding.paired(
         "drawings named rightly, what training adds to the third convolution minus to the first", "points",

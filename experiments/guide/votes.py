@@ -24,7 +24,8 @@ QUESTION = Question("votes", "Do the last layer's weights go with the correlatio
 
 
 def investigate(study: Study) -> Finding:
-    networks = study.trained(classic(study))
+    outcome = classic(study)
+    networks = study.learned(outcome)
     split = lab.dataset(study.config()).validation
     images, labels = split.images[:2000], split.labels[:2000]
     rows, shown = [], None
@@ -38,7 +39,8 @@ def investigate(study: Study) -> Finding:
     table = study.write("votes", rows)
     assert shown is not None
     draw(study, *shown)
-    more = {state: float(table[state].mean()) for state in ("untrained", "trained")}
+    means = {state: float(table[state].mean()) for state in ("untrained", "trained")}
+    more = means | {"left out": study.left_out(outcome)}
     return Finding.paired(
         "rank correlation of weights with feature-class correlations, trained minus untrained", "",
         table["trained"].tolist(), table["untrained"].tolist(), more,
