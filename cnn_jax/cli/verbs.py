@@ -5,12 +5,12 @@ import argparse
 from collections.abc import Sequence
 from typing import NoReturn
 
-from cnn_jax.cli import check, cite, compare, describe, export, ops, predict, see
+from cnn_jax.cli import check, cite, compare, describe, export, ops, predict, rerun, see
 from cnn_jax.errors import RequestError
 
 VERBS = {
     "describe": describe, "predict": predict, "see": see, "export": export, "ops": ops, "cite": cite, "check": check,
-    "compare": compare,
+    "compare": compare, "rerun": rerun,
 }  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from cnn_jax.data.catalogue import CATALOGUE
 from cnn_jax.errors import RunError
 from cnn_jax.metrics import metric_of
 from cnn_jax.references import SOFTWARE, keys_in, references
-from cnn_jax.report import tables
+from cnn_jax.report import statements, tables
 from cnn_jax.report.deviations import deviations
 from cnn_jax.report.sweep import failures
 from cnn_jax.runs.manifest import digest
@@ -21,8 +21,10 @@ from cnn_jax.zoo import ZOO
 
 
 def cite(path: Path, form: str, score: str = "test.accuracy") -> str:
-    """A score (`metrics.SCORES`) of a finished run or sweep as 'text', 'markdown', 'latex' or 'bibtex'. RunError with
-    the reasons for a result that does not deserve it."""
+    """A score (`metrics.SCORES`) of a finished run or sweep, or the verdict of a study, as 'text', 'markdown', 'latex'
+    or 'bibtex'. RunError with the reasons for a result that does not deserve it."""
+    if (path / "verdict.json").is_file():
+        return statements.verdict(path, form)
     return FORMS[form](Citation(outcome_of(path), score))
 
 

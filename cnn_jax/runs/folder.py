@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from cnn_jax.errors import RequestError, RunError
 from cnn_jax.metrics import EpochMetrics
-from cnn_jax.runs.schema import Record, Result
+from cnn_jax.runs.schema import SCHEMA, Record, Result
 
 LOCK = ".lock"
 MOST_BYTES = 64 << 20  # of a JSON file; a larger one is none of ours
@@ -125,8 +125,11 @@ class Folder:
     def read(self, name: str, kind: type[T]) -> T:
         """A file as its type. RunError that says what is wrong with it."""
         values = self.read_json(name)
-        if isinstance(values, dict) and "schema" not in values:
-            raise RunError(f"{self.file(name)} was written by an earlier version: `cnn_jax.runs.upgrade` brings it up")
+        if isinstance(values, dict) and values.get("schema") != SCHEMA:
+            schema = str(values.get("schema", 1))[:20]
+            raise RunError(
+                f"{self.file(name)} has schema {schema}, this version reads {SCHEMA}: train again with --config"
+            )
         try:
             return kind.from_json(values)
         except RequestError as error:

@@ -90,7 +90,7 @@ class Outcome:
     def objections(self) -> Iterator[str]:
         """Why these numbers should not be cited, if they should not."""
         for start in self.record.starts:
-            yield from _of_code(self.folder, start)
+            yield from code_objections(self.folder, start)
         if self.diverged == self.n:
             yield "every seed of it diverged"
         elif not self.test_images:
@@ -105,7 +105,7 @@ class Outcome:
             )
 
 
-def _of_code(folder: Folder, start: Provenance) -> Iterator[str]:
+def code_objections(folder: Folder, start: Provenance) -> Iterator[str]:
     """Objections to what is known of the code of one start of a run."""
     repository = start.repository
     if repository is None:

@@ -56,13 +56,13 @@ def test_a_run_starts_from_the_weights_of_another(run, tmp_path):
         trained = Trained.load(started.path)
         first = trained.history()[0][1]
         np.testing.assert_array_equal(first["params"]["conv1"]["kernel"], weights.read(path)[0]["params/conv1/kernel"])
-        results.append(started.result["validation"])
+        results.append(started.result.validation)
         record = json.loads((started.path / "record.json").read_text())
         assert record["init_sha256"] == weights.digest(weights.read(path)[0])
     assert results[0] == results[1]
     path.unlink()
     again = lab.train(config, tmp_path / "from-w.npz", resume=True, show=False)
-    assert again.result["validation"] == results[1]
+    assert again.result.validation == results[1]
 
 
 def test_other_classes_leave_the_last_layer_new():
