@@ -33,7 +33,9 @@ _UNIT = re.compile(
     r"\s?(?:(?P<percent>%|per\s?cent\b|percentage\b)|(?P<points>points?\b|pp\b|p\.p\.|nats?\b)"
     r"|(?P<time>seconds?\b|secs?\b|minutes?\b|mins?\b|hours?\b|milliseconds?\b|ms\b|s\b|h\b))"
 )
-_FACTOR = re.compile(r"\s?(?:x|×|times|-?\s?fold)\s(?:as\s)?(?:fast|slow|more|less|bett|wors|high|low|small|larg)", re.I)
+_FACTOR = re.compile(
+    r"\s?(?:x|×|times|-?\s?fold)\s(?:as\s)?(?:fast|slow|more|less|bett|wors|high|low|small|larg)", re.I
+)
 _LEVEL = re.compile(
     r"\s?%\s?-?\s?(?:(?!and|or|of)[\w-]+\s){0,3}?(?:intervals?|CI\b|confidence|credible|level|power)\b", re.I
 )

@@ -211,9 +211,9 @@ def _blocks(shown: Visible) -> Iterator[Block]:
     before, at = "", 0
     lines: list[_Line] = []
     pending: list[_Line] = []
-    for line in text.split("\n"):
-        lines.append(_Line(at, line))
-        at += len(line) + 1
+    for content in text.split("\n"):
+        lines.append(_Line(at, content))
+        at += len(content) + 1
     i = 0
     while i < len(lines):
         line = lines[i]

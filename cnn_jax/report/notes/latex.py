@@ -1,7 +1,7 @@
 """LaTeX as its reader sees it, as far as numbers need that: text without commands, tables as rows and cells.
 
-A reference is `\\result{run:PATH#QUANTITY}{TEXT}`, or `\\#` where a macro's argument allows no `#`. The macro prints its
-second argument: `\\newcommand{\\result}[2]{#2}`.
+A reference is `\\result{run:PATH#QUANTITY}{TEXT}`, or `\\#` where a macro's argument allows no `#`. The macro prints
+its second argument: `\\newcommand{\\result}[2]{#2}`.
 """
 
 import re
@@ -56,7 +56,9 @@ def visible(source: str) -> Visible:
     """DataError where the document defines \\result as something else than a macro that prints its second argument."""
     for definition in _DEFINITION.finditer(source):
         if not _PRINTS_ITS_TEXT.fullmatch(definition["rest"]):
-            raise DataError(r"it defines \result otherwise than \newcommand{\result}[2]{#2}, which prints its text alone")
+            raise DataError(
+                r"it defines \result otherwise than \newcommand{\result}[2]{#2}, which prints its text alone"
+            )
     return _Reader(source).read()
 
 

@@ -12,8 +12,8 @@ FILE = Path(__file__).resolve().parent.parent.parent / "published.toml"
 
 @dataclass(frozen=True)
 class Published:
-    """`value` in `unit` ('%', 's' or '': a count) of a `measure` (accuracy, error, top5_error, parameters, seconds) that
-    the publication `key` states for a network and a data set."""
+    """`value` in `unit` ('%', 's' or '': a count) of a `measure` (accuracy, error, top5_error, parameters, seconds)
+    that the publication `key` states for a network and a data set."""
 
     key: str
     network: str

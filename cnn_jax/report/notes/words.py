@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from cnn_jax.report.notes.written import NUMBER
 from cnn_jax.zoo import ZOO
 
-_WORDS = "one two three four five six seven eight nine ten eleven twelve".split()
+_WORDS = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
 COUNT = rf"(?:{NUMBER}|no|none|{'|'.join(_WORDS)}|twenty|thirty)"
 
 
@@ -75,7 +75,7 @@ MEASURE = _dimension(
 STATISTIC = _dimension(
     "statistic",
     ignored=r"\b(?:mean|average|averaged?|max(?:imum)?)\s(?:pool\w*|image|pixel|subtraction|(?:of the )?weights?)"
-    r"|epochs? (?:of|with) the best validation|best (?:validation accuracy|epoch)(?= (?:is|are|was|were) (?:scored|used))",
+    r"|\bepochs? (?:of|with) the best validation",
     median=r"\bmedians?\b",
     mean=r"\bmean\b|\baverages?\b|\baveraged\b|\bavg\b",
     best=rf"\b(?:best|highest|maximum|maximal|peak|top|record){_SCORED}|\b(?:at|its|the)\sbest\b(?=\s?(?:[:,(]|is\b|$))"
@@ -87,9 +87,9 @@ STATISTIC = _dimension(
 SPLIT = _dimension(
     "split",
     ignored=r"\bt[- ]tests?\b|\bsign(?:[- ]flips?)? tests?\b|\b(?:exact|one-sided|two-sided) tests?\b|\btest images?\b"
-    r"|\b(?:chosen|selected|tuned|cho(?:ice|osing|ose)|select\w*|picked|decided)\b[^.;:,]{0,40}?\bvalidation(?: (?:data|"
-    r"split|set|images|accuracy))?\b|\bheld out (?:for|as) validation\b|\btraining and validation (?:images|data|"
-    r"examples|splits?|sets?)\b|\bvalidation (?:images|examples)\b|\bbest validation accuracy\b",
+    r"|\b(?:chosen|selected|tuned|cho(?:ice|osing|ose)|select\w*|picked|decided)\b[^.;:,]{0,40}?\bvalidation"
+    r"(?: (?:data|split|set|images|accuracy))?\b|\bheld out (?:for|as) validation\b|\btraining and "
+    r"validation (?:images|data|examples|splits?|sets?)\b|\bvalidation (?:images|examples)\b|\bbest validation accuracy\b",
     validation=r"\bvalidat\w+|\bval\b|\bdev(?:elopment)? (?:set|split)\b",
     training=r"\btrain(?:ing)?[- ](?:set |split |data )?(?:accuracy|loss|errors?)\b"
     r"|(?<=accuracy on )(?:the )?training|(?<=error on )(?:the )?training|(?<=loss on )(?:the )?training",
@@ -107,7 +107,8 @@ ANSWER = _dimension(
 DATA = Dimension(
     "data",
     re.compile(
-        r"\b(?P<name>fashion[-_ ]?mnist|[a-z]?mnist|cifar[-_ ]?100|cifar[-_ ]?10|svhn|(?:tiny[-_ ])?imagenet|stl[-_ ]?10|"
+        r"\b(?P<name>fashion[-_ ]?mnist|"
+        r"[a-z]?mnist|cifar[-_ ]?100|cifar[-_ ]?10|svhn|(?:tiny[-_ ])?imagenet|stl[-_ ]?10|"
         r"caltech[-_ ]?\d{3}|omniglot|places\d{3})(?![a-z0-9])",
         re.I,
     ),
@@ -122,7 +123,8 @@ NETWORK = Dimension(
 
 N = re.compile(
     rf"\b[nN]\s?=\s?(?P<n>{NUMBER})|(?<![\w.,-])(?P<count>{COUNT})\s(?:(?:random|different|independent|finished)\s)?"
-    r"(?:seeds|runs|pairs|repetitions|repeats)\b(?!\s(?:have\s|has\s|had\s|which\s)?(?:diverge|fail|end|were at|are at|at))",
+    r"(?:seeds|runs|pairs|repetitions|repeats)\b"
+    r"(?!\s(?:have\s|has\s|had\s|which\s)?(?:diverge|fail|end|were at|are at|at))",
     re.I,
 )
 FAILED = re.compile(
@@ -136,19 +138,26 @@ LEVEL = re.compile(
 )
 KIND = re.compile(
     r"(?P<t>\bt[- ]interval|\bstudent\b)|(?P<bootstrap>\bbootstrap\w*)|(?P<credible>\bcredible\b|\bbayesian\b)|"
-    r"(?P<quartiles>\binter-?quartile\w*|\bIQR\b|\bquartiles?\b|\bpercentiles?\b)|"
-    r"(?P<deviation>\bstandard deviations?\b|\bstd\b|\bs\.?d\.?\b|\bsigma\b)|(?P<error>\bstandard errors?\b|\bs\.?e\.?m\.?\b)|"
+    r"(?P<quartiles>\binter-?quartile\w*|\bIQR\b|\bquartiles?\b|\bpercentiles?\b)"
+    r"|(?P<deviation>\bstandard deviations?\b|\bstd\b|\bs\.?d\.?\b|\bsigma\b)"
+    r"|(?P<error>\bstandard errors?\b|\bs\.?e\.?m\.?\b)|"
     r"(?P<binomial>\bbinomial\b|\bWilson\b)",
     re.I,
 )
 SETTINGS = {
-    "epochs": re.compile(rf"(?<![\w.,-])(?P<number>{NUMBER})\sepochs\b", re.I),
+    "epochs": re.compile(rf"(?<![\w.,-])(?P<number>{NUMBER})\sepochs\b|\bepochs\s?=\s?(?P<n>{NUMBER})", re.I),
     "learning_rate": re.compile(
-        rf"\blearning[- ]rate\s?(?:of|=|:|is|was)?\s?(?P<number>{NUMBER})(?!\s?(?:,\s?\d|and|or|to|–|-|/))", re.I
+        rf"\blearning[- ]rate\s?(?:of|=|:|is|was)?\s?(?P<number>{NUMBER})(?!\s?(?:,\s?\d|and|or|to|–|-|/))"
+        rf"|\blr\s?=\s?(?P<n>{NUMBER})",
+        re.I,
     ),
-    "batch_size": re.compile(rf"\bbatch(?:es)?(?: size)?\s?(?:of|=|:)?\s?(?P<number>{NUMBER})", re.I),
+    "batch_size": re.compile(
+        rf"\bbatch(?:es)?(?: size)?\s?(?:of|=|:)?\s?(?P<number>{NUMBER})|\bbatch_size\s?=\s?(?P<n>{NUMBER})", re.I
+    ),
     "filters": re.compile(rf"(?<![\w.,-])(?P<number>{NUMBER})\sfilters\b|\bfilters\s?=\s?(?P<n>{NUMBER})", re.I),
-    "parameters": re.compile(rf"(?<![\w.,-])(?P<number>{NUMBER})\sparameters\b", re.I),
+    "parameters": re.compile(
+        rf"(?<![\w.,-])(?P<number>{NUMBER})\s(?:trainable\s)?parameters\b|\bparameters\s?=\s?(?P<n>{NUMBER})", re.I
+    ),
 }
 
 

@@ -23,7 +23,17 @@ UNITS = {
     "%": "%", "percent": "%", "per cent": "%", "point": "points", "points": "points", "percentage point": "points",
     "percentage points": "points", "pp": "points", "p.p.": "points", "nat": "nats", "nats": "nats",
 }  # fmt: skip
-SECONDS = {"s": 1, "sec": 1, "second": 1, "min": 60, "minute": 60, "h": 3600, "hour": 3600, "ms": 1e-3, "millisecond": 1e-3}
+SECONDS = {
+    "s": 1,
+    "sec": 1,
+    "second": 1,
+    "min": 60,
+    "minute": 60,
+    "h": 3600,
+    "hour": 3600,
+    "ms": 1e-3,
+    "millisecond": 1e-3,
+}
 
 
 @dataclass(frozen=True)
