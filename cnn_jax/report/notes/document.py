@@ -219,8 +219,9 @@ def _blocks(shown: Visible) -> Iterator[Block]:
         line = lines[i]
         if pending and (line.is_row or not line.text.strip() or _BEGINS.match(line.text)):
             end = pending[-1].start + len(pending[-1].text)
-            yield block(pending[0].start, end)
-            before, pending = text[pending[0].start : end], []
+            paragraph = block(pending[0].start, end)
+            yield paragraph
+            before, pending = "" if paragraph.references else paragraph.text, []
         if line.is_row:
             rows = [line]
             while i + 1 < len(lines) and lines[i + 1].is_row:
@@ -235,7 +236,7 @@ def _blocks(shown: Visible) -> Iterator[Block]:
 
 
 def _caption(before: str, lines: list[_Line], after: int) -> str:
-    """What is said of a table: the caption behind it, else the paragraph before it."""
+    """What is said of a table: the caption behind it, else the paragraph before it that has no reference itself."""
     behind = next((line.text for line in lines[after : after + 4] if line.text.strip()), "")
     return (behind if behind.startswith(CAPTION) and CAPTION not in before else before)[:2000]
 

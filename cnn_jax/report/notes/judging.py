@@ -74,7 +74,7 @@ class _Judge:
             yield Problem(block.origins[at] if at < len(block.origins) else 0, one_line(text))
 
     def _explains(self, at: int) -> bool:
-        i = bisect.bisect_right(self.explained, (at, len(self.block.text)))
+        i = bisect.bisect_left(self.explained, (at + 1, 0))
         return any(start <= at < end for start, end in self.explained[max(0, i - 3) : i])
 
     def _of_reference(self, reference: Reference, place: Place) -> Iterator[str]:
@@ -233,15 +233,16 @@ class _Protocol:
         return document.__dict__["protocol"]
 
     def says(self, clause: str) -> bool:
-        """Whether a sentence has the first number of a clause and one of its words, or without a number three of its
-        words."""
+        """Whether a sentence has the first number of a clause and one of its words; without a number, the word that
+        marks it (together, best) and validation."""
         if clause not in self.known:
             number = re.search(r"\d[\d,]*(?:x\d+)?", clause)
-            words = set(re.findall(r"[a-z]{5,}", clause))
-            self.known[clause] = any(
-                len(words & tokens) >= 3 if number is None else number[0].replace(",", "") in tokens and words & tokens
-                for tokens in self._sentences
-            )
+            own = set(re.findall(r"[a-z]{4,}", clause))
+            if number is None:
+                needed, some = own & {"together", "best", "validation"}, own
+            else:
+                needed, some = {number[0].replace(",", "")}, {word for word in own if len(word) > 4}
+            self.known[clause] = any(needed <= tokens and some & tokens for tokens in self._sentences)
         return self.known[clause]
 
     @cached_property
