@@ -27,7 +27,7 @@ def test_a_recipe_is_whole(paper):
     assert len(paper.grid().trials()) == paper.seeds >= 6
 
 
-@pytest.mark.parametrize("name", ["lecun1989", "lenet5", "cuda_convnet"])
+@pytest.mark.parametrize("name", ["lecun1989", "lenet5"])
 def test_a_recipe_runs_in_its_quick_form(name, tmp_path):
     code, out, err = finish(f"experiments/papers/{name}.py", "--quick", "--out", tmp_path / "out")
     assert code == 0, err
@@ -35,6 +35,6 @@ def test_a_recipe_runs_in_its_quick_form(name, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["allcnn", "resnet20"])
+@pytest.mark.parametrize("name", ["cuda_convnet", "allcnn", "resnet20"])
 def test_a_large_recipe_runs_in_its_quick_form(name, tmp_path):
     test_a_recipe_runs_in_its_quick_form(name, tmp_path)

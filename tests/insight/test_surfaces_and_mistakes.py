@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from initial import variables_of
 from scipy import ndimage, stats
 
 from cnn_jax.errors import RequestError
@@ -20,7 +21,7 @@ KEY = jax.random.key(5)
 @pytest.fixture(scope="module")
 def small():
     network = Network((6, 6, 1), parse("conv3-4 bn relu max2 dense-3"))
-    variables = network.init(KEY)
+    variables = variables_of(network)
     images = jax.random.normal(KEY, (12, 6, 6, 1))
     return network, variables, images, jnp.arange(12) % 3
 
