@@ -20,8 +20,10 @@ import hashlib
 import importlib
 import importlib.machinery
 import json
+import math
 import multiprocessing
 import os
+import resource
 import signal
 import sys
 import tempfile
@@ -36,6 +38,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 EQUIVALENT = ROOT / "tests" / "equivalent_mutants.toml"
+PATIENCE = 30.0  # seconds that a process may wait for each one of a processor that it may use
 OPERATORS: dict[Any, Any] = {
     ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult, ast.FloorDiv: ast.Div, ast.Mod: ast.Mult,
     ast.Pow: ast.Mult, ast.MatMult: ast.Mult, ast.BitAnd: ast.BitOr, ast.BitOr: ast.BitAnd,
@@ -190,14 +193,15 @@ def preload(names: Sequence[str], path: Path) -> None:
 
 
 class Coverage:
-    """A pytest plugin: which lines of a file each test runs, how many seconds it takes, and which modules were there
-    before the file was imported: those that cannot depend on it."""
+    """A pytest plugin: which lines of a file each test runs, how many seconds of a processor it takes, and which
+    modules were there before the file was imported: those that cannot depend on it."""
 
     def __init__(self, path: Path):
         self.path = str(path)
         self.lines: dict[str, set[int]] = {}
         self.seconds: dict[str, float] = {}
         self.current: set[int] = set()
+        self.started = 0.0
         self.before: list[str] = []
         sys.addaudithook(self.audit)
 
@@ -214,12 +218,13 @@ class Coverage:
         return self.line
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
+        self.started = time.process_time()
         self.current = self.lines.setdefault(nodeid, set())
         sys.settrace(self.trace)
         threading.settrace(self.trace)
 
     def pytest_runtest_logreport(self, report: Any) -> None:
-        self.seconds[report.nodeid] = self.seconds.get(report.nodeid, 0.0) + report.duration
+        self.seconds[report.nodeid] = time.process_time() - self.started
         if report.skipped:
             self.lines.pop(report.nodeid, None)
 
@@ -230,10 +235,12 @@ class Coverage:
 
 
 def fork(work: Callable[[], int], limit: float) -> int | None:
-    """The exit code of `work` in a forked process of its own group; None if it took longer than `limit` seconds."""
+    """The exit code of `work` in a forked process of its own group; None if it needed more than `limit` seconds of a
+    processor, or waited for very long: other work on the machine must not make a mutant look slow."""
     child = os.fork()
     if child == 0:
         os.setsid()
+        resource.setrlimit(resource.RLIMIT_CPU, (math.ceil(limit), math.ceil(limit) + 5))
         code = 70
         try:
             with open(os.devnull, "w") as nowhere:
@@ -242,11 +249,12 @@ def fork(work: Callable[[], int], limit: float) -> int | None:
             code = work()
         finally:
             os._exit(code)
-    end = time.monotonic() + limit
+    end = time.monotonic() + PATIENCE * limit
     while time.monotonic() < end:
         done, status = os.waitpid(child, os.WNOHANG)
         if done:
-            return os.waitstatus_to_exitcode(status)
+            code = os.waitstatus_to_exitcode(status)
+            return None if code == -signal.SIGXCPU else code
         time.sleep(0.02)
     with contextlib.suppress(ProcessLookupError):
         os.killpg(child, signal.SIGKILL)
@@ -293,7 +301,7 @@ def try_mutant(path: Path, mutant: Mutant, coverage: dict[str, Any], limit: floa
         put_in_place(path, mutant.source)
         return pytest_main(tests)
 
-    code = fork(work, max(limit, 5.0 * seconds))
+    code = fork(work, limit + 3.0 * seconds)
     return "timeout" if code is None else "killed" if code else "survived"
 
 
@@ -340,7 +348,12 @@ def main() -> None:
     parser.add_argument("modules", nargs="+", type=Path)
     parser.add_argument("--tests", nargs="+", required=True, help="test files or folders")
     parser.add_argument("--memory", type=Path, default=Path(tempfile.gettempdir()) / "cnn_jax_mutants.jsonl")
-    parser.add_argument("--seconds", type=float, default=30.0, help="the least time limit of a mutant")
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        default=10.0,
+        help="of a processor, for a mutant beyond three times what its tests take",
+    )
     arguments = parser.parse_args()
     os.environ.setdefault("JAX_NUM_CPU_DEVICES", "8")  # as tests/conftest.py: JAX reads it when it is imported
     warnings.filterwarnings("ignore", message=".*fork")
