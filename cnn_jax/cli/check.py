@@ -6,20 +6,23 @@ from pathlib import Path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("notes", nargs="+", type=Path, metavar="NOTE.md")
+    parser.add_argument("notes", nargs="+", type=Path, metavar="NOTE", help="Markdown (.md), LaTeX (.tex), text (.txt)")
+    parser.add_argument("--generate", action="store_true", help="first fill in the numbers of empty references")
     parser.add_argument("--stamp", action="store_true", help="first pin references to what their folders hold now")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from cnn_jax.report.note import check, stamp
+    from cnn_jax.report.notes import check, generate, stamp
 
     wrong = 0
     for note in arguments.notes:
+        if arguments.generate:
+            print(f"{note}: {generate(note)} references filled in")
         if arguments.stamp:
             print(f"{note}: {stamp(note)} references pinned")
         report = check(note)
         for problem in report.problems:
-            print(f"{note}:{problem.line}: {problem.text}", file=sys.stderr)
+            print(f"{problem.path}:{problem.line}: {problem.text}", file=sys.stderr)
         wrong += len(report.problems)
         loose = f", {report.unpinned} not pinned (--stamp)" if report.unpinned else ""
         print(f"{note}: {report.references} references{loose}, {len(report.problems)} problems")

@@ -23,7 +23,7 @@ def main(
     def command(arguments: Sequence[str]) -> int:
         from cnn_jax.lab import study
 
-        parser = argparse.ArgumentParser(
+        parser = common.Parser(
             description=description, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
         )
         parser.add_argument("--data-dir", help="where archives are looked up, once: they are cached")

@@ -14,6 +14,7 @@ from cnn_jax import lab
 from cnn_jax.data import Split
 from cnn_jax.errors import CnnJaxError, RequestError, RunError
 from cnn_jax.report import figures
+from cnn_jax.report.statements import effect_text
 from cnn_jax.runs import manifest
 from cnn_jax.runs.folder import Folder
 from cnn_jax.runs.outcome import Outcome
@@ -201,27 +202,6 @@ def run(study: Study, investigate: Callable[[Study], Finding], command: str | No
 def sentence(verdict: Verdict) -> str:
     """The verdict with its effect, interval, n and failures."""
     return f"{verdict.finding.answer}: {verdict.finding.statistic}: {effect_text(verdict.finding)}"
-
-
-def effect_text(finding: Finding) -> str:
-    """The effect with its unit, interval, n and failures."""
-    if finding.effect is None:
-        text = "nothing to compare, since no seed finished in both"
-    elif finding.low is None or finding.high is None:
-        text = f"{finding.effect:.4g} {finding.unit}".strip()
-    else:
-        text = (
-            f"{f'{finding.effect:+.3g} {finding.unit}'.strip()} ({finding.interval} {finding.low:+.3g} to "
-            f"{finding.high:+.3g}, n = {finding.n})"
-        )
-    failures = finding.failures
-    if failures is not None and failures.a + failures.b:
-        text += (
-            f"; {failures.a} and {failures.b} of {failures.n} runs diverged (Fisher's exact test, p = {failures.p:.2g})"
-        )
-    if failures is not None and finding.at_chance is not None and any(finding.at_chance):
-        text += "; {} and {} of {} at chance".format(*finding.at_chance, failures.n)
-    return text
 
 
 @dataclass(frozen=True)

@@ -91,22 +91,19 @@ class Outcome:
     def objections(self) -> Iterator[str]:
         """Why these numbers should not be cited, if they should not."""
         for start in self.record.starts:
-            yield from objections_to_code(self.folder, start)
+            yield from code_objections(self.folder, start)
         if self.diverged == self.n:
             yield "every seed of it diverged"
         elif not self.test_images:
             yield "its test split was never scored"
-        if self.sweep is None:
-            if (sweep := sweep_around(self.folder.path)) is not None:
-                yield f"it is one trial of a sweep, chosen or not: cite {sweep}"
-        elif outside := self.sweep.scored_outside():
+        if self.sweep is not None and (outside := self.sweep.scored_outside()):
             yield (
                 f"its test split was scored for more than the chosen cell ({self.sweep.table.chosen}): trials "
                 f"{', '.join(map(str, outside))}"
             )
 
 
-def objections_to_code(folder: Folder, start: Provenance) -> Iterator[str]:
+def code_objections(folder: Folder, start: Provenance) -> Iterator[str]:
     """Objections to what is known of the code of one start of a run."""
     repository = start.repository
     if repository is None:
@@ -126,6 +123,8 @@ def objections_to_code(folder: Folder, start: Provenance) -> Iterator[str]:
 
 def outcome_of(path: Path | str) -> Outcome:
     """The outcome in a folder that deserves to be cited. RunError with the reasons where it does not."""
+    if (sweep := sweep_around(Path(path))) is not None:
+        raise RunError(f"{path} cannot be cited: it is one trial of a sweep, chosen or not: cite {sweep}")
     outcome = Outcome.load(path)
     if reasons := list(dict.fromkeys(outcome.objections())):
         raise RunError(f"{path} cannot be cited: {'; '.join(reasons)}")

@@ -1,6 +1,6 @@
 """What the files of a run and of a sweep say, as types: the result, the record, a row of a sweep's table.
 
-One version of the schema; `reader` reads it strictly, `upgrade` brings an older folder up to it.
+One version of the schema, read strictly; what an older version wrote is refused in one line.
 """
 
 from dataclasses import dataclass, field

@@ -5,7 +5,7 @@ A failed seed (diverged, interrupted) has no number. It is None where ranks are 
 compared; no mean or t test ever takes it in as a zero.
 """
 
-from cnn_jax.statistics.best import BestComparison, compare_with_best
+from cnn_jax.statistics.best import BestComparison, compare_with_best, p_not_best
 from cnn_jax.statistics.interval import Interval
 from cnn_jax.statistics.order import SEEDS_FOR_A_VERDICT, median, median_interval, quantile
 from cnn_jax.statistics.paired import MOST_FLIPS, Equivalence, Paired, equivalent, holm, paired_t, sign_flips
@@ -42,6 +42,7 @@ __all__ = [
     "holm",
     "median",
     "median_interval",
+    "p_not_best",
     "paired_t",
     "quantile",
     "seeds_needed",

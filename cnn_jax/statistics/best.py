@@ -60,44 +60,55 @@ def compare_with_best(
     return comparisons
 
 
+def p_not_best(values: np.ndarray) -> np.ndarray:
+    """The corrected p values of `compare_with_best`, (..., cells), from finite values (..., cells, seeds) of at least 2
+    seeds; of many grids at once, where error rates are simulated."""
+    return _step_down(*_differences(values), values.shape[-1])
+
+
+def _differences(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Means and standard deviations over the seeds of [..., i, j] = cell i minus cell j."""
+    differences = values[..., :, None, :] - values[..., None, :, :]
+    return differences.mean(-1), differences.std(-1, ddof=1)
+
+
+def _step_down(mean: np.ndarray, deviation: np.ndarray, n: int) -> np.ndarray:
+    cells = mean.shape[-1]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        t = np.where(mean == 0.0, 0.0, -mean / (deviation / math.sqrt(n)))  # in favour of cell j, against i
+    single = stats.t.sf(t.max(-1), n - 1)  # one-sided, of the strongest rival
+    order = np.argsort(single, axis=-1, kind="stable")
+    candidates = np.arange(cells, 0, -1)
+    corrected = candidates * (candidates - 1) * np.take_along_axis(single, order, -1)
+    corrected[..., -1] = 1.0  # the last candidate is not tested
+    p = np.empty_like(single)
+    np.put_along_axis(p, order, np.maximum.accumulate(np.minimum(corrected, 1.0), -1), -1)
+    return p
+
+
 def _compare(values: np.ndarray, level: float, power: float) -> list[BestComparison]:
     """Of finite values, (cells, seeds)."""
-    k, n = values.shape
+    cells, n = values.shape
     if n < 2 or not np.isfinite(values).all():
         raise ValueError(f"values of shape {values.shape} are not all finite, of at least 2 seeds")
-    differences = values[:, None] - values[None]  # [i, j] = cell i minus cell j, by seed
-    mean, deviation = differences.mean(-1), differences.std(-1, ddof=1)
+    mean, deviation = _differences(values)
     p = _step_down(mean, deviation, n)
-    candidates = sum(value > level for value in p)
-    half = stats.t.isf(level / (k * (k - 1)), n - 1) * deviation / math.sqrt(n)
+    pairs = math.comb(int((p > level).sum()), 2)  # of cells that are still candidates
+    half = stats.t.isf(level / (cells * (cells - 1)), n - 1) * deviation / math.sqrt(n)
     comparisons = []
-    for i in range(k):
-        others = [j for j in range(k) if j != i]
+    for i in range(cells):
+        others = [j for j in range(cells) if j != i]
         best = min(others, key=lambda j: mean[i, j])
-        low, high = (float((mean[i] + sign * half[i])[others].min()) for sign in (-1, 1))
-        worse = p[i] <= level
+        high = float((mean[i] + half[i])[others].min())
+        worse = bool(p[i] <= level)
         comparisons.append(
             BestComparison(
                 difference=float(mean[i, best]),
-                low=low,
+                low=float((mean[i] - half[i])[others].min()),
                 high=min(high, 0.0) if worse else high,
-                p=p[i],
+                p=float(p[i]),
                 worse=worse,
-                detectable=detectable(float(deviation[i, best]), n, level / max(1, math.comb(candidates, 2)), power),
+                detectable=detectable(float(deviation[i, best]), n, level / max(1, pairs), power),
             )
         )
     return comparisons
-
-
-def _step_down(mean: np.ndarray, deviation: np.ndarray, n: int) -> list[float]:
-    """The corrected p value of each cell, from the (cells, cells) means and deviations of its differences."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        t = np.where(mean == 0.0, 0.0, -mean / (deviation / math.sqrt(n)))  # in favour of cell j, against i
-    single = stats.t.sf(t.max(1), n - 1)  # one-sided, of the strongest rival
-    p, highest = [1.0] * len(mean), 0.0
-    order = np.argsort(single, kind="stable")
-    for removed, i in enumerate(order[:-1]):
-        candidates = len(mean) - removed
-        highest = max(highest, min(1.0, candidates * (candidates - 1) * float(single[i])))
-        p[i] = highest
-    return p

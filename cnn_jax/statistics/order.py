@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 
-from scipy import stats
+from scipy import special
 
 from cnn_jax.statistics.interval import Interval, percent, require_finite, require_share
 
@@ -62,4 +62,4 @@ def median_interval(values: Sequence[float | None], level: float = 0.95) -> Inte
 
 
 def _coverage(rank: int, n: int) -> float:
-    return float(1.0 - 2.0 * stats.binom.cdf(rank - 1, n, 0.5))
+    return float(1.0 - 2.0 * special.bdtr(rank - 1, n, 0.5))

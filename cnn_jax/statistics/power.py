@@ -1,14 +1,16 @@
 """What a paired t test could have seen, and how many seeds it would need."""
 
+import functools
 import math
 from dataclasses import dataclass
 
-from scipy import integrate, optimize, special, stats
+from scipy import integrate, optimize, special
 
 from cnn_jax.statistics.interval import require_finite, require_share
 from cnn_jax.statistics.order import SEEDS_FOR_A_VERDICT
 
 MOST_SEEDS = 10_000  # more than anyone trains: not counted further
+MOST_POWER = 0.9999
 NEGLIGIBLE = 1e-12  # probability left out at each end of an integral
 
 
@@ -19,27 +21,43 @@ def _power(shift: float, n: int, level: float) -> float:
     It is integrated over the estimated standard deviation s, given which the mean is normal: SciPy's own noncentral t
     (1.17) is NaN where the shift is large.
     """
-    critical = stats.t.isf(level / 2.0, n - 1)
-    chi = stats.chi(n - 1, scale=1.0 / math.sqrt(n - 1))  # s in units of the true deviation
+    half = (n - 1) / 2.0
+    critical = -float(special.stdtrit(n - 1, level / 2.0))
+    scale = math.log(2.0) + half * math.log(half) - math.lgamma(half)
 
     def rejects(s: float) -> float:
-        return float(special.ndtr(shift - critical * s) + special.ndtr(-shift - critical * s)) * chi.pdf(s)
+        """At an estimate of s true deviations: its density, that of a scaled chi, times the probability to reject."""
+        density = math.exp(scale + (n - 2) * math.log(s) - half * s * s)
+        return density * float(special.ndtr(shift - critical * s) + special.ndtr(-shift - critical * s))
 
-    return float(integrate.quad(rejects, chi.ppf(NEGLIGIBLE), chi.isf(NEGLIGIBLE), limit=200)[0])
+    low = math.sqrt(special.gammaincinv(half, NEGLIGIBLE) / half)
+    high = math.sqrt(special.gammainccinv(half, NEGLIGIBLE) / half)
+    return float(integrate.quad(rejects, low, high, limit=200)[0])
+
+
+def _require_design(deviation: float, pairs: int, level: float, power: float) -> None:
+    require_finite([deviation])
+    if pairs < 2 or deviation < 0.0:
+        raise ValueError(f"no standard deviation {deviation:g} of {pairs} pairs: it takes 2, and is not negative")
+    if not 0.0 < level < power <= MOST_POWER:
+        raise ValueError(f"a power of {power:g} at level {level:g}: it lies above the level, at most at {MOST_POWER}")
 
 
 def detectable(deviation: float, n: int, level: float = 0.05, power: float = 0.8) -> float:
     """The smallest true mean difference, in the unit of `deviation`, that a two-sided paired t test over `n` seeds
     finds with the probability `power`, where single differences scatter with this standard deviation
     (cohen1988statistical, 2.3)."""
-    require_finite([deviation])
-    if n < 2 or deviation < 0.0 or not 0.0 < level < power < 1.0:
-        raise ValueError(f"no power of {power:g} at level {level:g} with deviation {deviation:g} and {n} seeds")
+    _require_design(deviation, n, level, power)
+    return _shift(n, level, power) * deviation / math.sqrt(n)
+
+
+@functools.cache
+def _shift(n: int, level: float, power: float) -> float:
+    """The shift, in standard errors, that gives a t test this power."""
     high = 1.0
     while _power(high, n, level) < power:
         high *= 2.0
-    shift = optimize.brentq(lambda shift: _power(shift, n, level) - power, 0.0, high, xtol=1e-9)
-    return float(shift * deviation / math.sqrt(n))
+    return float(optimize.brentq(lambda shift: _power(shift, n, level) - power, 0.0, high, xtol=1e-9))
 
 
 @dataclass(frozen=True)
@@ -65,14 +83,13 @@ def seeds_needed(
     The standard `deviation` of single differences was estimated from `pairs` of them (at least 2); the interval is
     that of the number under the chi-square interval of the deviation at `confidence`, for normal differences.
     """
-    require_finite([deviation, difference])
+    _require_design(deviation, pairs, level, power)
+    require_finite([difference])
     require_share("confidence", confidence)
-    if pairs < 2 or deviation < 0.0 or not 0.0 < level < power < 1.0:
-        raise ValueError(f"no power of {power:g} at level {level:g} with deviation {deviation:g} of {pairs} pairs")
     tail = (1.0 - confidence) / 2.0
     low, high = (
         deviation * math.sqrt((pairs - 1) / quantile)
-        for quantile in (stats.chi2.isf(tail, pairs - 1), stats.chi2.ppf(tail, pairs - 1))
+        for quantile in (special.chdtri(pairs - 1, tail), special.chdtri(pairs - 1, 1.0 - tail))
     )
     return SeedsNeeded(*(_seeds(scale, abs(difference), level, power) for scale in (deviation, low, high)))
 

@@ -11,7 +11,7 @@ supported for small random weights; He's larger ones (he2015delving), the defaul
 
 import jax
 import jax.numpy as jnp
-import matplotlib.pyplot as plt
+import matplotlib
 import numpy as np
 
 from cnn_jax import lab, losses
@@ -70,8 +70,8 @@ def course(outcome: Outcome) -> list[list[float]]:
 
 
 def draw(study: Study, outputs: np.ndarray, losses_by_epoch: list[list[float]]) -> None:
-    with plt.rc_context(figures.STYLE):
-        figure, (left, right) = plt.subplots(1, 2, figsize=(7.0, 2.8), layout="constrained")
+    with matplotlib.rc_context(figures.STYLE):
+        figure, (left, right) = figures.subplots(1, 2, figsize=(7.0, 2.8), layout="constrained")
         for row in outputs:
             left.plot(range(len(row)), row, "o", ms=3, color=figures.COLOURS[0], alpha=0.6)
         left.axhline(0.1, color="0.4", lw=0.8, ls="--")

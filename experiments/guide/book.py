@@ -77,22 +77,22 @@ def table(results: Path, linked_from: Path) -> str:
     return tables.markdown(pd.DataFrame(rows))
 
 
-def _row(claim: dict[str, Any], verdict: Verdict | None, results: Path, linked_from: Path) -> dict[str, str]:
+def _row(claim: dict[str, Any], verdict: Verdict | None, results: Path, linked_from: Path) -> dict[str, tables.Cell]:
     lines = ", ".join(map(str, claim["lines"]))
-    row = {"claim (lines of the guide)": f"{claim['en']} ({lines})"}
+    row: dict[str, tables.Cell] = {"claim (lines of the guide)": f"{claim['en']} ({lines})"}
     if claim["answer"] in references():
         return row | {"verdict": "published", "effect": references()[claim["answer"]].short} | dict.fromkeys(_REST, "")
     if "::" in claim["answer"]:
-        command = f"`scripts/test {claim['answer']}`"
+        command = tables.code(f"scripts/test {claim['answer']}")
         return row | {"verdict": "tested", "effect": "exact"} | dict.fromkeys(_REST, "") | {"command": command}
-    command = f"`scripts/run {claim['answer']} --data-dir DIR`"
+    command = tables.code(f"scripts/run {claim['answer']} --data-dir DIR")
     if verdict is None:
         return row | {"verdict": "to be measured", "effect": ""} | dict.fromkeys(_REST, "") | {"command": command}
     figure = Path(os.path.relpath(results / claim["key"] / "figure.png", linked_from.parent)).as_posix()
     return row | {
         "verdict": verdict.finding.answer, "effect": f"{verdict.finding.statistic}: {effect_text(verdict.finding)}",
         "n": str(verdict.finding.n), "seconds": f"{verdict.seconds:.0f}", "command": command,
-        "figure": f"[figure]({figure})",
+        "figure": tables.link("figure", figure),
     }  # fmt: skip
 
 

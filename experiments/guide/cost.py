@@ -12,7 +12,7 @@ processor without bfloat16 arithmetic that type saves nothing.
 
 from typing import Any
 
-import matplotlib.pyplot as plt
+import matplotlib
 import numpy as np
 
 from cnn_jax import lab
@@ -76,8 +76,8 @@ def investigate(study: Study) -> Finding:
 
 
 def draw(study: Study, table) -> None:
-    with plt.rc_context(figures.STYLE):
-        figure, plot = plt.subplots(figsize=(4.0, 3.0), layout="constrained")
+    with matplotlib.rc_context(figures.STYLE):
+        figure, plot = figures.subplots(figsize=(4.0, 3.0), layout="constrained")
         for i, (dtype, rows) in enumerate(table.groupby("dtype", sort=False)):
             style = {"color": figures.COLOURS[i], "marker": figures.MARKERS[i]}
             plot.plot(rows["multiply_adds"], rows["seconds"], ls="", ms=3, alpha=0.5, **style)

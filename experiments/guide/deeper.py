@@ -11,7 +11,7 @@ gradient. The statistic is what training adds to the third layer minus what it a
 with depth, n = 8 networks.
 """
 
-import matplotlib.pyplot as plt
+import matplotlib
 import numpy as np
 import pandas as pd
 
@@ -80,8 +80,8 @@ def selectivities(trained: Trained, variables, images: np.ndarray, labels: np.nd
 
 
 def draw(study: Study, table, sizes: dict[str, int]) -> None:
-    with plt.rc_context(figures.STYLE):
-        figure, plot = plt.subplots(figsize=(3.8, 3.0), layout="constrained")
+    with matplotlib.rc_context(figures.STYLE):
+        figure, plot = figures.subplots(figsize=(3.8, 3.0), layout="constrained")
         for i, (_, rows) in enumerate(table.groupby("state", sort=False)):
             for _, one in rows.groupby("seed"):
                 one = one.set_index("layer").loc[list(sizes)]

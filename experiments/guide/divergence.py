@@ -12,7 +12,7 @@ supported if above. Expected: wider networks fail at lower rates, n = 8 seeds.
 
 from typing import Any
 
-import matplotlib.pyplot as plt
+import matplotlib
 import numpy as np
 import pandas as pd
 
@@ -67,8 +67,8 @@ def investigate(study: Study) -> Finding:
 
 def draw(study: Study, trials: pd.DataFrame) -> None:
     share = trials.pivot_table("fails", "learning_rate", "filters", aggfunc="mean")
-    with plt.rc_context(figures.STYLE | {"axes.grid": False}):
-        figure, plot = plt.subplots(figsize=(4.0, 3.0), layout="constrained")
+    with matplotlib.rc_context(figures.STYLE | {"axes.grid": False}):
+        figure, plot = figures.subplots(figsize=(4.0, 3.0), layout="constrained")
         image = plot.imshow(share.to_numpy(), origin="lower", cmap="cividis", vmin=0, vmax=1, aspect="auto")
         plot.set_xticks(range(share.shape[1]), [f"{w:g}" for w in share.columns])
         plot.set_yticks(range(share.shape[0]), [f"{r:g}" for r in share.index])

@@ -11,7 +11,7 @@ Expected: accuracy grows and flattens; parameters and time grow faster, n = 8 se
 import statistics
 from typing import Any
 
-import matplotlib.pyplot as plt
+import matplotlib
 import numpy as np
 
 from cnn_jax.cli.study import main
@@ -63,8 +63,8 @@ def draw(
     study: Study, accuracy: dict[int, list[float | None]], parameters: dict[int, int], seconds: dict[int, float]
 ) -> None:
     widths = list(accuracy)
-    with plt.rc_context(figures.STYLE):
-        figure, plots = plt.subplots(1, 3, figsize=(8.5, 2.7), layout="constrained")
+    with matplotlib.rc_context(figures.STYLE):
+        figure, plots = figures.subplots(1, 3, figsize=(8.5, 2.7), layout="constrained")
         plots[0].plot(widths, np.array(list(accuracy.values()), float), ".", color=figures.COLOURS[0], ms=4, alpha=0.6)
         medians = np.array([median(values) for values in accuracy.values()], float)  # None is NaN: it is not drawn
         plots[0].plot(widths, medians, color=figures.COLOURS[0])

@@ -13,7 +13,7 @@ selectivity, n = 8 networks.
 
 from typing import Any
 
-import matplotlib.pyplot as plt
+import matplotlib
 import numpy as np
 
 from cnn_jax.cli.study import main
@@ -67,8 +67,8 @@ def measured(trained: Trained) -> dict[str, float]:
 
 def draw(study: Study, trained: Trained, before: list[float], after: list[float]) -> None:
     """The filters of one network before and after, and the selectivity of all networks."""
-    with plt.rc_context(sights.PLAIN):
-        figure, plots = plt.subplots(1, 3, figsize=(8.5, 3.0), layout="constrained")
+    with matplotlib.rc_context(sights.PLAIN):
+        figure, plots = figures.subplots(1, 3, figsize=(8.5, 3.0), layout="constrained")
         history = trained.history()[0][1], trained.variables
         for plot, variables, title in zip(plots, history, ("0", "→"), strict=False):
             filters = sights.stretched(units.first_filters(trained.network, variables))

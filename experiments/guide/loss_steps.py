@@ -14,7 +14,7 @@ from typing import Any
 import jax
 import jax.flatten_util
 import jax.numpy as jnp
-import matplotlib.pyplot as plt
+import matplotlib
 import numpy as np
 
 from cnn_jax import lab
@@ -73,8 +73,8 @@ def draw(study: Study, networks: dict[float, Trained]) -> None:
         trained.network, {**trained.variables, "params": second[-1]}, plane.first, plane.second, images, labels,
         jnp.asarray(xs, jnp.float32), jnp.asarray(ys, jnp.float32),
     )  # fmt: skip
-    with plt.rc_context(figures.STYLE | {"axes.grid": False}):
-        figure, plot = plt.subplots(figsize=(4.4, 3.4), layout="constrained")
+    with matplotlib.rc_context(figures.STYLE | {"axes.grid": False}):
+        figure, plot = figures.subplots(figsize=(4.4, 3.4), layout="constrained")
         drawn = plot.contourf(xs, ys, np.log10(np.clip(surface, 1e-6, 1e6)), 20, cmap="Greys_r")
         figure.colorbar(drawn, ax=plot, label="log₁₀ L")
         for i, (way, rate) in enumerate(zip(ways, networks, strict=True)):

@@ -12,7 +12,7 @@ differ, n = 6 pairs.
 
 import jax
 import jax.numpy as jnp
-import matplotlib.pyplot as plt
+import matplotlib
 import numpy as np
 
 from cnn_jax import lab
@@ -20,6 +20,7 @@ from cnn_jax.cli.study import main
 from cnn_jax.data import Split
 from cnn_jax.insight.landscape import mean_loss
 from cnn_jax.lab.study import SMALL, Finding, Question, Study, percentages
+from cnn_jax.losses import LOSSES
 from cnn_jax.report import figures
 from cnn_jax.runs.trained import Trained
 
@@ -76,15 +77,15 @@ def on_line(one: Trained, other: Trained, pixels: np.ndarray, classes: np.ndarra
     @jax.jit
     def at(a, b, t):
         params = jax.tree.map(lambda x, y: (1 - t) * x + t * y, a, b)
-        return mean_loss(one.network, {**one.variables, "params": params}, images, labels)
+        return mean_loss(one.network, LOSSES[one.config.loss], {**one.variables, "params": params}, images, labels)
 
     a, b = one.variables["params"], other.variables["params"]
     return np.array([float(at(a, b, t)) for t in PLACES])
 
 
 def draw(study: Study, lines: list[np.ndarray]) -> None:
-    with plt.rc_context(figures.STYLE):
-        figure, plot = plt.subplots(figsize=(4.2, 2.8), layout="constrained")
+    with matplotlib.rc_context(figures.STYLE):
+        figure, plot = figures.subplots(figsize=(4.2, 2.8), layout="constrained")
         for line in lines:
             plot.plot(PLACES, line, color=figures.COLOURS[0], lw=1)
         plot.set_xlabel("(1 − t) w₀ + t w₁")

@@ -11,7 +11,7 @@ the error at equal updates falls about as a power of the number of images.
 
 from typing import Any
 
-import matplotlib.pyplot as plt
+import matplotlib
 import numpy as np
 from scipy import optimize
 
@@ -89,8 +89,8 @@ def power_law(by_size: dict[int, list[float | None]]) -> dict[str, float] | str:
 def draw(
     study: Study, accuracy: dict[str, dict[int, list[float | None]]], laws: dict[str, dict[str, float] | str]
 ) -> None:
-    with plt.rc_context(figures.STYLE):
-        figure, plot = plt.subplots(figsize=(4.2, 3.0), layout="constrained")
+    with matplotlib.rc_context(figures.STYLE):
+        figure, plot = figures.subplots(figsize=(4.2, 3.0), layout="constrained")
         for i, (mode, by_size) in enumerate(accuracy.items()):
             sizes = np.array(list(by_size), float)
             errors = 100 - np.array(list(by_size.values()), float)  # None is NaN: it is not drawn

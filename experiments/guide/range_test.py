@@ -11,7 +11,7 @@ interval. Expected: supported, n = 8 seeds.
 
 from typing import Any
 
-import matplotlib.pyplot as plt
+import matplotlib
 import numpy as np
 
 from cnn_jax.cli.study import main
@@ -57,8 +57,8 @@ def investigate(study: Study) -> Finding:
 
 
 def draw(study: Study, courses: list[list[EpochMetrics]], suggestion: float) -> None:
-    with plt.rc_context(figures.STYLE):
-        figure, plot = plt.subplots(figsize=(4.2, 3.0), layout="constrained")
+    with matplotlib.rc_context(figures.STYLE):
+        figure, plot = figures.subplots(figsize=(4.2, 3.0), layout="constrained")
         for course in courses:
             rates, losses = zip(*((metrics.learning_rate, metrics.train.loss) for metrics in course), strict=True)
             plot.plot(rates, losses, color=figures.COLOURS[0], lw=0.8)

@@ -12,7 +12,7 @@ what it adds to the first. A network for colour images is shown discs of six hue
 the third, n = 8 networks; no network was trained on such drawings.
 """
 
-import matplotlib.pyplot as plt
+import matplotlib
 import numpy as np
 from deeper import gains
 from PIL import Image, ImageDraw
@@ -117,8 +117,8 @@ def named_rightly(trained: Trained, variables, images: np.ndarray, labels: np.nd
 
 
 def draw(study: Study, images: np.ndarray, table) -> None:
-    with plt.rc_context(figures.STYLE):
-        figure, plots = plt.subplots(1, 5, figsize=(8.5, 2.5), layout="constrained", width_ratios=(1, 1, 1, 1, 2))
+    with matplotlib.rc_context(figures.STYLE):
+        figure, plots = figures.subplots(1, 5, figsize=(8.5, 2.5), layout="constrained", width_ratios=(1, 1, 1, 1, 2))
         for i in range(len(SHAPES)):
             plots[i].imshow(images[i * DRAWINGS].squeeze(), cmap="gray")
             plots[i].axis("off")

@@ -9,7 +9,7 @@ with belonging to the class, against the weight between the two; the statistic i
 all pairs. Expected: clearly positive after training and zero before, n = 8 networks.
 """
 
-import matplotlib.pyplot as plt
+import matplotlib
 import numpy as np
 from scipy import stats
 
@@ -59,8 +59,8 @@ def both(trained: Trained, variables, images: np.ndarray, labels: np.ndarray) ->
 
 
 def draw(study: Study, correlations: np.ndarray, weights: np.ndarray) -> None:
-    with plt.rc_context(figures.STYLE):
-        figure, plot = plt.subplots(figsize=(3.6, 3.2), layout="constrained")
+    with matplotlib.rc_context(figures.STYLE):
+        figure, plot = figures.subplots(figsize=(3.6, 3.2), layout="constrained")
         for c in range(weights.shape[1]):
             plot.plot(correlations[:, c], weights[:, c], ".", ms=4, color=figures.COLOURS[c % len(figures.COLOURS)])
         plot.axhline(0, color="0.7", lw=0.8)

@@ -86,8 +86,8 @@ def table(papers: Sequence[Paper], results: Path = RESULTS) -> str:
     return tables.markdown(pd.DataFrame([_row(paper, results / paper.name) for paper in papers]))
 
 
-def _row(paper: Paper, folder: Path) -> dict[str, str]:
-    row = {
+def _row(paper: Paper, folder: Path) -> dict[str, tables.Cell]:
+    row: dict[str, tables.Cell] = {
         "network": f"{paper.title} ({references()[paper.source].short})",
         "published": paper.published,
         "recipe": paper.recipe,
@@ -107,7 +107,7 @@ def _row(paper: Paper, folder: Path) -> dict[str, str]:
         "our error": error(outcome),
         "n": citation.n,
         "device, seconds per seed": f"{device(citation.start.device)}; {seconds:.0f} s",
-        "evidence": f"[{paper.name}](../../results/papers/{paper.name}/summary.md)",
+        "evidence": tables.link(paper.name, f"../../results/papers/{paper.name}/summary.md"),
     }
 
 

@@ -25,7 +25,7 @@ MEASURED = "performance"  # what the bench scripts wrote, which are no runs
 
 def quoted(page, root):
     """The entries of root/results that a page links or refers to."""
-    for target in re.findall(r"\]\((?:run:)?([^)#@\s]+)", (root / page).read_text()):
+    for target in re.findall(r"\]\((?!cite:|https?:)(?:run:)?([^)#@\s]+)", (root / page).read_text()):
         path = ((root / page).parent / target).resolve()
         if path.is_relative_to(root / "results"):
             yield path.relative_to(root / "results")

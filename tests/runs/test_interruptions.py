@@ -10,11 +10,16 @@ import shutil
 import signal
 
 import pytest
+from commands import finish
 
 from cnn_jax import lab
-from cnn_jax.errors import RequestError
+from cnn_jax.errors import RequestError, RunError
+from cnn_jax.report.cite import cite
 from cnn_jax.runs import session
 from cnn_jax.runs.folder import Folder
+from cnn_jax.runs.outcome import Outcome
+from cnn_jax.runs.reader import Trial
+from cnn_jax.runs.schema import Record
 from cnn_jax.sweep.grid import Grid
 from cnn_jax.training import checkpoint, fit
 from cnn_jax.training.config import Config
@@ -45,7 +50,7 @@ def deaths(monkeypatch):
         return call
 
     for owner, name in (
-        (Folder, "write_text"), (Folder, "append_metrics"), (checkpoint.Checkpoints, "save"), (shutil, "copytree"),
+        (Folder, "write_bytes"), (Folder, "append_metrics"), (checkpoint.Checkpoints, "save"), (shutil, "copytree"),
     ):  # fmt: skip
         monkeypatch.setattr(owner, name, dying(getattr(owner, name)))
 
@@ -69,7 +74,7 @@ def timeless(path):
             lines = [json.loads(line) for line in file.read_text().splitlines()]
             found[name] = [{**line, "seconds": 0} for line in lines]
         elif file.name == "results.csv":
-            found[name] = [line.rsplit(",", 1)[0] for line in file.read_text().splitlines()]
+            found[name] = [line.rsplit(",", 2)[0] for line in file.read_text().splitlines()]
         elif file.suffix == ".csv":
             found[name] = file.read_text()
         elif file.suffix in (".png", ".html", ".md", ".tex"):
@@ -147,37 +152,72 @@ def test_a_sweep_goes_on_only_as_the_same_sweep(tmp_path):
     with pytest.raises(RequestError, match="other axes"):
         lab.sweep(turned, tmp_path / "out", resume=True, show=False)
     folder = Folder(tmp_path / "out")
-    kept = folder.read_json("record.json")
-    folder.write_json("record.json", kept | {"choices": kept["choices"] | {"devices": 4}})
+    record = folder.read("record.json", Record)
+    folder.file("manifest.json").unlink()
+    folder.write("record.json", dataclasses.replace(record, choices=record.choices | {"devices": 4}))
     with pytest.raises(RequestError, match="its choices differ: devices: 4 -> 1"):
         lab.sweep(GRID, tmp_path / "out", resume=True, show=False)
-    folder.write_json("record.json", kept)
+    folder.write("record.json", record)
     lab.sweep(GRID, tmp_path / "out", resume=True, show=False)
-    again = folder.read_json("record.json")
-    assert again["started"] == kept["started"]
-    assert len(again["resumed"]) == 1
+    again = folder.read("record.json", Record)
+    assert again.provenance == record.provenance
+    assert len(again.resumed) == 1
+    lab.sweep(GRID, tmp_path / "out", resume=True, show=False)
+    assert folder.read("record.json", Record) == again, "a finished sweep stays as it is"
 
 
-def test_a_sweep_in_which_everything_diverges_is_reported(tmp_path):
-    grid = Grid(CONFIG, {"learning_rate": (1e30,), "filters": (2, 3), "seed": (0, 1)})
+def test_a_sweep_in_which_everything_diverges_has_no_best_cell(tmp_path):
+    grid = Grid(CONFIG, {"learning_rate": (1e30, 1e31), "filters": (2, 3), "seed": (0, 1)})
     done = lab.sweep(grid, tmp_path / "out", show=False)
-    assert done.status == "complete"
+    assert done.status == "diverged"
     text = (done.path / "summary.md").read_text()
-    assert "every seed of it diverged" in text
+    assert "No cell is chosen" in text
+    assert "edge" not in text
+    assert "8 of 8 trials diverged" in text
+    assert not (done.path / "best").exists()
     assert (done.path / "curves.png").exists()
+    with pytest.raises(RunError, match="no best cell"):
+        cite(done.path, "text")
 
 
-def test_a_diverged_seed_of_the_chosen_cell_counts_in_the_test_median(tmp_path):
-    """One of three seeds does not finish: n stays 3 and it counts as 0."""
-    from cnn_jax.report.sweep import chosen_sentence
-    from cnn_jax.sweep.table import Table
+def test_the_command_line_says_that_everything_diverged(tmp_path):
+    options = ("--network", CONFIG.network, "--epochs", "1", "--learning-rates", "1e30", "--seeds", "2")
+    code, _, err = finish("experiments/sweep.py", *options, "--out", tmp_path / "out")
+    assert code == 1
+    assert err.strip().splitlines()[-1].startswith(f"error: {tmp_path / 'out'} has no best cell")
 
-    folder = Folder(tmp_path)
-    (tmp_path / "best").mkdir()
-    folder.write_text("best/seeds.csv", "seed,test_accuracy,examples\n0,0.9,100\n1,0.8,100\n2,,0\n")
-    rows = [
-        {"learning_rate": 0.05, "seed": seed, "validation_accuracy": 0.9, "status": status}
-        for seed, status in enumerate(("complete", "complete", "diverged"))
+
+def test_a_final_fit_trains_the_chosen_cell_on_validation_too(tmp_path, deaths):
+    grid = Grid(dataclasses.replace(GRID.base, final_fit=True), GRID.axes)
+    done = lab.sweep(grid, tmp_path / "out", show=False)
+    plain = lab.sweep(GRID, tmp_path / "plain", show=False)
+    assert [row.to_json() | {"seconds": 0} for row in done.table.rows] == [
+        row.to_json() | {"seconds": 0} for row in plain.table.rows
     ]
-    table = Table.of(Grid(CONFIG, {"seed": (0, 1, 2)}), rows)
-    assert "median of n = 3 seeds (1 diverged, counted as 0), is 80.00 %" in chosen_sentence(folder, table)
+    outcome = Outcome.load(done.path)
+    assert "final_fit" in json.loads((done.path / "config.json").read_text())
+    for seed in (0, 1):
+        config = dataclasses.replace(CONFIG, epochs=1, final_fit=True, seed=seed, **done.table.chosen)
+        alone = lab.train(config, tmp_path / f"alone-{seed}", show=False)
+        assert alone.result.validation is None
+        assert alone.result.test == outcome.seeds[seed].test != Outcome.load(plain.path).seeds[seed].test
+        assert (alone.path / "metrics.jsonl").read_text().count('"validation_accuracy": null') == 1
+    assert not any(Trial.open(path).ended.test for path in (done.path / "trials").iterdir())
+    assert lab.dataset(config).train.labels.shape[0] == 1259 + 269
+    assert "trained anew on training and validation images together" in (done.path / "summary.md").read_text()
+    with pytest.raises(RequestError, match="has none left to choose by"):
+        dataclasses.replace(CONFIG, final_fit=True, select="best")
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.slow
+def test_a_final_fit_dies_at_every_write(deaths, tmp_path):
+    grid = Grid(dataclasses.replace(GRID.base, final_fit=True), {"seed": (0, 1)})
+
+    def work(out, resume):
+        lab.sweep(grid, out, resume=resume, show=False)
+
+    work(tmp_path / "whole", False)
+    ends = until_it_lives(work, deaths, tmp_path)
+    assert len(ends) > 20
+    assert all(end == timeless(tmp_path / "whole") for end in ends)

@@ -3,11 +3,13 @@
 import json
 import random
 import signal
+import subprocess
 
 import jax
 import numpy as np
 import pytest
 from commands import finish, start, wait_for
+from counting import count
 
 from cnn_jax.runs.trained import Trained
 
@@ -60,6 +62,26 @@ def test_kill_9_at_random_moments(unkilled, tmp_path):
     assert_same(path, unkilled)
 
 
+@pytest.mark.slow
+def test_sixty_kills(unkilled, tmp_path, record_property):
+    """Ten runs, each killed six times at any moment from the start of the process on, ends as the one nobody killed."""
+    random_, failures, kills = random.Random(60), [], 0
+    for number in range(10):
+        path = tmp_path / str(number)
+        for _ in range(6):
+            process = start(*TRAIN, "--out", path, "--resume")
+            try:
+                process.wait(timeout=random_.uniform(1.0, 9.0))
+            except subprocess.TimeoutExpired:
+                process.kill()
+            process.communicate()
+            kills += 1
+        code, _, err = finish(*TRAIN, "--out", path, "--resume")
+        if code or outcome(path) != outcome(unkilled):
+            failures.append(f"run {number}: exit code {code}, {err[-300:]}")
+    count(record_property, "kill -9 of a training run", tried=kills, failures=failures)
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_signal_saves_and_ends_as_interrupted(unkilled, tmp_path, number, code):
     path = tmp_path / "run"
@@ -88,7 +110,7 @@ def test_a_killed_sweep_ends_with_the_same_table(tmp_path):
     def table(path):
         lines = (path / "results.csv").read_text().splitlines()
         summary, seeds = (path / "summary.csv").read_text(), (path / "best" / "seeds.csv").read_text()
-        return [line.rsplit(",", 1)[0] for line in lines], summary, seeds
+        return [line.rsplit(",", 2)[0] for line in lines], summary, seeds
 
     assert finish(*SWEEP, "--out", tmp_path / "whole")[0] == 0
     killed = tmp_path / "killed"

@@ -8,12 +8,15 @@ import shutil
 import jax
 import numpy as np
 import pytest
+from folders import evaluation
 
 from cnn_jax import lab, ops
 from cnn_jax.errors import RequestError, RunError
-from cnn_jax.runs import record, session
+from cnn_jax.metrics import EpochMetrics
+from cnn_jax.runs import manifest, provenance, session
 from cnn_jax.runs.folder import Folder
 from cnn_jax.runs.prepared import Prepared
+from cnn_jax.runs.schema import Record, Result
 from cnn_jax.runs.trained import Trained
 from cnn_jax.training.checkpoint import Checkpoints
 from cnn_jax.training.config import Config
@@ -44,63 +47,50 @@ def test_a_run_leaves_the_contracts_files(run):
         "figures",
         "report.html",
     } <= names
-    folder = Folder(run.path)
-    lines = folder.metrics()
+    lines = [json.loads(line) for line in (run.path / "metrics.jsonl").read_text().splitlines()]
     assert [line["epoch"] for line in lines] == [1, 2, 3]
-    assert list(lines[0]) == [
+    assert {
         "epoch", "step", "train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "learning_rate",
-        "examples", "seconds",
-    ]  # fmt: skip
-    result = folder.read_json("result.json")
-    assert list(result) == [
-        "status", "reason", "diverged_step", "validation", "test", "epochs", "steps", "parameters", "compile_seconds",
-        "train_seconds",
-    ]  # fmt: skip
-    assert result["status"] == "complete"
+        "examples", "seconds", "validation_top5_accuracy",
+    } <= set(lines[0])  # fmt: skip
+    result = Folder(run.path).read_json("result.json")
+    assert {
+        "status", "at_chance", "reason", "diverged_step", "validation", "test", "epochs", "steps", "parameters",
+        "compile_seconds", "train_seconds",
+    } <= set(result)  # fmt: skip
+    assert (result["status"], result["at_chance"]) == ("complete", False)
     assert result["validation"] == {
-        "accuracy": lines[-1]["validation_accuracy"], "loss": lines[-1]["validation_loss"], "examples": 269,
+        "accuracy": lines[-1]["validation_accuracy"], "loss": lines[-1]["validation_loss"],
+        "top5_accuracy": lines[-1]["validation_top5_accuracy"], "examples": 269,
     }  # fmt: skip
     assert result["test"]["examples"] == 269
     assert result["steps"] == 3 * math.ceil(1259 / 128)
-    assert Config.from_json(folder.read_json("config.json")) == CONFIG
+    assert Config.from_json(Folder(run.path).read_json("config.json")) == CONFIG
+    assert Result.from_json(result) == run.result
 
 
 def test_the_record_has_what_a_repetition_needs(run):
-    made = Folder(run.path).read_json("record.json")
-    assert made["config_hash"] == CONFIG.hash()
-    assert made["seeds"] == {"run": 0, "split": 0, "prng": "threefry2x32"}
-    assert made["precision"] == "highest"
-    assert made["choices"] == {"backend": "cpu", "devices": 1, "implementation": ops.resolve()}
-    assert made["device"]["cpu"]
-    assert made["versions"]["jax"] == jax.__version__
-    assert made["data"]["splits"] == {"train": 1259, "validation": 269, "test": 269}
-    assert len(made["data"]["sha256"]) == 64
-    assert made["peak_memory"]["process_bytes"] > 2**20
-    assert made["images_per_second"] > 0
-    git = record.git_state()
-    assert made["git"] == (git and {key: value for key, value in git.items() if key != "diff"})
-
-
-def test_the_record_works_without_git(tmp_path, monkeypatch):
-    monkeypatch.setattr(record, "ROOT", tmp_path)
-    record.git_state.cache_clear()
-    try:
-        assert record.git_state() is None
-        (tmp_path / ".git").mkdir()
-        record.git_state.cache_clear()
-        monkeypatch.setenv("PATH", "")
-        assert record.git_state() is None
-    finally:
-        record.git_state.cache_clear()
+    record = Folder(run.path).read("record.json", Record)
+    assert record.config_hash == CONFIG.hash()
+    assert record.seeds == {"run": 0, "split": 0, "prng": "threefry2x32"}
+    assert record.precision == "highest"
+    assert record.choices == {"backend": "cpu", "devices": 1, "implementation": ops.resolve()}
+    assert record.provenance.device["cpu"]
+    assert record.provenance.versions["jax"] == jax.__version__
+    assert record.data.splits == {"train": 1259, "validation": 269, "test": 269}
+    assert len(record.data.sha256) == 64
+    assert record.peak_memory["process_bytes"] > 2**20
+    assert record.images_per_second > 0
+    assert record.provenance.repository == provenance.provenance()[0].repository
 
 
 def test_the_same_config_is_the_same_run_bit_for_bit(run, tmp_path):
     again = lab.train(CONFIG, tmp_path / "again", show=False)
     for a, b in zip(weights(run.path), weights(again.path), strict=True):
         np.testing.assert_array_equal(a, b)
-    assert again.result["test"] == run.result["test"]
+    assert again.result.test == run.result.test
     other = lab.train(dataclasses.replace(CONFIG, seed=1), tmp_path / "other", show=False)
-    assert other.result["test"]["loss"] != run.result["test"]["loss"]
+    assert other.result.test.loss != run.result.test.loss
 
 
 def test_an_existing_folder_is_refused(run, tmp_path):
@@ -133,11 +123,13 @@ def test_a_resume_with_other_choices_or_data_is_refused(run, tmp_path):
     copy = tmp_path / "copy"
     shutil.copytree(run.path, copy)
     (copy / "result.json").unlink()
-    kept = Folder(copy).read_json("record.json")
-    Folder(copy).write_json("record.json", kept | {"choices": kept["choices"] | {"backend": "tpu"}})
+    (copy / manifest.NAME).unlink()
+    record = Folder(copy).read("record.json", Record)
+    Folder(copy).write("record.json", dataclasses.replace(record, choices=record.choices | {"backend": "tpu"}))
     with pytest.raises(RequestError, match="its choices differ: backend: tpu -> cpu"):
         lab.train(CONFIG, copy, resume=True, show=False)
-    Folder(copy).write_json("record.json", kept | {"data": kept["data"] | {"sha256": "0" * 64}})
+    other = dataclasses.replace(record, data=dataclasses.replace(record.data, sha256="0" * 64))
+    Folder(copy).write("record.json", other)
     with pytest.raises(RequestError, match="its data differ: sha256: 0000"):
         lab.train(CONFIG, copy, resume=True, show=False)
 
@@ -147,6 +139,7 @@ def test_a_damaged_checkpoint_is_named_and_passed_over(run, tmp_path, capsys):
     copy = tmp_path / "copy"
     shutil.copytree(run.path, copy)
     (copy / "result.json").unlink()
+    (copy / manifest.NAME).unlink()
     newest = max((copy / "checkpoints").iterdir(), key=lambda path: int(path.name) if path.name.isdigit() else -1)
     for path in (newest / "state").rglob("*"):
         if path.is_file() and path.stat().st_size > 400:
@@ -155,10 +148,10 @@ def test_a_damaged_checkpoint_is_named_and_passed_over(run, tmp_path, capsys):
             path.write_bytes(bytes(content))
     again = lab.train(CONFIG, copy, resume=True, show=False)
     assert f"checkpoint {newest}" in capsys.readouterr().err
-    assert again.result["test"] == run.result["test"]
+    assert again.result.test == run.result.test
     for a, b in zip(weights(run.path), weights(copy), strict=True):
         np.testing.assert_array_equal(a, b)
-    assert any(str(newest) in note for note in Folder(copy).read_json("record.json")["notes"])
+    assert any(str(newest) in note for note in Folder(copy).read("record.json", Record).notes)
 
 
 @pytest.mark.parametrize("damage", ["empty directory", "truncated", "deleted item"])
@@ -203,6 +196,7 @@ def test_no_good_checkpoint_at_all_is_said(run, tmp_path):
         if path.name.isdigit():
             shutil.rmtree(path / "state")
     (copy / "result.json").unlink()
+    (copy / manifest.NAME).unlink()
     with pytest.raises(RunError, match="no checkpoint is good"):
         lab.train(CONFIG, copy, resume=True, show=False)
 
@@ -212,7 +206,8 @@ def test_the_newest_two_and_the_best_are_kept(tmp_path):
     state = jax.device_get(initial_state(CONFIG, prepared.program))
     checkpoints = Checkpoints(tmp_path / "checkpoints")
     for step, accuracy in enumerate([0.1, 0.9, 0.5, 0.9, 0.7, 0.6], start=1):
-        checkpoints.save(state._replace(step=np.int32(step)), {}, {"validation_accuracy": accuracy})
+        score = evaluation(accuracy)
+        checkpoints.save(state._replace(step=np.int32(step)), {}, EpochMetrics(step, step, score, score, 0.1))
     checkpoints.save(state._replace(step=np.int32(7)), {})
     checkpoints.wait()
     kept = sorted(int(path.name) for path in (tmp_path / "checkpoints").iterdir() if path.name.isdigit())
@@ -228,28 +223,28 @@ def test_select_best_scores_the_best_epoch(tmp_path):
     config = dataclasses.replace(CONFIG, select="best", learning_rate=0.25, epochs=6)
     run = lab.train(config, tmp_path / "best", show=False)
     lines = Folder(run.path).metrics()
-    best = max(lines, key=lambda line: (line["validation_accuracy"], -line["step"]))
-    assert best["epoch"] < 6, "this test needs a run whose last epoch is not its best"
-    assert run.result["validation"]["accuracy"] == best["validation_accuracy"]
-    until = dataclasses.replace(CONFIG, learning_rate=0.25, epochs=best["epoch"])
-    assert lab.train(until, tmp_path / "until", show=False).result["test"] == run.result["test"]
+    best = max(lines, key=lambda line: (line.validation.accuracy, -line.step))
+    assert best.epoch < 6, "this test needs a run whose last epoch is not its best"
+    assert run.result.validation == best.validation
+    assert run.result.scored_step == best.step
+    until = dataclasses.replace(CONFIG, learning_rate=0.25, epochs=best.epoch)
+    assert lab.train(until, tmp_path / "until", show=False).result.test == run.result.test
+    accuracy = Trained.load(run.path).accuracy(lab.dataset(CONFIG).test.images, lab.dataset(CONFIG).test.labels)
+    assert accuracy == pytest.approx(run.result.test.accuracy)
 
 
 def test_a_run_that_blows_up_says_where_and_keeps_its_last_good_checkpoint(tmp_path, monkeypatch):
     monkeypatch.setattr(session, "EPOCH_SECONDS", 0.0)
     config = dataclasses.replace(CONFIG, schedule="step", decay_epochs=(2.0,), decay_factor=1e38)
     run = lab.train(config, tmp_path / "out", show=False)
-    assert (run.status, run.result["reason"]) == ("diverged", "nonfinite")
-    assert 20 < run.result["diverged_step"] <= 24
-    assert run.result["test"] is None
+    assert run.status == "diverged"
+    assert 20 < run.result.diverged_step <= 24
+    assert run.result.test is None
+    assert run.result.validation is None
     assert (run.path / "checkpoints" / "20").is_dir()
     assert "diverged at step" in (run.path / "report.html").read_text()
-
-
-def test_a_run_that_only_answers_frequencies_diverged_by_chance(tmp_path):
-    run = lab.train(dataclasses.replace(CONFIG, learning_rate=3.0), tmp_path / "out", show=False)
-    assert (run.status, run.result["reason"]) == ("diverged", "chance")
-    assert run.result["test"] is None
+    with pytest.raises(RunError, match="diverged at step"):
+        Trained.load(run.path)
 
 
 def test_a_profile_that_cannot_be_is_said(tmp_path, capsys):
@@ -259,8 +254,7 @@ def test_a_profile_that_cannot_be_is_said(tmp_path, capsys):
 
 def test_profile_writes_a_trace(tmp_path):
     lab.train(CONFIG, tmp_path / "out", profile=True, show=False)
-    record = Folder(tmp_path / "out").read_json("record.json")
-    assert record["images_per_second"] > 0
+    assert Folder(tmp_path / "out").read("record.json", Record).images_per_second > 0
     traces = list((tmp_path / "out" / "profile").rglob("*.trace.json.gz"))
     assert traces
     assert traces[0].stat().st_size > 1000
@@ -268,20 +262,13 @@ def test_profile_writes_a_trace(tmp_path):
 
 def test_metrics_of_a_killed_write_are_whole_lines(tmp_path):
     folder = Folder(tmp_path)
-    folder.append_metrics({"step": 1})
+    line = EpochMetrics(1, 10, evaluation(0.5, 1259), evaluation(0.25), 0.1, 2.5)
+    folder.append_metrics(line)
     with folder.file("metrics.jsonl").open("a") as handle:
         handle.write('{"step": 2, "tr')
-    assert folder.metrics() == [{"step": 1}]
-    assert folder.keep_metrics(5) == [{"step": 1}]
-    assert json.loads(folder.file("metrics.jsonl").read_text()) == {"step": 1}
-
-
-def test_what_is_not_finite_is_null(tmp_path):
-    folder = Folder(tmp_path)
-    folder.append_metrics({"step": 1, "validation_loss": float("inf")})
-    folder.write_json("result.json", {"test": {"loss": float("nan"), "accuracy": 0.5}})
-    assert folder.metrics() == [{"step": 1, "validation_loss": None}]
-    assert folder.read_json("result.json") == {"test": {"loss": None, "accuracy": 0.5}}
+    assert folder.metrics() == [line]
+    assert folder.keep_metrics(50) == [line]
+    assert EpochMetrics.from_json(json.loads(folder.file("metrics.jsonl").read_text())) == line
 
 
 def test_predict_is_what_the_training_step_computes(run):
@@ -290,7 +277,7 @@ def test_predict_is_what_the_training_step_computes(run):
     probabilities = trained.probabilities(dataset.test.images)
     np.testing.assert_allclose(probabilities.sum(-1), 1.0, rtol=1e-5)
     accuracy = (probabilities.argmax(-1) == dataset.test.labels).mean()
-    assert accuracy == pytest.approx(run.result["test"]["accuracy"], abs=1e-6)
+    assert accuracy == pytest.approx(run.result.test.accuracy, abs=1e-6)
 
 
 def test_the_page_is_self_contained(run):

@@ -128,7 +128,8 @@ def test_a_verdict_reads_back(tmp_path, finding):
     "change",
     [
         {"answer": "not supported"}, {"effect": 41.0}, {"low": 1.0}, {"high": 100.0}, {"p": 1e-9}, {"n": 9},
-        {"failures": {"a": 0, "b": 0, "n": 8, "p": 1.0}}, {"above": 60.0}, {"below": 1.0}, {"interval": "range"},
+        {"failures": {"a": 0, "b": 0, "n": 8, "p": 1.0}}, {"above": 60.0}, {"below": 1.0},
+        {"interval": "99 % interval"},
     ],
 )  # fmt: skip
 def test_a_verdict_that_does_not_follow_from_its_pairs_is_refused(tmp_path, change):

@@ -1,12 +1,11 @@
 """Weights out and in again: files, other runs, other class counts, torchvision's names."""
 
 import json
-import subprocess
 
 import jax
 import numpy as np
 import pytest
-from commands import ROOT, finish, refused
+from commands import finish, refused
 
 from cnn_jax import lab
 from cnn_jax.errors import RequestError
@@ -56,13 +55,13 @@ def test_a_run_starts_from_the_weights_of_another(run, tmp_path):
         trained = Trained.load(started.path)
         first = trained.history()[0][1]
         np.testing.assert_array_equal(first["params"]["conv1"]["kernel"], weights.read(path)[0]["params/conv1/kernel"])
-        results.append(started.result["validation"])
+        results.append(started.result.validation)
         record = json.loads((started.path / "record.json").read_text())
         assert record["init_sha256"] == weights.digest(weights.read(path)[0])
     assert results[0] == results[1]
     path.unlink()
     again = lab.train(config, tmp_path / "from-w.npz", resume=True, show=False)
-    assert again.result["validation"] == results[1]
+    assert again.result.validation == results[1]
 
 
 def test_other_classes_leave_the_last_layer_new():
@@ -145,25 +144,3 @@ def test_torchvisions_names_fill_every_array(name):
     del state[NAMES[name][0]]
     with pytest.raises(RequestError, match=rf"has no {NAMES[name][0]}, which would be"):
         torchvision.variables_of(network, state)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", NAMES)
-def test_outputs_are_torchvisions(name, tmp_path, request):
-    """Needs the Python of an environment with torchvision: --torchvision PYTHON."""
-    python = request.config.getoption("--torchvision")
-    if python is None:
-        pytest.skip("no --torchvision PYTHON")
-    done = subprocess.run(
-        [python, ROOT / "tests" / "runs" / "torchvision_outputs.py", name.removesuffix("_owt"), tmp_path],
-        capture_output=True, text=True,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    with np.load(tmp_path / "outputs.npz") as file:
-        images, expected = file["images"], file["outputs"]
-    network = get(name).network()
-    arrays, _ = weights.read(tmp_path / "state.npz")
-    variables = weights.fitted(network, network.init(jax.random.key(0)), arrays, "state.npz")
-    found = jax.jit(network.apply)(variables, images.transpose(0, 2, 3, 1))
-    scale = np.abs(expected).max()
-    np.testing.assert_allclose(found / scale, expected / scale, atol=1e-4)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 
 import jax
 import numpy as np
@@ -14,6 +15,7 @@ from cnn_jax.network import Network
 from cnn_jax.notation import parse
 from cnn_jax.runs.folder import Folder
 from cnn_jax.runs.prepared import Prepared
+from cnn_jax.runs.schema import Result
 from cnn_jax.runs.trained import Trained
 from cnn_jax.sweep import engine, plan
 from cnn_jax.sweep.grid import Grid
@@ -26,7 +28,7 @@ GRID = Grid(CONFIG, {"learning_rate": (0.05, 1e30), "dropout": (0.1, 0.4), "seed
 
 def table(path):
     """results.csv without seconds."""
-    return [line.rsplit(",", 1)[0] for line in (path / "results.csv").read_text().splitlines()]
+    return [line.rsplit(",", 2)[0] for line in (path / "results.csv").read_text().splitlines()]
 
 
 def weights(path):
@@ -53,7 +55,7 @@ def test_a_trial_is_the_run_on_its_own(one, tmp_path):
     run = lab.train(config, tmp_path / "run", show=False)
     trial = Folder(one.path / "trials" / "0003")
     assert trial.read_json("config.json")["dropout"] == 0.4
-    assert trial.read_json("result.json")["validation"] == run.result["validation"]
+    assert trial.read("result.json", Result).validation == run.result.validation
 
 
 def test_under_vmap_the_first_ten_steps_are_those_alone():
@@ -82,14 +84,19 @@ def test_chunks_and_a_stop_in_the_middle_change_nothing(one, tmp_path, monkeypat
     assert [trials["chunk"] for trials in kept] == [3]
     assert table(whole.path) == table(one.path)
     for i in (0, 4, 5, 6, 7):
-        (whole.path / "trials" / f"{i:04d}" / "result.json").unlink()
+        for name in ("result.json", "manifest.json"):
+            (whole.path / "trials" / f"{i:04d}" / name).unlink()
+    (whole.path / "manifest.json").unlink()
     again = lab.sweep(GRID, whole.path, resume=True, show=False)
     assert table(again.path) == table(one.path)
 
 
-def test_a_sweep_goes_on_the_way_it_began(one):
+def test_a_sweep_goes_on_the_way_it_began(one, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(one.path, copy)
+    (copy / "manifest.json").unlink()
     with pytest.raises(RequestError, match="was begun with parallel = 'one', not 'vmap'"):
-        lab.sweep(GRID, one.path, resume=True, parallel="vmap", show=False)
+        lab.sweep(GRID, copy, resume=True, parallel="vmap", show=False)
 
 
 def test_what_differs_in_numbers_alone_is_one_program():

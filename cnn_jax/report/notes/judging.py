@@ -1,0 +1,256 @@
+"""Judges a note: every reference against the folder that it names and the words around it, every number that claims a
+result against the references."""
+
+import bisect
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+from cnn_jax.errors import CnnJaxError, RequestError
+from cnn_jax.references import references
+from cnn_jax.report.deviations import deviations
+from cnn_jax.report.notes import written
+from cnn_jax.report.notes.claims import claims
+from cnn_jax.report.notes.context import Contradictions, Place
+from cnn_jax.report.notes.document import Block, Document, Reference, Span
+from cnn_jax.report.notes.published import Published, published
+from cnn_jax.report.notes.quantities import Quantity, Shelf
+from cnn_jax.report.notes.written import Written
+
+MOST_LETTERS = 300  # of what a message repeats
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is wrong, and at which character of the note's source."""
+
+    at: int
+    text: str
+
+
+def one_line(text: str) -> str:
+    """Text as a message may repeat it: on one line, bounded, without control characters."""
+    line = " ".join("".join(letter if letter.isprintable() else " " for letter in text[: 4 * MOST_LETTERS]).split())
+    return line if len(line) <= MOST_LETTERS else f"{line[: MOST_LETTERS - 1]}…"
+
+
+def problems(document: Document, shelf: Shelf) -> Iterator[Problem]:
+    """Everything that is wrong with a document, in its order."""
+    told: set[tuple[str, str]] = set()
+    for block in document.blocks:
+        yield from _Judge(document, block, shelf, told).problems()
+
+
+class _Judge:
+    """One block of a document. `told` are the deviations of folders that were missed before."""
+
+    def __init__(self, document: Document, block: Block, shelf: Shelf, told: set[tuple[str, str]]):
+        self.document, self.block, self.shelf, self.told = document, block, shelf, told
+        self.explained: list[Span] = []
+        self.found: list[tuple[int, str]] = []
+
+    def problems(self) -> Iterator[Problem]:
+        block = self.block
+        for i, reference in enumerate(block.references):
+            before = block.references[i - 1].span[1] if i else 0
+            behind = block.references[i + 1].span[0] if i + 1 < len(block.references) else len(block.text)
+            self.explained.append(reference.span)
+            place = Place(block, reference.span, before, behind)
+            shown = f"[{one_line(block.text[slice(*reference.span)])[:60]}]"
+            try:
+                said = list(self._of_reference(reference, place))
+            except CnnJaxError as error:
+                said = [str(error)]
+            self.found += [(reference.span[0], f"{shown} {text}") for text in said]
+        self.explained.sort()
+        for start, end in claims(block):
+            if not self._explains(start):
+                shown = one_line(block.text[start:end].strip())
+                self.found.append(
+                    (start, f"{shown} carries no reference: write [{shown}](run:PATH#QUANTITY) or (cite:KEY)")
+                )
+        for at, text in sorted(self.found):
+            yield Problem(block.origins[at] if at < len(block.origins) else 0, one_line(text))
+
+    def _explains(self, at: int) -> bool:
+        i = bisect.bisect_left(self.explained, (at + 1, 0))
+        return any(start <= at < end for start, end in self.explained[max(0, i - 3) : i])
+
+    def _of_reference(self, reference: Reference, place: Place) -> Iterator[str]:
+        text = self.block.text[slice(*reference.span)]
+        if reference.kind == "cite":
+            yield from self._of_citation(reference, text, place)
+            return
+        quantity = self.shelf.follow(reference.path, reference.what)
+        if reference.digest and reference.digest != (now := self.shelf.digest(reference.path)):
+            yield f"{reference.path} has changed since the note: its digest is {now}, not {reference.digest}"
+        if not text.strip():
+            yield "is empty: --generate fills it in"
+            return
+        number = self._with_unit(written.parse(text), place)
+        yield from _of_number(number, quantity, reference)
+        if quantity.end_of is not None:
+            yield from self._of_end(reference, quantity)
+        elif quantity.n is not None:
+            yield from self._of_n(quantity, place)
+            yield from self._of_interval(quantity, place)
+            yield from self._of_failures(quantity, place)
+        yield from Contradictions(place, quantity).all()
+        if quantity.outcome is not None and quantity.split is not None:
+            yield from self._of_protocol(reference, quantity)
+
+    def _with_unit(self, number: Written, place: Place) -> Written:
+        """A number whose unit stands right behind the reference, or in the heading of its column."""
+        if number.unit:
+            return number
+        behind = re.match(rf"\s?(?:{written.UNIT})(?!\w)", place.behind)
+        if behind is not None:
+            self.explained.append((place.span[0], place.span[1] + behind.end()))
+            return written.of(self.block.text[slice(*place.span)].strip(" ≈~"), behind[0].strip())
+        if place.cell is not None:
+            unit = re.search(r"\((%|points|nats|s|min)\)|,\s?(%|points|nats|s|min)\s*$|%", place.cell.heading)
+            if unit is not None:
+                return written.of(self.block.text[slice(*place.span)].strip(" ≈~"), unit[1] or unit[2] or "%")
+        return number
+
+    def _of_end(self, reference: Reference, quantity: Quantity) -> Iterator[str]:
+        """An end of an interval stands beside the other end, behind the number that the interval belongs to."""
+        own = [one for one in self.block.references if one.path == reference.path]
+        names = {one.what: one for one in own}
+        low, high = names.get(f"{quantity.end_of}.low"), names.get(f"{quantity.end_of}.high")
+        base = names.get(quantity.end_of)
+        if base and low and high and base.span[1] <= low.span[0]:
+            between = self.block.text[low.span[1] : high.span[0]]
+            if len(between) < 12 and re.fullmatch(r"\s?%?\s?(?:–|—|-|to|and|,)\s?", between):
+                return
+        yield (
+            f"is an end of the interval of {quantity.end_of}, and may stand only as that: behind "
+            f"[…](run:{reference.target.rpartition('.')[0]}), as LOW – HIGH"
+        )
+
+    def _of_n(self, quantity: Quantity, place: Place) -> Iterator[str]:
+        stated = place.counts()
+        if not stated:
+            yield f"states no n: it is over n = {quantity.n}"
+        elif wrong := [n for n in stated if n != quantity.n]:
+            yield f"is over n = {quantity.n}, not n = {wrong[0]}"
+        if place.cell is not None:
+            for cell in self.block.cells:
+                if cell.heading.strip().lower() == "n":
+                    self.explained.append(cell.span)
+
+    def _of_interval(self, quantity: Quantity, place: Place) -> Iterator[str]:
+        start, text = place.interval_text()
+        stated = written.intervals(text)
+        if quantity.interval is None:
+            if called := [one for one in stated if one.called and quantity.statistic == "single"]:
+                yield f"is one run, n = 1, and has no interval: {called[0].text}"
+            return
+        if not stated:
+            yield f"states no interval: {quantity.range}"
+            return
+        low, high = quantity.interval.low, quantity.interval.high
+        agreeing = [one for one in stated if one.agrees(low, high)]
+        if not agreeing:
+            yield f"has the {quantity.range}, not {stated[0].text}"
+            return
+        for one in agreeing:
+            self.explained.append((start + one.span[0], start + one.span[1] + 2))
+        yield from place.of_interval(quantity, start + agreeing[0].span[0])
+
+    def _of_failures(self, quantity: Quantity, place: Place) -> Iterator[str]:
+        for how, count in zip(("diverged", "at chance"), quantity.failed, strict=True):
+            said = place.failures(how)
+            for cell in self.block.cells:
+                if cell.heading.strip().lower() == how and place.cell is not None:
+                    shown = self.block.text[slice(*cell.span)].strip()
+                    said = [int(shown)] if shown.isdecimal() and len(shown) < 9 else said
+                    self.explained.append(cell.span)
+            if count and not said:
+                yield f"does not say that of its {quantity.n} seeds {count} {'ended ' * (how == 'at chance')}{how}"
+            elif said and count not in said:
+                yield f"has {count} of n = {quantity.n} seeds {how}, not {said[0]}"
+
+    def _of_protocol(self, reference: Reference, quantity: Quantity) -> Iterator[str]:
+        """Deviations from the data set's whole training split and defaults, each of which a note says once."""
+        assert quantity.outcome is not None
+        for clause in deviations(quantity.outcome.config, quantity.outcome.data):
+            if (reference.path, clause) not in self.told and not _Protocol.of(self.document).says(clause):
+                self.told.add((reference.path, clause))
+                yield f"rests on {reference.path}, of which the note nowhere says: {clause}"
+
+    def _of_citation(self, reference: Reference, text: str, place: Place) -> Iterator[str]:
+        key = reference.path
+        if key not in references():
+            raise RequestError(f"names {key!r}, which is no key of references.bib")
+        known = published().get(key)
+        if known is None:
+            raise RequestError(f"cites {key}, of which published.toml has no number; add it with its place")
+        number = self._with_unit(written.parse(text), place)
+        fitting = [one for one in known if one.is_written(number)]
+        if not fitting:
+            yield f"is no number of {key} in published.toml; there are {'; '.join(one.text for one in known[:8])}"
+            return
+        complaints = [list(Contradictions(place, _as_quantity(one)).of_publication(one)) for one in fitting]
+        yield from min(complaints, key=len)
+
+
+def _as_quantity(number: Published) -> Quantity:
+    measure = None if number.measure in ("parameters", "seconds") else number.measure
+    return Quantity(number.value, number.unit, exact=True, measure=measure, split="test" if measure else None)
+
+
+def _of_number(number: Written, quantity: Quantity, reference: Reference) -> Iterator[str]:
+    """What is wrong with the number itself: its unit, its value, too few digits."""
+    value, unit = quantity.value, quantity.unit
+    if unit == "%" and number.unit == "":
+        value, unit = value / 100.0, ""
+    if number.unit != unit:
+        yield f"is in {number.unit or 'no unit'}: {reference.target} is {quantity.written}"
+    elif not number.agrees(value):
+        yield f"is {quantity.written} in {reference.target}"
+    elif quantity.exact:
+        if number.value != value:
+            yield f"is a count, {quantity.written}: write all of its digits"
+    elif number.digits < 2 and number.value != value:
+        yield f"is rounded to less than two digits: it is {quantity.written}"
+    elif quantity.unit == "%" and number.value in (0.0, 1.0 if unit == "" else 100.0) and number.value != value:
+        yield f"is rounded to all or nothing: it is {quantity.written}"
+
+
+class _Protocol:
+    """What a document says of protocols: its sentences with a number or with words of training."""
+
+    def __init__(self, document: Document):
+        self.document = document
+        self.known: dict[str, bool] = {}
+
+    @classmethod
+    def of(cls, document: Document) -> "_Protocol":
+        if "protocol" not in document.__dict__:
+            document.__dict__["protocol"] = cls(document)
+        return document.__dict__["protocol"]
+
+    def says(self, clause: str) -> bool:
+        """Whether a sentence has the first number of a clause and one of its words; without a number, the word that
+        marks it (together, best) and validation."""
+        if clause not in self.known:
+            number = re.search(r"\d[\d,]*(?:x\d+)?", clause)
+            own = set(re.findall(r"[a-z]{4,}", clause))
+            if number is None:
+                needed, some = own & {"together", "best", "validation"}, own
+            else:
+                needed, some = {number[0].replace(",", "")}, {word for word in own if len(word) > 4}
+            self.known[clause] = any(needed <= tokens and some & tokens for tokens in self._sentences)
+        return self.known[clause]
+
+    @cached_property
+    def _sentences(self) -> list[set[str]]:
+        """The words and numbers of every sentence; 16 × 16 as 16x16."""
+        found = []
+        for block in self.document.blocks:
+            for start, end in zip(block.sentences, [*block.sentences[1:], len(block.text)], strict=True):
+                sentence = re.sub(r"(?<=\d) ?[x×] ?(?=\d)", "x", block.text[start:end].lower())
+                found.append(set(re.findall(r"\d+x\d+|\d+|[a-z]+", re.sub(r"(?<=\d),(?=\d{3})", "", sentence))))
+        return found
