@@ -58,13 +58,11 @@ def test_a_recipe_is_whole(paper):
     assert len(paper.grid().trials()) == paper.seeds >= 6
 
 
-def test_a_recipe_runs_in_its_quick_form(tmp_path, name="lecun1989"):
+LARGE = [pytest.param(name, marks=pytest.mark.slow) for name in ("lenet5", "cuda_convnet", "allcnn", "resnet20")]
+
+
+@pytest.mark.parametrize("name", ["lecun1989", *LARGE])
+def test_a_recipe_runs_in_its_quick_form(name, tmp_path):
     code, out, err = finish(f"experiments/papers/{name}.py", "--quick", "--out", tmp_path / "out")
     assert code == 0, err
     assert "Chosen by validation" in out
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["lenet5", "cuda_convnet", "allcnn", "resnet20"])
-def test_a_large_recipe_runs_in_its_quick_form(name, tmp_path):
-    test_a_recipe_runs_in_its_quick_form(tmp_path, name)
