@@ -158,7 +158,7 @@ def test_all_experiments_run(names, tmp_path):
 
 def test_a_record_has_no_place_of_this_machine(tmp_path):
     """`--data-dir` fills the cache and is forgotten before the run begins."""
-    command = ("experiments/guide/first_layer.py", "--dataset", "digits", "--out", tmp_path / "out")
+    command = ("experiments/guide/detectors.py", "--dataset", "digits", "--out", tmp_path / "out")
     code, _, err = finish(*command, "--data-dir", tmp_path / "archives")
     assert code == 0, err
     verdict = Verdict.open(tmp_path / "out")
@@ -167,6 +167,6 @@ def test_a_record_has_no_place_of_this_machine(tmp_path):
 
 
 def test_archives_that_are_not_there_are_one_line(tmp_path):
-    words = refused("experiments/guide/first_layer.py", "--data-dir", tmp_path, "--out", tmp_path / "out")
+    words = refused("experiments/guide/detectors.py", "--data-dir", tmp_path, "--out", tmp_path / "out")
     assert "train-images-idx3-ubyte.gz" in words
     assert not (tmp_path / "out").exists()
