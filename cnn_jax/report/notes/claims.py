@@ -30,7 +30,8 @@ _SETTING_HEADING = re.compile(
 )
 _NUMBER = re.compile(rf"(?<![\w.,])(?<![A-Za-z_]-){SIGNED}(?:(?<=\d)(?:st|nd|rd|th)\b)?")
 _UNIT = re.compile(
-    r"\s?(?:(?P<percent>%|per\s?cent\b|percentage\b)|(?P<points>points?\b|pp\b|p\.p\.|nats?\b)"
+    r"\s?(?:(?P<percent>%|per\s?cent\b|percentage\b)|(?P<points>points?\b|pp\b|p\.p\.|nats?\b|"
+    r"(?:images|examples|samples|steps|frames)\s?(?:/\s?s\b|(?:per|a)\ssecond\b))"
     r"|(?P<time>seconds?\b|secs?\b|minutes?\b|mins?\b|hours?\b|milliseconds?\b|ms\b|s\b|h\b))"
 )
 _FACTOR = re.compile(
@@ -55,19 +56,24 @@ _SETTING_BEFORE = re.compile(
     r"momentum|decay|smoothing|mixup|alpha|beta|epsilon|variance|scale|factor|\blevel|margin|seeds?|epochs?|steps?|"
     r"batch(?:es)?(?: sizes?)?|filters?|layers?|version|jax|python|figures?|fig\.|tables?|tab\.|sections?|sec\.|"
     r"equation|eq\.|chapter|page|appendix|sizes?|width|depth|\bpower|\bn|\bevery|\beach|\bp\s?<|threshold|clip\w*|"
-    r"\bnorm|split)\s?(?:of|=|:|is|was|are|at|from|between|≈|in|by)?\s?"
+    r"\bnorm|split|confidence)\s?(?:of|=|:|is|was|are|at|from|between|≈|in|by)?\s?"
     rf"{_LIST}$",
     re.I,
 )
 _SETTING_AFTER = re.compile(r"\s?%?\s?(?:learning rate|momentum|dropout|weight decay|label smoothing)", re.I)
+_RATIO = re.compile(r"\b(?:by|of) a factor (?:of|about|nearly)\s?$", re.I)
+_BETTER = re.compile(r"improv|fast|slow|bett|wors|high|low|less|more|spe(?:e|d)", re.I)
+_ALONE = re.compile(rf"[\s#-]*(?P<number>{SIGNED}\s?%?)[\s.]*")
 _BOUND = re.compile(
     r"(?:accura\w+|error rates?|\berrors?|\bloss(?:es)?|\bscores?|\brecall|\bF1|\bAUC)\s?(?:\([^()]{0,30}\)\s?)?"
     r"(?:(?:of|is|was|are|were|at|to|:|=|reach\w*|attain\w*|exceed\w*|above|below|about|around|approximately|nearly|"
-    r"over|≈|~|[<>]=?|by|than|just|only|still|now|near|up|down)\s?){0,4}$",
+    r"over|≈|~|[<>]=?|by|than|just|only|still|now|near|up|down|between|from)\s?){0,4}"
+    rf"(?:{SIGNED}\s(?:and|to|or)\s)?$|\b(?:or|from|versus|vs\.?|against|than)\s$",
     re.I,
 )
 _NOUN_BEHIND = re.compile(
-    r"\s(?!(?:and|or|but|with|on|for|in|at|to|after|when|while|versus|vs|against|than|by|over|from|as)\b)[A-Za-z]"
+    rf"(?:\s?(?:to|and|or|,|–|-)\s?{SIGNED}){{0,3}}\s"
+    r"(?!(?:and|or|if|but|with|on|for|in|at|to|after|when|while|versus|vs|against|than|by|over|from|as)\b)[A-Za-z]"
 )
 _OUT_OF = re.compile(rf"\s(?:out\s)?of\s(?:the\s)?{NUMBER}(?!\s?(?:seeds|runs|trials|networks|cells|training|were\b))")
 _SPREAD = re.compile(r"±\s?$")
@@ -77,6 +83,9 @@ _P_VALUE = re.compile(r"\bp\s?[=≈]\s?$", re.I)
 def claims(block: Block) -> Iterator[Span]:
     """Where the numbers stand that claim a result, with their unit."""
     text = block.text
+    if len(text) < 60 and (alone := _ALONE.fullmatch(text)):
+        yield alone.span("number")
+        return
     for match in _NUMBER.finditer(text):
         start, end = match.span()
         if match[0][-1].isalpha():
@@ -107,6 +116,8 @@ def _in_cell(number: str, cell: Cell, block: Block, unit: bool, before: str, beh
         return False
     if unit or _SPREAD.search(before):
         return True
+    if "." not in number and _NOUN_BEHIND.match(behind) and not _RESULT.match(behind.lstrip()):
+        return False  # 2 cores
     label = "" if cell is block.cells[0] else block.label
     if _HEADING.search(cell.heading):
         return not (re.search(r"param|size|images|rate\b", cell.heading, re.I) and not _RESULT.search(cell.heading))
@@ -119,6 +130,8 @@ def _in_cell(number: str, cell: Cell, block: Block, unit: bool, before: str, beh
 
 def _in_sentence(number: str, before: str, behind: str, sentence: str, unit: re.Match[str] | None) -> bool:
     if _SPREAD.search(before) or _P_VALUE.search(before):
+        return True
+    if _RATIO.search(before) and _BETTER.search(sentence) and "rate" not in sentence:
         return True
     if _LEVEL.match(behind) or _SETTING_BEFORE.search(before) or _SETTING_AFTER.match(behind):
         return False

@@ -14,7 +14,7 @@ from cnn_jax.report.notes import words
 from cnn_jax.report.notes.document import Block, Cell, Span
 from cnn_jax.report.notes.published import Published
 from cnn_jax.report.notes.quantities import Quantity
-from cnn_jax.report.notes.words import Dimension, Words, canonical
+from cnn_jax.report.notes.words import Dimension, Mention, Words, canonical
 
 NEAR = 400  # characters around a reference in which a word counts
 _CLAUSE = re.compile(r"[,;)]|\b(?:and|while|but|against|than|whereas|versus|vs)\b|\.\s")
@@ -133,7 +133,7 @@ class Place:
             if level is None or (abs(100 * level - stated) > 0.051 and stated != round(100 * level)):
                 yield f"has the {quantity.range}, no {stated:g} % interval"
 
-    def values(self, dimension: Dimension, *, clause: bool) -> list[str]:
+    def mentions(self, dimension: Dimension, *, clause: bool) -> list[Mention]:
         """The words of a dimension that count for the reference, the nearest first; with `clause` those behind it count
         up to the end of the clause only."""
         if self.cell is not None:
@@ -146,11 +146,7 @@ class Place:
             stop = self._clause_end(stop)
         behind = own.between(dimension, self.span[1], stop)
         earlier = own.between(dimension, 0 if dimension.lasting else start, max(start, self.before_end))
-        return [
-            *(mention.value for mention in before[::-1]),
-            *(mention.value for mention in behind),
-            *(mention.value for mention in earlier[::-1][:1]),
-        ]
+        return [*before[::-1], *behind, *earlier[::-1][:1]]
 
     def _clause_end(self, stop: int) -> int:
         """Where the clause of the reference ends; brackets right behind it are passed over."""
@@ -162,11 +158,11 @@ class Place:
         match = _CLAUSE.search(text, at, min(stop, at + NEAR))
         return match.start() if match else min(stop, at + NEAR)
 
-    def _in_table(self, dimension: Dimension) -> list[str]:
+    def _in_table(self, dimension: Dimension) -> list[Mention]:
         cell = self.cell
         assert cell is not None
         texts = [self.block.text[slice(*cell.span)], cell.heading, self.block.label, self.block.caption]
-        return [mention.value for text in texts for mention in dimension.mentions(text[:2000])[::-1]]
+        return [mention for text in texts for mention in dimension.mentions(text[:2000])[::-1]]
 
 
 def _counts(pattern: re.Pattern[str], text: str) -> list[int]:
@@ -174,7 +170,7 @@ def _counts(pattern: re.Pattern[str], text: str) -> list[int]:
 
 
 def _count(match: re.Match[str]) -> int:
-    return words.count(match["n"] or match["count"])
+    return words.count(match["n"] or match["of"] or match["count"])
 
 
 def _how(match: re.Match[str]) -> str:
@@ -210,10 +206,10 @@ class Contradictions:
         """The nearest word of a dimension that says something else than what is known."""
         if own is None:
             return
-        values = self.place.values(dimension, clause=clause)
-        if values and values[0] != own and values[0] not in _COMPATIBLE.get(own, ()):
-            name, said = _SAID.get(own, own.replace("_", " ")), values[0].replace("_", " ")
-            yield f"is {name}, not {said}, by the words around it"
+        mentions = self.place.mentions(dimension, clause=clause)
+        if mentions and mentions[0].value != own and mentions[0].value not in _COMPATIBLE.get(own, ()):
+            name, said = _SAID.get(own, own.replace("_", " ")), mentions[0].value.replace("_", " ")
+            yield f"is {name}, not {said}, by the words around it ({mentions[0].word})"
 
     def _of_change(self) -> Iterator[str]:
         """A level that is called a change."""
@@ -232,15 +228,16 @@ class Contradictions:
         known = {canonical(mention.value) for mention in words.DATA.mentions(data.replace("_", " ").replace("/", " "))}
         yield from self._named(words.DATA, known | {canonical(data)}, data)
         said = self.place.block.text.lower() + self.place.block.caption.lower()
-        if "jpeg" in data.lower() and "jpeg" not in said and self.place.values(words.DATA, clause=True):
+        if "jpeg" in data.lower() and "jpeg" not in said and self.place.mentions(words.DATA, clause=True):
             yield f"is measured on {data[:60]}: the note must say that the images are stored as JPEG"
         own = canonical(network) if isinstance(network, str) else ""
-        yield from self._named(words.NETWORK, {own} | {name for name in (own[:-4],) if own.endswith("1998")}, own)
+        known = {own, own.removesuffix("1998")}
+        yield from self._named(words.NETWORK, known, network if isinstance(network, str) else "a network in JSON")
 
     def _named(self, dimension: Dimension, known: set[str], own: str) -> Iterator[str]:
-        names = self.place.values(dimension, clause=True)
-        if names and not any(canonical(name) in known for name in names):
-            yield f"is of {own[:60]}, not of {names[0]}, by the words around it"
+        names = self.place.mentions(dimension, clause=True)
+        if names and not any(canonical(name.value) in known for name in names):
+            yield f"is of {own[:60]}, not of {names[0].word}, by the words around it"
 
     def _of_settings(self) -> Iterator[str]:
         """Other settings than those of the run: epochs, learning rate, batch size, filters, parameters."""

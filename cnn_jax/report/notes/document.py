@@ -20,7 +20,7 @@ CELL, CAPTION = "\x1f", "\x1d"  # marks in visible text: between the cells of a 
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f]")
 _BEGINS = re.compile(r"\s*(?:- |#|\d{1,9}[.)] |" + CAPTION + ")")
 _RULE = set("-:+| \t" + CELL)  # of such characters is the line between the heading and the rows of a table
-_SENTENCE = re.compile(r"[.!?]['\")\]]?\s+(?=[^\sa-z])|" + CELL)
+_SENTENCE = re.compile(r"[.!?]['\")\]]?\s+(?=[^\sa-z0-9])|" + CELL)
 _TARGET = re.compile(r"(?P<path>.+?)(?:@(?P<digest>[0-9a-f]{6,64}))?(?:\\?#(?P<what>.+))?")
 Span = tuple[int, int]
 

@@ -62,6 +62,10 @@ class _Judge:
                 said = list(self._of_reference(reference, place))
             except CnnJaxError as error:
                 said = [str(error)]
+                start, near = place.interval_text()
+                self.explained += [
+                    (start + one.span[0], start + one.span[1] + 2) for one in written.intervals(near)[:1]
+                ]
             self.found += [(reference.span[0], f"{shown} {text}") for text in said]
         self.explained.sort()
         for start, end in claims(block):
@@ -206,6 +210,8 @@ def _of_number(number: Written, quantity: Quantity, reference: Reference) -> Ite
     value, unit = quantity.value, quantity.unit
     if unit == "%" and number.unit == "":
         value, unit = value / 100.0, ""
+    elif unit == "nats" and number.unit == "":
+        unit = ""
     if number.unit != unit:
         yield f"is in {number.unit or 'no unit'}: {reference.target} is {quantity.written}"
     elif not number.agrees(value):

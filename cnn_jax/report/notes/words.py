@@ -33,6 +33,7 @@ class Mention:
     start: int
     end: int
     value: str
+    word: str
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class Dimension:
             group = match.lastgroup
             if group != "ignored" and group is not None:
                 value = match[group] if group == "name" else group
-                found.append(Mention(*match.span(), value))
+                found.append(Mention(*match.span(), value, match[0]))
         return found
 
 
@@ -70,7 +71,7 @@ MEASURE = _dimension(
     accuracy=r"\baccura\w+|\bacc\b|\bcorrect(?:ly)?\b",
     error=r"\berrors?\b|misclassif\w+|\bmistakes?\b|\bwrong(?:ly)?\b",
     loss=r"\bloss(?:es)?\b|\bcross[- ]entropy\b",
-    other=r"\brecall\b|\bF1\b|\bAUC\b|\bAUROC\b|\bmAP\b|\bperplexity\b|\bcalibration\b|\bECE\b|\bspeed-?up\b",
+    other=r"\brecall\b|\bF1\b|\bAUC\b|\bAUROC\b|\bmAP\b|\bprecision\b|\bperplexity\b|\bcalibration\b|\bECE\b|\bspeed-?up\b",
 )
 STATISTIC = _dimension(
     "statistic",
@@ -89,7 +90,8 @@ SPLIT = _dimension(
     ignored=r"\bt[- ]tests?\b|\bsign(?:[- ]flips?)? tests?\b|\b(?:exact|one-sided|two-sided) tests?\b|\btest images?\b"
     r"|\b(?:chosen|selected|tuned|cho(?:ice|osing|ose)|select\w*|picked|decided)\b[^.;:,]{0,40}?\bvalidation"
     r"(?: (?:data|split|set|images|accuracy))?\b|\bheld out (?:for|as) validation\b|\btraining and "
-    r"validation (?:images|data|examples|splits?|sets?)\b|\bvalidation (?:images|examples)\b|\bbest validation accuracy\b",
+    r"validation (?:images|data|examples|splits?|sets?)\b|\bvalidation (?:images|examples)\b"
+    r"|\bbest validation accuracy\b",
     validation=r"\bvalidat\w+|\bval\b|\bdev(?:elopment)? (?:set|split)\b",
     training=r"\btrain(?:ing)?[- ](?:set |split |data )?(?:accuracy|loss|errors?)\b"
     r"|(?<=accuracy on )(?:the )?training|(?<=error on )(?:the )?training|(?<=loss on )(?:the )?training",
@@ -122,7 +124,7 @@ NETWORK = Dimension(
 )
 
 N = re.compile(
-    rf"\b[nN]\s?=\s?(?P<n>{NUMBER})|(?<![\w.,-])(?P<count>{COUNT})\s(?:(?:random|different|independent|finished)\s)?"
+    rf"\b[nN]\s?=\s?(?P<n>{NUMBER})|\bof\s(?P<of>{COUNT})\s(?:seeds|runs)\b|(?<![\w.,-])(?P<count>{COUNT})\s(?:(?:random|different|independent|finished)\s)?"
     r"(?:seeds|runs|pairs|repetitions|repeats)\b"
     r"(?!\s(?:have\s|has\s|had\s|which\s)?(?:diverge|fail|end|were at|are at|at))",
     re.I,
