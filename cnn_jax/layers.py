@@ -516,7 +516,7 @@ class Dense(Layer):
     @nn.compact
     def __call__(self, x: Array, *, kernel_init: KernelInit = he, feedback_key: Array | None = None) -> Array:
         """`feedback_key` sends the signal back through random weights."""
-        x = x.reshape(x.shape[0], -1)
+        x = x.reshape(x.shape[0], math.prod(x.shape[1:]))
         kernel = self.param("kernel", kernel_init, (x.shape[1], self.features))
         x = _sent_back(jnp.matmul, x, kernel.astype(x.dtype), feedback_key)
         if self.bias:
@@ -539,7 +539,7 @@ class RadialBasis(Layer):
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
-        x = x.reshape(x.shape[0], -1)
+        x = x.reshape(x.shape[0], math.prod(x.shape[1:]))
         return -jnp.square(x[:, None, :] - jnp.asarray(self.codes, x.dtype)[None]).sum(-1)
 
 
