@@ -54,7 +54,7 @@ def check_batch_norm(config: Config, program: Program, examples: int) -> list[st
     def counts(size: int) -> np.ndarray:
         """How many examples of a batch of `size` the parts hold over which statistics are taken."""
         mask = batches(np.arange(size), config.batch_size, program.devices * program.accumulate).mask
-        return mask.reshape(program.devices, program.accumulate, -1).sum((0, 2))
+        return np.asarray(mask).reshape(program.devices, program.accumulate, -1).sum((0, 2))
 
     whole, last = min(config.batch_size, examples), examples % config.batch_size
     where = f"{single[0]} normalises one value per example, and a batch of "
