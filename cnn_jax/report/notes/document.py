@@ -16,6 +16,7 @@ from cnn_jax.errors import DataError
 
 MOST_BYTES = 2_000_000
 MOST_REFERENCES = 5_000
+MOST_NUMBERS = 20_000
 CELL, CAPTION = "\x1f", "\x1d"  # marks in visible text: between the cells of a row, before a caption
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f]")
 _BEGINS = re.compile(r"\s*(?:- |#|\d{1,9}[.)] |" + CAPTION + ")")
@@ -167,6 +168,8 @@ def _text(path: Path) -> str:
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is no UTF-8 text"
         raise DataError(f"{path} cannot be read: {reason}") from None
+    if sum(1 for _ in re.finditer(r"\d+", text)) > MOST_NUMBERS:
+        raise DataError(f"{path} is no note: it has more than {MOST_NUMBERS:,} numbers")
     if _CONTROL.search(text):
         raise DataError(f"{path} cannot be read: it holds control characters, so it is no text")
     return text

@@ -12,8 +12,9 @@ from cnn_jax.references import references
 from cnn_jax.report.deviations import deviations
 from cnn_jax.report.notes import written
 from cnn_jax.report.notes.claims import claims
-from cnn_jax.report.notes.context import Contradictions, Place
+from cnn_jax.report.notes.contradictions import Contradictions
 from cnn_jax.report.notes.document import Block, Document, Reference, Span
+from cnn_jax.report.notes.place import Place, Surroundings
 from cnn_jax.report.notes.published import Published, published
 from cnn_jax.report.notes.quantities import Quantity, Shelf
 from cnn_jax.report.notes.written import Written
@@ -37,26 +38,26 @@ def one_line(text: str) -> str:
 
 def problems(document: Document, shelf: Shelf) -> Iterator[Problem]:
     """Everything that is wrong with a document, in its order."""
-    told: set[tuple[str, str]] = set()
+    protocol = _Protocol(document)
     for block in document.blocks:
-        yield from _Judge(document, block, shelf, told).problems()
+        yield from _Judge(block, shelf, protocol).problems()
 
 
 class _Judge:
-    """One block of a document. `told` are the deviations of folders that were missed before."""
+    """One block of a document."""
 
-    def __init__(self, document: Document, block: Block, shelf: Shelf, told: set[tuple[str, str]]):
-        self.document, self.block, self.shelf, self.told = document, block, shelf, told
+    def __init__(self, block: Block, shelf: Shelf, protocol: "_Protocol"):
+        self.block, self.shelf, self.protocol = block, shelf, protocol
         self.explained: list[Span] = []
         self.found: list[tuple[int, str]] = []
 
     def problems(self) -> Iterator[Problem]:
-        block = self.block
+        block, around = self.block, Surroundings(self.block)
         for i, reference in enumerate(block.references):
             before = block.references[i - 1].span[1] if i else 0
             behind = block.references[i + 1].span[0] if i + 1 < len(block.references) else len(block.text)
             self.explained.append(reference.span)
-            place = Place(block, reference.span, before, behind)
+            place = Place(around, reference.span, before, behind)
             shown = f"[{one_line(block.text[slice(*reference.span)])[:60]}]"
             try:
                 said = list(self._of_reference(reference, place))
@@ -180,8 +181,7 @@ class _Judge:
         """Deviations from the data set's whole training split and defaults, each of which a note says once."""
         assert quantity.outcome is not None
         for clause in deviations(quantity.outcome.config, quantity.outcome.data):
-            if (reference.path, clause) not in self.told and not _Protocol.of(self.document).says(clause):
-                self.told.add((reference.path, clause))
+            if self.protocol.misses(reference.path, clause):
                 yield f"rests on {reference.path}, of which the note nowhere says: {clause}"
 
     def _of_citation(self, reference: Reference, text: str, place: Place) -> Iterator[str]:
@@ -231,12 +231,14 @@ class _Protocol:
     def __init__(self, document: Document):
         self.document = document
         self.known: dict[str, bool] = {}
+        self.missed: set[tuple[str, str]] = set()
 
-    @classmethod
-    def of(cls, document: Document) -> "_Protocol":
-        if "protocol" not in document.__dict__:
-            document.__dict__["protocol"] = cls(document)
-        return document.__dict__["protocol"]
+    def misses(self, path: str, clause: str) -> bool:
+        """Whether a clause is nowhere said; once for each folder."""
+        if (path, clause) in self.missed or self.says(clause):
+            return False
+        self.missed.add((path, clause))
+        return True
 
     def says(self, clause: str) -> bool:
         """Whether a sentence has the first number of a clause and one of its words; without a number, the word that

@@ -7,7 +7,6 @@ nothing ("t test" is no test split).
 import bisect
 import functools
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from cnn_jax.report.notes.written import NUMBER
@@ -25,7 +24,7 @@ def count(text: str) -> int:
     tens = {"twenty": 20, "thirty": 30}
     if lowered in tens:
         return tens[lowered]
-    return _WORDS.index(lowered) + 1 if lowered in _WORDS else int(float(lowered.replace(",", "")))
+    return _WORDS.index(lowered) + 1 if lowered in _WORDS else int(min(float(lowered.replace(",", "")), 1e15))
 
 
 @dataclass(frozen=True)
@@ -190,5 +189,7 @@ class Words:
         last = bisect.bisect_right(found, end, key=lambda mention: mention.end)
         return found[first:last]
 
-    def matches(self, pattern: re.Pattern[str], start: int, end: int) -> Iterator[re.Match[str]]:
-        return pattern.finditer(self.text, start, end)
+    def last_before(self, dimension: Dimension, end: int) -> Mention | None:
+        found = self.of(dimension)
+        i = bisect.bisect_right(found, end, key=lambda mention: mention.end)
+        return found[i - 1] if i else None

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from cnn_jax.errors import RequestError
 
-NUMBER = r"(?:(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?|\.\d+)(?:e[-+]?\d{1,3})?(?![\d]|[.,]\d)"
+NUMBER = r"(?:(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?|\.\d+)(?:e[-+]?\d{1,2})?(?![\d]|[.,]\d)"
 SIGNED = rf"[+\-−]?{NUMBER}"
 UNIT = (
     r"%|percentage points?|per\s?cent|points?|p\.?p\.|nats?|seconds?|secs?|minutes?|mins?|hours?|milliseconds?|ms|s|h"
