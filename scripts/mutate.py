@@ -16,6 +16,7 @@ a mutant on a quiet core, for tests that take no longer.
 import argparse
 import ast
 import contextlib
+import gc
 import hashlib
 import importlib
 import importlib.machinery
@@ -185,11 +186,12 @@ def _initializing(module: Any) -> bool:
 def preload(names: Sequence[str], path: Path) -> None:
     """Imports what does not depend on the module at `path`, once for all its mutants."""
     tests = {file.stem for file in (ROOT / "tests").rglob("*.py")}
-    for name in names:
+    for name in (*names, "hypothesis.strategies"):  # which its plugin imports as soon as a test fails
         if name not in tests and name != "__main__":
             with contextlib.suppress(Exception):
                 importlib.import_module(name)
     assert dotted(path) not in sys.modules
+    gc.freeze()
 
 
 class Coverage:
@@ -265,7 +267,9 @@ def fork(work: Callable[[], int], limit: float) -> int | None:
 def pytest_main(tests: Sequence[str], *plugins: object) -> int:
     import pytest
 
-    options = ["-x", "-q", "-n", "0", "-p", "no:cacheprovider", "-p", "no:randomly", "--no-header", "--tb=no"]
+    options = ["-x", "-q", "-n", "0", "--no-header", "--tb=no", "--assert=plain"]
+    for plugin in ("cacheprovider", "unraisableexception", "threadexception"):  # collects garbage: 0.5 s
+        options += ["-p", f"no:{plugin}"]
     options += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # of plugins that are preloaded
     return int(pytest.main([*options, *tests], plugins=list(plugins)))
 
@@ -285,6 +289,9 @@ def baseline(path: Path, tests: Sequence[str]) -> dict[str, Any]:
             raise SystemExit(f"the tests do not pass without a mutant (pytest's exit code {code})")
         result = json.loads(file.read_text())
     preload(result["before"], path)
+    original = Mutant(0, "", path.read_text(), at_import=True)
+    if try_mutant(path, original, result["tests"], 60.0) != "survived":
+        raise SystemExit("the tests do not pass in a fork, or not one after another by their seconds")
     return result["tests"]
 
 

@@ -31,6 +31,7 @@ def main(command: Callable[[Sequence[str]], int | None]) -> None:
         sys.stdout.flush()  # a closed pipe is noticed here and not while Python ends
     except BaseException as error:
         code = _end(error)
+    runtime.leave_processes(code or 0)
     sys.exit(code)
 
 
