@@ -286,12 +286,12 @@ def baseline(path: Path, tests: Sequence[str]) -> dict[str, Any]:
             return code
 
         if code := fork(work, 3600.0):
-            raise SystemExit(f"the tests do not pass without a mutant (pytest's exit code {code})")
+            raise RuntimeError(f"the tests do not pass without a mutant (pytest's exit code {code})")
         result = json.loads(file.read_text())
     preload(result["before"], path)
     original = Mutant(0, "", path.read_text(), at_import=True)
     if try_mutant(path, original, result["tests"], 60.0) != "survived":
-        raise SystemExit("the tests do not pass in a fork, or not one after another by their seconds")
+        raise RuntimeError("the tests do not pass in a fork, or not one after another by their seconds")
     return result["tests"]
 
 
@@ -369,7 +369,10 @@ def main() -> None:
     modules = [path.resolve() for path in arguments.modules]
     with multiprocessing.get_context("fork").Pool(1, maxtasksperchild=1) as pool:  # each imports its own
         tasks = [(path, arguments.tests, arguments.memory, arguments.seconds) for path in modules]
-        print(table(pool.starmap(score, tasks, chunksize=1)))
+        try:
+            print(table(pool.starmap(score, tasks, chunksize=1)))
+        except RuntimeError as error:
+            raise SystemExit(str(error)) from None
 
 
 if __name__ == "__main__":

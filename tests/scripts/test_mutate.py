@@ -64,13 +64,11 @@ def test_the_mutants_of_a_module_one_by_one():
 
 
 UNNOTICED = (
-    "-> if score >= limit or not math.isnan(score):",
     "-> None",
     "-> return 'bad' if -score <= 0.5 + limit else 'none'",
     "-> return 'bad' if +score < 0.5 + limit else 'none'",
     "-> return 'bad' if -score < 1.5 + limit else 'none'",
     "-> return 'bad' if -score < 0.5 + limit else 'none?'",
-    "-> def grade(score: float, limit: int=6) -> str:",
 )
 TESTS = """
 from mutant_victim import grade
@@ -132,6 +130,6 @@ def test_tests_that_fail_without_a_mutant_are_refused(victim):
 def test_error_rates_prints_its_tables():
     code, out, err = finish("scripts/error_rates.py", "--grids", "20")
     assert code == 0, err
-    assert out.count("| --- |") == 3
+    assert sum(line.startswith("| --- |") for line in out.splitlines()) == 3
     assert "| equal spread |" in out
     assert "| failure_interval | 8 | 95 % |" in out
