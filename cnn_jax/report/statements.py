@@ -24,7 +24,11 @@ def comparison(paths: Sequence[Path], form: str, score: str, margin: float | Non
     finished, test, unit = compared.test.finished, compared.test, metric_of(score).difference_unit
     if finished is None:
         raise RunError(f"{paths[1]} and {paths[0]} share fewer than 2 seeds that finished: there is nothing to cite")
-    seen = f", 80 % power from {compared.detectable:.2g}" if compared.verdict == "not distinguishable" else ""
+    seen = (
+        f", 80 % power from {compared.detectable:.2g}"
+        if compared.verdict in ("not distinguishable", "undecided")
+        else ""
+    )
     row = {
         "comparison": f"{paths[1]} minus {paths[0]}",
         f"mean difference in {score.replace('.', ' ')}, {unit}": f"{finished.difference:+.3g}",
