@@ -21,12 +21,16 @@ numbers are the spawn key of a `SeedSequence`. A stream's number comes first, so
 From one key there are either draws, or one split, or folds: `fold_in(key, 0)` is `split(key)[0]`.
 """
 
-import enum
+from __future__ import annotations
 
-import jax
+import enum
+from typing import TYPE_CHECKING
+
 import numpy as np
-from jax import Array
-from jax.typing import ArrayLike
+
+if TYPE_CHECKING:  # JAX is imported where a key is made, so that data can be read without it
+    from jax import Array
+    from jax.typing import ArrayLike
 
 PRNG = "threefry2x32"  # named, since JAX may change its default
 
@@ -48,6 +52,8 @@ class Stream(enum.IntEnum):
 
 def run_key(seed: int) -> Array:
     """The key that a run's other keys are folded from, never drawn with itself; `seed` in [0, 2^32)."""
+    import jax
+
     return jax.random.key(seed, impl=PRNG)
 
 
@@ -102,6 +108,8 @@ def subset(split_seed: int) -> np.random.Generator:
 
 
 def _fold(key: Array, *numbers: ArrayLike) -> Array:
+    import jax
+
     for number in numbers:
         key = jax.random.fold_in(key, number)
     return key

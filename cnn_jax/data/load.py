@@ -12,7 +12,7 @@ from cnn_jax.data.catalogue import CATALOGUE, Entry
 from cnn_jax.data.dataset import Dataset, Split, survey
 from cnn_jax.data.images import Images, check_size, resize
 from cnn_jax.data.splits import Parts, about_the_split, check_seed, divide
-from cnn_jax.errors import DataError
+from cnn_jax.errors import DataError, shortened
 from cnn_jax.paths import cache_root
 from cnn_jax.references import references
 
@@ -82,8 +82,8 @@ def _parts(name: str, data_dir: Path | None, image_size: int | None, without_tes
                 tfds_source.key(prepared) + suffix, lambda: tfds_source.read(prepared, image_size, without_test)
             )
     raise DataError(
-        f"{name}: no such data set, folder or zip: the names are {', '.join(CATALOGUE)}; a path to a folder of images "
-        f"or to a zip of one works too, or the name of a set that TFDS has prepared under --data-dir"
+        f"{shortened(name)}: no such data set, folder or zip: the names are {', '.join(CATALOGUE)}; a path to a folder "
+        f"of images or to a zip of one works too, or the name of a set that TFDS has prepared under --data-dir"
     )
 
 
