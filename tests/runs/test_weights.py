@@ -38,7 +38,7 @@ def test_what_is_exported_is_what_was_trained(run, tmp_path, format):
     assert {"params/conv1/kernel", "params/bn1/scale", "batch_stats/bn1/variance"} < arrays.keys()
     for name, array in expected.items():
         np.testing.assert_array_equal(arrays[name], array)
-    assert about["class_names"] == list(trained.class_names)
+    assert tuple(about["class_names"]) == trained.class_names
     again = Trained.of_weights(path, NETWORK)
     images = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 1)).astype(np.uint8)
     np.testing.assert_array_equal(again.probabilities(images), trained.probabilities(images))
