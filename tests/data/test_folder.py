@@ -40,6 +40,7 @@ def test_classes_are_dealt_70_15_15_and_every_image_is_there_once(photos):
         "rule": "stratified 70/15/15 by PCG64",
         "seed": 0,
         "sizes": {"train": 42, "validation": 9, "test": 9},
+        "available": 42,
     }
     assert load(str(photos(files)), split_seed=1).fingerprint != dataset.fingerprint
 
