@@ -146,7 +146,7 @@ def test_workers_end_with_their_parent_and_its_main_module_is_not_run_again(end,
         "d.decode_all(iter(t.FILES), 100, None)"
     )
     process = start(code)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while len(pids := [path.name for path in tmp_path.iterdir() if path.name.isdigit()]) < 2:
         assert time.monotonic() < deadline
         assert process.poll() is None
