@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from typing import Any
 
+from cnn_jax.errors import RequestError
 from cnn_jax.layers import Residual, Windows
-from cnn_jax.network import Network, Node
+from cnn_jax.network import LARGEST, Network, Node
 
 
 @dataclass(frozen=True)
@@ -20,12 +21,11 @@ class Field:
     padding: int = 0
 
     def through(self, window) -> "Field":
-        """The field of a unit that sees this layer through `window`."""
-        return Field(
-            size=self.size + (window.extent - 1) * self.jump,
-            jump=self.jump * window.stride,
-            padding=self.padding + window.low * self.jump,
-        )
+        """The field of a unit that sees this layer through `window`. RequestError for one beyond all measure."""
+        size, jump = self.size + (window.extent - 1) * self.jump, self.jump * window.stride
+        if max(size, jump) > LARGEST:
+            raise RequestError(f"a receptive field of more than {LARGEST:,} pixels")
+        return Field(size, jump, padding=self.padding + window.low * self.jump)
 
     def centre(self, unit: int) -> float:
         """The centre of the field of the unit with this index, in pixels from the first: -P + f·S + (R - 1)/2."""

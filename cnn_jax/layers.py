@@ -17,8 +17,11 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from cnn_jax import ops
-from cnn_jax.errors import RequestError
+from cnn_jax.errors import RequestError, quote
 from cnn_jax.ops import Padding, Window
+
+MOST_LAYERS = 10_000  # of a network
+MOST_NESTED = 32  # residual blocks within residual blocks
 
 Shape = tuple[int, ...]
 Windows = tuple[Window, Window]
@@ -162,7 +165,8 @@ class Conv(_Sliding):
             raise RequestError(f"{channels} input channels and {self.features} filters do not split in {self.groups}")
         if self.connections is not None:
             seen = {channel for filter in self.connections for channel in filter}
-            if len(self.connections) != self.features or not all(self.connections) or max(seen) >= channels:
+            once = all(0 < len(filter) == len(set(filter)) for filter in self.connections)
+            if len(self.connections) != self.features or not once or min(seen) < 0 or max(seen) >= channels:
                 raise RequestError(f"its connection table does not fit {self.features} filters on {channels} channels")
         return (*self._output_size(shape), self.features)
 
@@ -331,7 +335,7 @@ class Activation(Layer):
 
     def output_shape(self, shape: Shape) -> Shape:
         if self.kind not in ACTIVATIONS:
-            raise RequestError(f"activation {self.kind!r} is unknown; there are {', '.join(ACTIVATIONS)}")
+            raise RequestError(f"activation {quote(self.kind)} is unknown; there are {', '.join(ACTIVATIONS)}")
         return shape
 
     @nn.compact
@@ -512,7 +516,7 @@ class Dense(Layer):
     @nn.compact
     def __call__(self, x: Array, *, kernel_init: KernelInit = he, feedback_key: Array | None = None) -> Array:
         """`feedback_key` sends the signal back through random weights."""
-        x = x.reshape(x.shape[0], -1)
+        x = x.reshape(x.shape[0], math.prod(x.shape[1:]))
         kernel = self.param("kernel", kernel_init, (x.shape[1], self.features))
         x = _sent_back(jnp.matmul, x, kernel.astype(x.dtype), feedback_key)
         if self.bias:
@@ -528,13 +532,14 @@ class RadialBasis(Layer):
     kind = "rbf"
 
     def output_shape(self, shape: Shape) -> Shape:
-        if any(len(code) != math.prod(shape) for code in self.codes):
-            raise RequestError(f"codes of {len(self.codes[0])} numbers do not fit an input of {math.prod(shape)}")
+        lengths = {len(code) for code in self.codes}
+        if lengths != {math.prod(shape)}:
+            raise RequestError(f"codes of {sorted(lengths) or 'no'} numbers do not fit an input of {math.prod(shape)}")
         return (len(self.codes),)
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
-        x = x.reshape(x.shape[0], -1)
+        x = x.reshape(x.shape[0], math.prod(x.shape[1:]))
         return -jnp.square(x[:, None, :] - jnp.asarray(self.codes, x.dtype)[None]).sum(-1)
 
 

@@ -1,10 +1,16 @@
-"""Per-example losses of logits. Means, masks and regularisation belong to the training step."""
+"""Per-example losses of logits, each with its best constant. Means, masks and regularisation belong to the training
+step."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jaxtyping import Float, Int
+
+from cnn_jax.errors import RequestError
 
 
 def cross_entropy(
@@ -31,18 +37,45 @@ def squared_error(
     return 0.5 * jnp.square(target - jax.nn.softmax(logits)).sum(-1)
 
 
-LOSSES = {"cross_entropy": cross_entropy, "squared_error": squared_error}
+def entropy(frequencies: np.ndarray) -> float:
+    """-sum of frequency · log frequency, in nats."""
+    seen = frequencies[frequencies > 0]
+    return float(-(seen * np.log(seen)).sum())
+
+
+def half_gini(frequencies: np.ndarray) -> float:
+    """½ · (1 - sum of frequency²)."""
+    return float(0.5 * (1.0 - np.square(frequencies).sum()))
+
+
+@dataclass(frozen=True)
+class Loss:
+    """An objective: called with logits (n, classes), labels (n,) and label smoothing it gives the loss of each example.
+
+    `best_constant` maps class frequencies to the mean loss, without smoothing, of the best predictor that ignores the
+    image. `title` is what an axis calls the loss, with its unit.
+    """
+
+    per_example: Callable[..., Array]
+    best_constant: Callable[[np.ndarray], float]
+    title: str
+
+    def __call__(self, logits: Array, labels: Array, smoothing: float | Array = 0.0) -> Array:
+        return self.per_example(logits, labels, smoothing)
+
+
+LOSSES: dict[str, Loss] = {
+    "cross_entropy": Loss(cross_entropy, entropy, "cross-entropy (nats)"),
+    "squared_error": Loss(squared_error, half_gini, "half squared error"),
+}
 
 
 def best_constant(name: str, frequencies: np.ndarray) -> float:
-    """The mean loss of the best predictor that ignores the image: it answers the class `frequencies`.
-
-    For cross-entropy that is their entropy; for the squared error ½ · (1 - sum of frequency²).
-    """
-    if name == "cross_entropy":
-        seen = frequencies[frequencies > 0]
-        return float(-(seen * np.log(seen)).sum())
-    return float(0.5 * (1.0 - np.square(frequencies).sum()))
+    """The mean loss of the best predictor that ignores the image, under the plain objective. RequestError for a loss
+    that is not in the table."""
+    if name not in LOSSES:
+        raise RequestError(f"loss {name!r} is unknown, and so is its best constant; there are {', '.join(LOSSES)}")
+    return LOSSES[name].best_constant(frequencies)
 
 
 def l2(params) -> Array:

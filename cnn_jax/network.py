@@ -12,8 +12,23 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from cnn_jax.errors import RequestError
-from cnn_jax.layers import Activation, Backward, BatchNorm, Conv, KernelInit, Layer, Pool, Residual, Shape, he
+from cnn_jax.errors import RequestError, quote
+from cnn_jax.layers import (
+    MOST_LAYERS,
+    MOST_NESTED,
+    Activation,
+    Backward,
+    BatchNorm,
+    Conv,
+    KernelInit,
+    Layer,
+    Pool,
+    Residual,
+    Shape,
+    he,
+)
+
+LARGEST = 2**40  # numbers in a layer's output for one image, or parameters: 4 TB, more than any machine holds
 
 Variables = Mapping[str, Any]  # {"params": {layer: …}, "batch_stats": {layer: …}}
 
@@ -58,6 +73,8 @@ class Network:
     def __post_init__(self):
         if len(self.input_shape) != 3 or min(self.input_shape) < 1:
             raise RequestError(f"an input of {self.input_shape} is no image: give height, width and channels")
+        if math.prod(self.input_shape) > LARGEST:
+            raise RequestError(f"an input of {self.input_shape} is too large")
         if not self.layers:
             raise RequestError("a network needs at least one layer")
         self.nodes  # noqa: B018 - computed now, so that an impossible network is refused where it is described
@@ -65,7 +82,7 @@ class Network:
     @functools.cached_property
     def nodes(self) -> tuple[Node, ...]:
         """The layers in their places; those inside residual blocks are reached through `walk`."""
-        return _place(self.layers, self.input_shape, Counter())
+        return _place(self.layers, self.input_shape, Counter(), 0)
 
     def walk(self) -> Iterator[Node]:
         """All nodes in order of execution, the inside of a residual block before the block."""
@@ -141,7 +158,7 @@ class Network:
         """The layer called `name`. RequestError that lists the names if there is none."""
         found = {node.name: node for node in self.walk()}
         if name not in found:
-            raise RequestError(f"layer {name!r} does not exist; there are {', '.join(found)}")
+            raise RequestError(f"layer {quote(name)} does not exist; there are {', '.join(found)}")
         return found[name]
 
     def _run(
@@ -156,7 +173,7 @@ class Network:
             raise RequestError(f"images of {images.shape[1:]} do not fit a network for {self.input_shape}")
         run = _Run(variables, context, {} if record else None, shifts)
         x = run.nodes(self.nodes, images)
-        logits = x.reshape(x.shape[0], -1)
+        logits = x.reshape(x.shape[0], self.outputs)
         logits = logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
         return logits, run.batch_stats, run.outputs or {}
 
@@ -234,11 +251,13 @@ def fusion(nodes: tuple[Node, ...]) -> tuple[int, dict[str, Any]]:
     return 1 + len(fused), fused
 
 
-def _place(layers: tuple[Layer, ...], shape: Shape, counts: Counter[str]) -> tuple[Node, ...]:
+def _place(layers: tuple[Layer, ...], shape: Shape, counts: Counter[str], depth: int) -> tuple[Node, ...]:
+    if counts.total() + len(layers) > MOST_LAYERS or depth > MOST_NESTED:
+        raise RequestError(f"a network has at most {MOST_LAYERS:,} layers, in blocks at most {MOST_NESTED} deep")
     nodes = []
     for layer in layers:
         if isinstance(layer, Residual):
-            node = _place_residual(layer, shape, counts)
+            node = _place_residual(layer, shape, counts, depth + 1)
         else:
             counts[layer.kind] += 1
             name = f"{layer.kind}{counts[layer.kind]}"
@@ -246,13 +265,17 @@ def _place(layers: tuple[Layer, ...], shape: Shape, counts: Counter[str]) -> tup
                 node = Node(name, layer, shape, layer.output_shape(shape))
             except RequestError as error:
                 raise RequestError(f"{name}: {error}") from None
+        if max(math.prod(node.output), node.parameters) > LARGEST:
+            raise RequestError(
+                f"{node.name}: its output {node.output} or its {node.parameters:,} parameters are too large"
+            )
         nodes.append(node)
         shape = node.output
     return tuple(nodes)
 
 
-def _place_residual(layer: Residual, shape: Shape, counts: Counter[str]) -> Node:
-    body = _place(layer.body, shape, counts)
+def _place_residual(layer: Residual, shape: Shape, counts: Counter[str], depth: int) -> Node:
+    body = _place(layer.body, shape, counts, depth)
     counts["res"] += 1
     name = f"res{counts['res']}"
     if not body:

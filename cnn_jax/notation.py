@@ -17,10 +17,12 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from cnn_jax.errors import RequestError
+from cnn_jax.errors import RequestError, quote
 from cnn_jax.layers import (
     ACTIVATIONS,
     LAYERS,
+    MOST_LAYERS,
+    MOST_NESTED,
     Activation,
     BatchNorm,
     Conv,
@@ -38,6 +40,9 @@ from cnn_jax.typed import convert
 
 Layers = tuple[Layer, ...]
 
+MOST_TEXT = 100_000  # characters of a network, ResNet-1202 has 36,000
+MOST_TOKEN = 200
+LARGEST = 10**9  # of a number in a token
 _SHORTCUTS = ("proj", "padA")
 _TOKENS = "conv<size>-<filters>, max<size>, avg<size>, gap, pad<n>, sub<n>, lrn<n>, bn, drop<rate>, dense-<units>, " + (
     ", ".join(ACTIVATIONS) + ", res( … )"
@@ -46,22 +51,28 @@ _TOKENS = "conv<size>-<filters>, max<size>, avg<size>, gap, pad<n>, sub<n>, lrn<
 
 def parse(text: str) -> Layers:
     """The layers that `text` describes. Raises RequestError that names the token and what would be right."""
+    if len(text) > MOST_TEXT:
+        raise RequestError(f"network {quote(text)}: more than {MOST_TEXT:,} characters")
     open_blocks: list[list[Layer]] = [[]]
     for token in text.split():
+        if len(token) > MOST_TOKEN:
+            raise RequestError(f"network token {quote(token)} is too long")
         word, *options = token.split(":")
         if word == "res(":
             _refuse(token, options, ())
             open_blocks.append([])
+            if len(open_blocks) > MOST_NESTED + 1:
+                raise RequestError(f"network {quote(text)}: blocks within blocks, more than {MOST_NESTED} deep")
         elif word == ")":
             if len(open_blocks) == 1:
-                raise RequestError(f"network {text!r}: ')' without 'res('")
+                raise RequestError(f"network {quote(text)}: ')' without 'res('")
             _refuse(token, options, _SHORTCUTS)
             body = tuple(open_blocks.pop())
             open_blocks[-1].append(Residual(body, options[0] if options else "identity"))  # type: ignore[arg-type]
         else:
             open_blocks[-1].append(_parse_token(token, word, options))
     if len(open_blocks) > 1:
-        raise RequestError(f"network {text!r}: 'res(' without ')'")
+        raise RequestError(f"network {quote(text)}: 'res(' without ')'")
     return tuple(open_blocks[0])
 
 
@@ -70,38 +81,44 @@ def _refuse(token: str, options: list[str], known: Iterable[str]) -> None:
     for option in options:
         if option not in known:
             valid = " ".join(f":{name}" for name in known) or "none"
-            raise RequestError(f"network token {token!r}: option ':{option}' is unknown; valid here: {valid}")
+            raise RequestError(f"network token {quote(token)}: option ':{option}' is unknown; valid here: {valid}")
     if len(options) > 1:
-        raise RequestError(f"network token {token!r} has more than one option")
+        raise RequestError(f"network token {quote(token)} has more than one option")
 
 
 def _parse_token(token: str, word: str, options: list[str]) -> Layer:
     if found := re.fullmatch(r"conv(\d+)-(\d+)(?:/(\d+))?", word):
-        return Conv(
-            int(found[2]), int(found[1]), int(found[3] or 1), **_window_options(token, options, "g", "d", "nobias")
-        )
+        size, features, step = map(_number, found.groups(default="1"))
+        return Conv(features, size, step, **_window_options(token, options, "g", "d", "nobias"))
     if found := re.fullmatch(r"(max|avg)(\d+)(?:/(\d+))?", word):
-        kind, size, stride = found[1], int(found[2]), found[3]
+        kind, digits, given = found.groups()
+        stride = None if given in (None, digits) else _number(given)
         fields = _window_options(token, options, "ceil")
-        return Pool(kind, size, None if stride in (None, found[2]) else int(stride), **fields)  # type: ignore[arg-type]
+        return Pool(kind, _number(digits), stride, **fields)  # type: ignore[arg-type]
     if found := re.fullmatch(r"dense-(\d+)", word):
         _refuse(token, options, ("nobias",))
-        return Dense(int(found[1]), bias="nobias" not in options)
+        return Dense(_number(found[1]), bias="nobias" not in options)
     _refuse(token, options, ())
     for pattern, make in _PLAIN.items():
         if found := re.fullmatch(pattern, word):
             return make(*found.groups())
-    raise RequestError(f"network token {token!r} is unknown; tokens are {_TOKENS}")
+    raise RequestError(f"network token {quote(token)} is unknown; tokens are {_TOKENS}")
+
+
+def _number(digits: str) -> int:
+    if (value := int(digits)) > LARGEST:
+        raise RequestError(f"{quote(value)} in a network is too large; numbers go up to {LARGEST:,}")
+    return value
 
 
 _PLAIN: dict[str, Callable[..., Layer]] = {
     rf"({'|'.join(ACTIVATIONS)})": Activation,
     r"gap": GlobalPool,
     r"bn": BatchNorm,
-    r"pad(\d+)": lambda amount: Pad(int(amount)),
-    r"sub(\d+)": lambda size: Subsample(int(size)),
-    r"lrn(\d+)": lambda size: LocalResponseNorm(int(size)),
-    r"drop(\d*\.?\d+)": lambda rate: Dropout(float(rate)),
+    r"pad(\d+)": lambda amount: Pad(_number(amount)),
+    r"sub(\d+)": lambda size: Subsample(_number(size)),
+    r"lrn(\d+)": lambda size: LocalResponseNorm(_number(size)),
+    r"drop(\d+|\d*\.\d+)": lambda rate: Dropout(float(rate)),
 }
 
 
@@ -112,19 +129,19 @@ def _window_options(token: str, options: list[str], *more: str) -> dict[str, Any
         if option in ("valid", "same"):
             field, value = "padding", option
         elif found := re.fullmatch(r"pad(\d+)", option):
-            field, value = "padding", int(found[1])  # type: ignore[assignment]
+            field, value = "padding", _number(found[1])  # type: ignore[assignment]
         elif option == "nobias" and option in more:
             field, value = "bias", False  # type: ignore[assignment]
         elif option == "ceil" and option in more:
             field, value = "ceil", True  # type: ignore[assignment]
         elif (found := re.fullmatch(r"([gd])(\d+)", option)) and found[1] in more:
-            field, value = {"g": "groups", "d": "dilation"}[found[1]], int(found[2])  # type: ignore[assignment]
+            field, value = {"g": "groups", "d": "dilation"}[found[1]], _number(found[2])  # type: ignore[assignment]
         else:
             names = {"g": ":g<groups>", "d": ":d<dilation>"}
             valid = " ".join([":valid", ":same", ":pad<n>", *(names.get(name, f":{name}") for name in more)])
-            raise RequestError(f"network token {token!r}: option ':{option}' is unknown; valid here: {valid}")
+            raise RequestError(f"network token {quote(token)}: option ':{option}' is unknown; valid here: {valid}")
         if field in fields:
-            raise RequestError(f"network token {token!r} sets its {field} twice")
+            raise RequestError(f"network token {quote(token)} sets its {field} twice")
         fields[field] = value
     return fields
 
@@ -187,21 +204,29 @@ def _layer_to_json(layer: Layer) -> dict[str, Any]:
 
 def from_json(values: Iterable[Any]) -> Layers:
     """The inverse of `to_json`. Raises RequestError for an unknown class or field, with the valid ones listed."""
-    return tuple(map(_layer_from_json, values))
+    return _from_json(values, 0)
 
 
-def _layer_from_json(values: Any) -> Layer:
+def _from_json(values: Iterable[Any], depth: int) -> Layers:
+    if depth > MOST_NESTED:
+        raise RequestError(f"a network of blocks within blocks, more than {MOST_NESTED} deep")
+    if len(values := list(values)) > MOST_LAYERS:
+        raise RequestError(f"a network of {len(values):,} layers; it may have {MOST_LAYERS:,}")
+    return tuple(_layer_from_json(one, depth) for one in values)
+
+
+def _layer_from_json(values: Any, depth: int) -> Layer:
     if not isinstance(values, dict) or str(values.get("layer")) not in LAYERS:
-        raise RequestError(f"{values!r} is no layer; give {{'layer': …}} with one of {', '.join(LAYERS)}")
+        raise RequestError(f"{quote(values)} is no layer; give {{'layer': …}} with one of {', '.join(LAYERS)}")
     kind = LAYERS[values["layer"]]
     names = [field.name for field in _fields(kind)]
     hints = {field.name: field.type for field in _fields(kind)}
     fields = {name: value for name, value in values.items() if name != "layer"}
     if unknown := [name for name in fields if name not in names]:
-        raise RequestError(f"{kind.__name__} has no field {unknown[0]!r}; it has {', '.join(names)}")
+        raise RequestError(f"{kind.__name__} has no field {quote(unknown[0])}; it has {', '.join(names)}")
     for name, value in fields.items():
         if name == "body":
-            fields[name] = from_json(convert("Residual body", value, list))
+            fields[name] = _from_json(convert("Residual body", value, list), depth + 1)
         else:
             fields[name] = convert(f"{kind.__name__} {name}", value, hints[name])
     try:

@@ -1,6 +1,7 @@
 """Frozen dataclasses to JSON and back: what a folder says, read strictly."""
 
 import dataclasses
+import math
 import types
 import typing
 from typing import Any, TypeVar
@@ -57,4 +58,7 @@ def _value(name: str, value: Any, hint: Any) -> Any:
         if options[-1] is not Ellipsis and len(value) != len(options):
             raise RequestError(f"{name} must have {len(options)} values")
         return tuple(_value(name, item, options[0]) for item in value)
-    return convert(name, value, dict if origin is dict else hint)
+    number = convert(name, value, dict if origin is dict else hint)
+    if isinstance(number, float) and not math.isfinite(number):
+        raise RequestError(f"{name} = {value!r} is not finite")
+    return number

@@ -4,12 +4,22 @@ import types
 import typing
 from typing import Any, Literal
 
-from cnn_jax.errors import RequestError
+from cnn_jax.errors import RequestError, quote
+
+LARGEST = 2**63 - 1  # a whole number that every part can hold
 
 
 def convert(name: str, value: Any, hint: Any) -> Any:
     """`value` if it has the type of `hint`; a whole number may stand for a float and a list for a tuple. RequestError
     with `name` and what is expected if not."""
+    if isinstance(value, int) and abs(value) > LARGEST:
+        raise RequestError(f"{name} = {quote(value)} is too large")
+    if (
+        isinstance(value, str)
+        and not value.isprintable()
+        and any(c == "\0" or "\ud800" <= c <= "\udfff" for c in value)
+    ):
+        raise RequestError(f"{name} = {quote(value)} is no text: it has a NUL or half a character")
     origin, options = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
         for option in options:
@@ -20,7 +30,7 @@ def convert(name: str, value: Any, hint: Any) -> Any:
     elif origin is Literal:
         if isinstance(value, str) and value in options:
             return value
-        raise RequestError(f"{name} = {value!r} must be one of {', '.join(options)}")
+        raise RequestError(f"{name} = {quote(value)} must be one of {', '.join(options)}")
     elif origin is tuple:
         if isinstance(value, list | tuple):
             return tuple(convert(name, item, options[0]) for item in value)
@@ -35,7 +45,7 @@ def convert(name: str, value: Any, hint: Any) -> Any:
             return None
     elif type(value) is hint:
         return value
-    raise RequestError(f"{name} = {value!r} has the wrong type; expected {_words(hint)}")
+    raise RequestError(f"{name} = {quote(value)} has the wrong type; expected {_words(hint)}")
 
 
 def _words(hint: Any) -> str:

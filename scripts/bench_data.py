@@ -28,13 +28,14 @@ from typing import Any
 
 import jax
 import numpy as np
+from bench.process import commit
 from PIL import Image
 
 from cnn_jax.cli import common
 from cnn_jax.data import Streamed, archives, open_stream, tfds_source
 from cnn_jax.data.catalogue import CATALOGUE
 from cnn_jax.errors import RequestError, RunError
-from cnn_jax.runs import record
+from cnn_jax.runs import provenance
 
 BATCH = 128
 ROUNDS = 15
@@ -306,14 +307,13 @@ def command(arguments: Sequence[str]) -> int:
             more, torch = stack.enter_context(torch_contenders(parsed.torch, train, images))
             turns |= more
         sizes = [len(data) for _, data, _ in train.prepared.read(train.split, train.index[:1000])]
-        git = record.git_state()
         measured = {
             "command": command_line(arguments),
-            "started": record.utc_now(),
-            "git": git and {key: git[key] for key in ("commit", "dirty")},
-            "versions": record.versions(),
+            "started": provenance.utc_now(),
+            "git": commit(),
+            "versions": provenance.versions(),
             "torch": torch,
-            "device": record.device(),
+            "device": provenance.device(),
             "data": {
                 "name": name,
                 "examples": len(train),

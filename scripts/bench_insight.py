@@ -35,7 +35,7 @@ from cnn_jax.insight import attribution
 from cnn_jax.insight.attribution import Method
 from cnn_jax.layers import Activation, Conv, Dense, Pool
 from cnn_jax.network import Node
-from cnn_jax.runs import record, weights
+from cnn_jax.runs import provenance, weights
 from cnn_jax.runs.trained import Trained
 
 IMAGES, STEPS, SAMPLES, NOISE = 64, 50, 50, 0.15
@@ -135,8 +135,9 @@ def measure(parsed: argparse.Namespace) -> dict[str, Any]:
             found[name]["difference"] = float(np.abs(exact[name] - theirs[name]).max()) / scale
     return {
         "command": shlex.join(["scripts/run", "scripts/bench_insight.py", "RUN", "--out", "DIR", "--torch", "PYTHON"]),
-        "started": record.utc_now(), "network": config.network, "dataset": config.dataset, "images": IMAGES,
-        "rounds": parsed.rounds, "device": record.device(), "versions": record.versions() | about, "methods": found,
+        "started": provenance.utc_now(), "network": config.network, "dataset": config.dataset, "images": IMAGES,
+        "rounds": parsed.rounds, "device": provenance.device(), "versions": provenance.versions() | about,
+        "methods": found,
     }  # fmt: skip
 
 

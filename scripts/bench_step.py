@@ -28,7 +28,7 @@ from bench.works import WORKS
 
 from cnn_jax.cli import common
 from cnn_jax.errors import RequestError
-from cnn_jax.runs import record
+from cnn_jax.runs import provenance
 
 ROUNDS = {"step": 15, "epoch": 15, "start": 5, "trials": 15}
 PRIVATE = {"--torch": "PYTHON", "--out": "DIR"}
@@ -76,8 +76,8 @@ def measure(parsed: argparse.Namespace) -> dict[str, Any]:
         "mode": "axis" if parsed.axis else parsed.mode,
         "axis": parsed.axis,
         "command": command_line(sys.argv),
-        "started": record.utc_now(),
-        "git": (git := record.git_state()) and {name: git[name] for name in ("commit", "dirty")},
+        "started": provenance.utc_now(),
+        "git": process.commit(),
         "environment": {name: value for name, value in os.environ.items() if name.startswith(TELLING)},
         "rounds": options.rounds,
         "batch_size": options.batch_size,

@@ -26,7 +26,7 @@ from bench.measure import summary
 from cnn_jax.cli import common
 from cnn_jax.data import load
 from cnn_jax.errors import RunError
-from cnn_jax.runs import record
+from cnn_jax.runs import provenance
 
 ROOT = Path(__file__).resolve().parent.parent
 FILTERS, RATES, SEEDS = (4, 8, 16, 32), (0.003, 0.01, 0.03, 0.1, 0.5), 3
@@ -104,10 +104,10 @@ def command(arguments: Sequence[str]) -> int:
         "trials": len(parsed.filters) * len(RATES) * SEEDS,
         "seeds": SEEDS,
         "seeds_of_peers": parsed.seeds,
-        "started": record.utc_now(),
+        "started": provenance.utc_now(),
         "cores": os.cpu_count(),
-        "versions": record.versions(),
-        "device": record.device(),
+        "versions": provenance.versions(),
+        "device": provenance.device(),
         "contenders": {name: summary(seconds, "seconds") for name, seconds in times.items()},
     }
     text = table.markdown(measured)

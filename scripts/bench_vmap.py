@@ -14,11 +14,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from cnn_jax import lab
 from cnn_jax.cli import common
-from cnn_jax.runs import record
+from cnn_jax.errors import RunError
+from cnn_jax.runs import provenance
 from cnn_jax.statistics import paired_t
 from cnn_jax.sweep.grid import Grid
 from cnn_jax.training.config import Config
@@ -36,8 +36,11 @@ def command(arguments: Sequence[str]) -> int:
         with tempfile.TemporaryDirectory() as folder:
             grid = Grid(config, {"seed": tuple(range(parsed.seeds))})
             sweep = lab.sweep(grid, Path(folder) / "sweep", parallel=way)
-            table = pd.read_csv(sweep.path / "results.csv").sort_values("seed")
-            found[way] = table["validation_accuracy"].to_numpy(float)
+            assert sweep.table is not None
+            accuracies = sweep.table.accuracies(0)
+            if None in accuracies:
+                raise RunError(f"with --parallel {way} a seed diverged: there is nothing to compare")
+            found[way] = np.array(accuracies, float)
     pair = paired_t(found["vmap"].tolist(), found["one"].tolist())
     same = int((found["vmap"] == found["one"]).sum())
     points, apart = 100 * pair.difference, 100 * float(np.abs(found["vmap"] - found["one"]).max())
@@ -45,14 +48,14 @@ def command(arguments: Sequence[str]) -> int:
         f"**vmap**: validation accuracy of {parsed.seeds} seeds trained together under vmap minus the same seeds "
         f"alone, digits, {parsed.epochs} epochs: {points:+.3f} points (95 % t interval {100 * pair.low:+.3f} to "
         f"{100 * pair.high:+.3f}, paired, n = {pair.n}); {same} of {pair.n} agree to the last image, the largest "
-        f"difference is {apart:.2f} points; {record.device()['cpu']}; {record.utc_now()[:10]}.\n\n"
+        f"difference is {apart:.2f} points; {provenance.device()['cpu']}; {provenance.utc_now()[:10]}.\n\n"
         "`scripts/run scripts/bench_vmap.py --out DIR`\n"
     )
     print(text, end="")
     if parsed.out:
         parsed.out.mkdir(parents=True, exist_ok=True)
         kept = {
-            "started": record.utc_now(), "versions": record.versions(), "device": record.device(),
+            "started": provenance.utc_now(), "versions": provenance.versions(), "device": provenance.device(),
             **{way: values.tolist() for way, values in found.items()}, "paired": vars(pair),
         }  # fmt: skip
         (parsed.out / "vmap.json").write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")

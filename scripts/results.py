@@ -1,24 +1,34 @@
 """The results that the README claims: runs them, keeps their evidence under results/, writes the README's table.
 
-    scripts/run scripts/results.py run [NAME…] --data-dir DIR    trains (all of them: about an hour on two CPU cores)
+    scripts/run scripts/results.py run [NAME…] --data-dir DIR    trains into runs/results
+    scripts/run scripts/results.py keep [NAME…]                  evidence of what has run into results/, then the table
     scripts/run scripts/results.py table                         writes the table from results/ into README.md
 
-The evidence is what a sweep's folder holds but for checkpoints and trials.
+All of them take about an hour on two CPU cores. What `cite` would refuse is refused; what has not run is to be
+measured.
 """
 
 import argparse
-import json
-import shutil
+import statistics
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import pandas as pd
+from cnn_jax.cli import common
+from cnn_jax.data import load
+from cnn_jax.errors import RequestError
+from cnn_jax.report.cite import Citation, device
+from cnn_jax.runs import evidence
+from cnn_jax.runs.manifest import NAME as MANIFEST
+from cnn_jax.runs.outcome import outcome_of
+from cnn_jax.statistics import median
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "results"
-EVIDENCE = ("config.json", "record.json", "results.csv", "summary.csv", "summary.md", "heatmap.png", "curves.png")
+RUNS = ROOT / "runs" / "results"
+DATASET = "fashion_mnist"
 
 
 @dataclass(frozen=True)
@@ -35,12 +45,12 @@ RESULTS_TABLE = {
     "small-fashion": Result(
         "under 100K parameters on Fashion-MNIST",
         "92.5 % (Fashion-MNIST README, 2 convolutions and pooling, < 100K parameters)",
-        "another network: three convolutions with batch norm; flips and shifts; 55,000 of the 60,000 training images",
+        "another network: three convolutions with batch norm; flips and shifts",
         (
             "--network",
             "conv3-16:same:nobias bn relu max2 conv3-48:same:nobias bn relu max2 conv3-64:same:nobias bn relu max2 "
             "dense-64 relu dense-10",
-            *("--dataset", "fashion_mnist", "--epochs", "20", "--learning-rates", "0.1", "--schedule", "onecycle"),
+            *("--dataset", DATASET, "--epochs", "20", "--learning-rates", "0.1", "--schedule", "onecycle"),
             *("--weight-decay", "5e-4", "--augment", "flip crop1", "--seeds", "6"),
         ),
     ),
@@ -50,62 +60,63 @@ RESULTS_TABLE = {
         "",
         (
             *("--network", "conv5-8:same relu max2 conv5-16:same relu max2 dense-64 relu dense-10"),
-            *("--dataset", "fashion_mnist", "--filters", "4", "8", "16", "32", "--seeds", "3", "--epochs", "2"),
+            *("--dataset", DATASET, "--filters", "4", "8", "16", "32", "--seeds", "3", "--epochs", "2"),
             *("--learning-rates", "0.003", "0.01", "0.03", "0.1", "0.5"),
         ),
     ),
 }
 
 
-def run(names: list[str], data_dir: str | None) -> None:
-    """Trains each result in runs/results/NAME, going on where one was begun, and copies its evidence."""
+def run(names: Sequence[str], data_dir: str | None) -> int:
+    """Trains each result, going on where one was begun; the exit code of the first that does not end well. The archives
+    go into the cache first, so that no record names their place."""
+    if data_dir is not None:
+        load(DATASET, data_dir=data_dir)
     for name in names:
-        out = ROOT / "runs" / "results" / name
-        where = ("--data-dir", data_dir) if data_dir else ()
-        command = [sys.executable, "experiments/sweep.py", *RESULTS_TABLE[name].arguments, *where]
-        subprocess.run([*command, "--out", str(out.relative_to(ROOT)), "--resume"], check=True, cwd=ROOT)
-        kept = RESULTS / name
-        kept.mkdir(parents=True, exist_ok=True)
-        for file in EVIDENCE:
-            if (out / file).exists():
-                shutil.copyfile(out / file, kept / file)
-        for file in ("seeds.csv", "config.json", "result.json", "metrics.jsonl"):
-            (kept / "best").mkdir(exist_ok=True)
-            shutil.copyfile(out / "best" / file, kept / "best" / file)
+        out = (RUNS / name).relative_to(ROOT)
+        command = [sys.executable, "experiments/sweep.py", *RESULTS_TABLE[name].arguments, "--out", str(out)]
+        if code := subprocess.run([*command, "--resume"], cwd=ROOT).returncode:
+            return code
+    return 0
 
 
-def table() -> str:
-    """The Markdown table of the results whose evidence is there."""
+def keep(names: Sequence[str]) -> None:
+    """Copies the evidence of each result that has run."""
+    for name in names:
+        if (RUNS / name / MANIFEST).is_file():
+            evidence.keep(RUNS / name, RESULTS / name)
+            print(RESULTS / name)
+
+
+def table(results: Path = RESULTS) -> str:
+    """The Markdown table. RunError for evidence that does not deserve to be cited."""
     lines = [
-        "| result | test accuracy, median of n seeds | 95 % interval | error | published | our deviations | "
+        "| result | test accuracy, median over seeds | interval | error | published | our deviations | "
         "device, seconds per seed | evidence |",
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
+        *(_row(name, result, results / name) for name, result in RESULTS_TABLE.items()),
     ]
-    for name, result in RESULTS_TABLE.items():
-        folder = RESULTS / name
-        if (folder / "record.json").exists():
-            lines.append(_row(name, result, folder))
     return "\n".join(lines) + "\n"
 
 
 def _row(name: str, result: Result, folder: Path) -> str:
-    from cnn_jax.statistics import median_interval
-
-    record = json.loads((folder / "record.json").read_text())
-    seeds = pd.read_csv(folder / "best" / "seeds.csv")
-    trials = pd.read_csv(folder / "results.csv")
-    accuracy = seeds["test_accuracy"].fillna(0.0)  # a diverged seed counts as the worst
-    interval = median_interval(list(accuracy))
-    kind = "" if interval.kind.startswith("95") else f" ({interval.kind})"
-    parameters = json.loads((folder / "best" / "result.json").read_text())["parameters"]
+    if not (folder / MANIFEST).is_file():
+        cells = [result.title, "to be measured", "", "", result.published or "–", result.deviations or "–", ""]
+        return f"| {' | '.join([*cells, f'`scripts/run scripts/results.py run {name} --data-dir DIR`'])} |"
+    outcome = outcome_of(folder)
+    citation = Citation(outcome, "test.accuracy")
+    accuracy = median(list(outcome.by_seed("test.accuracy").values()))
+    assert outcome.table is not None
+    assert accuracy is not None  # or it could not be cited
+    seconds = statistics.median(row.seconds for row in outcome.table.chosen_trials())
     cells = [
-        f"{result.title} ({parameters:,} parameters)",
-        f"{100 * accuracy.median():.2f} % of {int(seeds['examples'].max()):,}, n = {len(accuracy)}",
-        f"{100 * interval.low:.2f} – {100 * interval.high:.2f} %{kind}",
-        f"{100 * (1 - accuracy.median()):.2f} %",
+        f"{result.title} ({outcome.parameters:,} parameters)",
+        f"{citation.value} of {outcome.test_images:,} images, {citation.n}",
+        citation.interval or "–",
+        f"{100 * (1 - accuracy):.2f} %",
         result.published or "–",
-        result.deviations or "–",
-        f"{record['device']['cpu']}; {trials['seconds'].median():.0f} s",
+        "; ".join(filter(None, [result.deviations, *citation.deviations])) or "–",
+        f"{device(citation.start.device)}; {seconds:.0f} s",
         f"[{name}](results/{name}/summary.md)",
     ]
     return f"| {' | '.join(cells)} |"
@@ -120,19 +131,24 @@ def write_readme() -> None:
     readme.write_text(head + begin + table() + end + rest.split(end)[1], encoding="utf-8")
 
 
-def main() -> None:
+def command(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     verbs = parser.add_subparsers(dest="verb", required=True)
-    runs = verbs.add_parser("run")
-    runs.add_argument("names", nargs="*", choices=[*RESULTS_TABLE, []], metavar="NAME")
-    runs.add_argument("--data-dir")
+    for verb in ("run", "keep"):
+        verbs.add_parser(verb).add_argument("names", nargs="*", metavar="NAME")
+    verbs.choices["run"].add_argument("--data-dir", help="where the archives of Fashion-MNIST are")
     verbs.add_parser("table")
-    arguments = parser.parse_args()
-    if arguments.verb == "run":
-        run(arguments.names or list(RESULTS_TABLE), arguments.data_dir)
-    else:
-        write_readme()
+    parsed = parser.parse_args(arguments)
+    names = getattr(parsed, "names", None) or list(RESULTS_TABLE)
+    if unknown := [name for name in names if name not in RESULTS_TABLE]:
+        raise RequestError(f"there is no result {unknown[0]}; there are {', '.join(RESULTS_TABLE)}")
+    if parsed.verb == "run":
+        return run(names, parsed.data_dir)
+    if parsed.verb == "keep":
+        keep(names)
+    write_readme()
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    common.main(command)

@@ -1,12 +1,21 @@
 """All tests run JAX at its strictest, on 8 simulated devices, with shapes checked at run time."""
 
 import os
+import shutil
+import tempfile
 from pathlib import Path
 
 os.environ.setdefault("JAX_NUM_CPU_DEVICES", "8")
 
+# Many commands train the same few networks: what one process compiled, the others of this run load. (With a limit of
+# size JAX locks the folder, as several processes need it.) Programs and results are the same, bit for bit.
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", f"{tempfile.gettempdir()}/cnn_jax-compilations-{os.getpid()}")
+os.environ.setdefault("JAX_COMPILATION_CACHE_MAX_SIZE", str(2**30))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.3")
+
 import jax
 import pytest
+from counting import pytest_terminal_summary  # noqa: F401 - prints the table of counted cases
 from jaxtyping import install_import_hook
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -18,11 +27,30 @@ from cnn_jax.ops.native import library  # noqa: E402 - after the hook
 from cnn_jax.paths import cache_root  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
+MINUTES, SLOW_MINUTES = 12, 15  # on two cores: the tests, and those marked slow; to be measured again as they change
 
 
 def pytest_addoption(parser):
     parser.addoption("--slow", action="store_true", help="run the tests marked slow too")
-    parser.addoption("--torchvision", metavar="PYTHON", help="the Python of an environment with torchvision")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionstart(session):
+    """Says how long a run of all tests takes, before it starts."""
+    config = session.config
+    if config.args_source != config.ArgsSource.TESTPATHS or hasattr(config, "workerinput"):
+        return
+    if config.getoption("--slow"):
+        duration = f"about {MINUTES + SLOW_MINUTES} minutes on two cores, {SLOW_MINUTES} of them for the slow tests"
+    else:
+        duration = f"about {MINUTES} minutes on two cores; --slow adds about {SLOW_MINUTES}"
+    config.get_terminal_writer().line(f"All tests: {duration}")
+
+
+def pytest_unconfigure():
+    compilations = os.environ["JAX_COMPILATION_CACHE_DIR"]
+    if compilations.endswith(f"-{os.getpid()}"):  # this process chose it: no worker, and not the caller
+        shutil.rmtree(compilations, ignore_errors=True)
 
 
 def pytest_collection_modifyitems(config, items):

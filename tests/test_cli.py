@@ -49,7 +49,7 @@ def test_a_verb_refuses_in_one_line(arguments, message):
         (("--epochs", "0"), "epochs = 0 must be at least 1"),
         (("--dataset", "nothing-here"), "nothing-here"),
         (("--network", "conv3-4 dense-7"), "dense1: the network ends in 7 logits, but the data has 10 classes"),
-        (("--config", "missing.json"), "missing.json cannot be read"),
+        (("--config", "missing.json"), "missing.json does not exist"),
         (("--devices", "3"), "devices = 3, but JAX sees 1"),
         (("--augment", "spin"), "augmentation 'spin' is unknown"),
         (("--network", '[{"layer": "Dense", "features": "10"}]'), "Dense features = '10' has the wrong type"),

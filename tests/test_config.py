@@ -10,7 +10,8 @@ from cnn_jax.training.config import Config, differences
 
 
 def test_a_config_survives_json():
-    config = Config(network=[{"layer": "Dense", "features": 10}], decay_epochs=(1.0, 2.5), schedule="step", filters=4)
+    layers = [{"layer": "Conv", "features": 4, "size": 3}, {"layer": "Dense", "features": 10}]
+    config = Config(network=layers, decay_epochs=(1.0, 2.5), schedule="step", filters=4)
     assert Config.from_json(json.loads(json.dumps(config.to_json()))) == config
     assert Config.from_json({}) == Config()
 
@@ -32,6 +33,31 @@ def test_a_config_survives_json():
         ({"ema": 1.0}, r"ema = 1.0 must be in \[0, 1\)"),
         ({"filters": "8"}, "filters = '8' has the wrong type; expected a whole number or null"),
         ([], "a config is a JSON object"),
+        ({"augment": "alternate"}, "augmentation 'alternate' is unknown; there are flip, crop<pad>"),
+        ({"augment": "crop" + "9" * 6000}, "augmentation 'crop9{36}' is unknown"),
+        ({"augment": "mixup0.00"}, "augmentation 'mixup0.00' is no mixture: its alpha must be above 0"),
+        ({"augment": "flip crop2 flip"}, "augment = 'flip crop2 flip' lists flip twice"),
+        ({"augment": "mixup0.4", "batch_size": 1}, "mixup needs a batch_size of at least 2"),
+        ({"network": "conv3"}, "'conv3' is not in the zoo"),
+        ({"network": "conv3-4 dens-10"}, "network token 'dens-10' is unknown"),
+        ({"network": " "}, "network is empty"),
+        ({"network": []}, "network is empty"),
+        ({"network": [{"layer": "Dense"}]}, "Dense: missing"),
+        ({"network": "dense-10", "filters": 4}, "no convolution whose filters could be set"),
+        ({"learning_rate": 1e-46}, "learning_rate = 1e-46 is 0 in float32, in which training computes"),
+        ({"learning_rate": 1e39}, r"learning_rate = 1e\+39 is inf in float32"),
+        ({"weight_decay": 1e-60}, "weight_decay = 1e-60 is 0 in float32"),
+        ({"momentum": 0.99999999}, r"momentum = 0.99999999 is 1 in float32, .* it must be in \[0, 1\)"),
+        ({"nesterov": True, "momentum": 0}, "nesterov never acts without momentum"),
+        ({"optimizer": "signsgd", "momentum": 0, "clip_norm": 1}, "clip_norm never acts on signsgd without momentum"),
+        ({"decay_factor": 0.5}, "decay_factor belongs to schedule 'step', not to 'constant'"),
+        ({"schedule": "onecycle", "warmup_epochs": 1}, "schedule 'onecycle' has a warm-up of its own"),
+        ({"warmup_epochs": 10.5}, "warmup_epochs = 10.5 is more than the 10 epochs of the run"),
+        ({"schedule": "step", "decay_epochs": [5, 10]}, "after epoch 10 never acts in a run of 10 epochs"),
+        (
+            {"schedule": "step", "decay_epochs": [1, 5], "warmup_epochs": 2},
+            "a decay after epoch 1 lies in the warm-up of 2 epochs",
+        ),
     ],
 )
 def test_a_config_that_cannot_be_is_refused(values, message):
@@ -43,6 +69,20 @@ def test_a_config_from_python_is_checked_like_one_from_a_file():
     with pytest.raises(RequestError, match="optimizer = 'rmsprop' must be one of sgd, signsgd, adam, adamw"):
         Config(optimizer="rmsprop")
     assert Config(learning_rate=1).learning_rate == 1.0
+
+
+def test_what_acts_is_accepted():
+    """The neighbours of what is refused."""
+    for values in (
+        {"schedule": "step", "decay_epochs": (9.5, 9.5), "decay_factor": 0.5, "warmup_epochs": 9.5},
+        {"warmup_epochs": 10},
+        {"nesterov": True, "optimizer": "adam"},
+        {"optimizer": "signsgd", "momentum": 0, "clip_norm": 1, "weight_decay": 0.1},
+        {"augment": "flip crop2 cutout3 mixup.4", "batch_size": 2},
+        {"network": "resnet20", "filters": 8},
+        {"learning_rate": 2e-38, "momentum": 0.9999999},
+    ):
+        assert Config(**values).to_json() == Config().to_json() | json.loads(json.dumps(values))
 
 
 def test_differences_name_the_fields():

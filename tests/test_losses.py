@@ -1,13 +1,20 @@
 """Losses and metrics against the numbers of the guide and independent formulas."""
 
+import functools
+import typing
+
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import optimize
 
-from cnn_jax.losses import best_constant, cross_entropy, l2, squared_error
+from cnn_jax.errors import RequestError
+from cnn_jax.losses import LOSSES, best_constant, cross_entropy, l2, squared_error
 from cnn_jax.metrics import sums
+from cnn_jax.training.config import Config
 
 
 def test_an_untrained_network_scores_the_guides_numbers():
@@ -27,7 +34,7 @@ def test_the_guides_softmax_example():
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.integers(2, 12), st.floats(0.0, 0.9), st.integers(0, 999))
+@given(st.sampled_from((2, 3, 12)), st.floats(0.0, 0.9), st.integers(0, 999))
 def test_smoothing_is_cross_entropy_with_a_mixed_target(classes, smoothing, seed):
     random = np.random.default_rng(seed)
     logits, labels = random.normal(size=(4, classes)), random.integers(0, classes, 4)
@@ -37,6 +44,35 @@ def test_smoothing_is_cross_entropy_with_a_mixed_target(classes, smoothing, seed
     np.testing.assert_allclose(found, -(target * log_p).sum(-1), rtol=2e-5, atol=1e-6)
     squared = squared_error(jnp.asarray(logits, jnp.float32), jnp.asarray(labels), smoothing)
     np.testing.assert_allclose(squared, 0.5 * ((target - np.exp(log_p)) ** 2).sum(-1), rtol=2e-5, atol=1e-6)
+
+
+@functools.cache
+def of_constant(name):
+    """The mean loss of 12 labels under logits that are the same for all, and its gradient, as SciPy takes them."""
+
+    @jax.jit
+    @jax.value_and_grad
+    def mean(logits, labels):
+        return LOSSES[name](jnp.broadcast_to(logits[None], (12, 4)), labels).mean()
+
+    return lambda logits, labels: tuple(np.asarray(x, float) for x in mean(jnp.asarray(logits, jnp.float32), labels))
+
+
+@pytest.mark.parametrize("name", LOSSES)
+@settings(max_examples=15, deadline=None)
+@given(st.lists(st.integers(0, 3), min_size=12, max_size=12))
+def test_the_best_constant_of_every_loss_is_its_minimum(name, labels):
+    """Over logits that do not depend on the image, by a numeric minimiser that starts from equal ones; no smoothing."""
+    frequencies = np.bincount(labels, minlength=4) / 12
+    found = optimize.minimize(of_constant(name), np.zeros(4), jnp.asarray(labels), jac=True, method="L-BFGS-B")
+    assert found.fun == pytest.approx(best_constant(name, frequencies), abs=2e-3)
+    assert found.fun > best_constant(name, frequencies) - 1e-5
+
+
+def test_a_loss_outside_of_the_table_has_no_best_constant():
+    with pytest.raises(RequestError, match="loss 'hinge' is unknown, and so is its best constant; there are cross_ent"):
+        best_constant("hinge", np.array([0.5, 0.5]))
+    assert set(LOSSES) == set(typing.get_args(typing.get_type_hints(Config)["loss"]))
 
 
 def test_the_best_constant_is_the_class_frequencies():

@@ -1,5 +1,7 @@
 """Layers and networks: one table of all layers drives the tests that concern each of them."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -25,6 +27,8 @@ from cnn_jax.layers import (
 )  # fmt: skip
 from cnn_jax.network import Network
 from cnn_jax.notation import from_json, parse, to_json
+from cnn_jax.zoo import get
+from cnn_jax.zoo.historic import DIGIT_CODES
 
 TABLE = {
     "Conv": [
@@ -124,6 +128,53 @@ def test_dropout_keeps_the_mean_and_is_off_outside_training():
     two = Network((8, 8, 1), parse("drop0.5 drop0.5"))
     outputs, _ = two.apply_train({"params": {}}, jnp.ones((50, 8, 8, 1)), key=jax.random.key(0))
     assert float((outputs > 0).mean()) == pytest.approx(0.25, abs=0.03)  # two layers, two masks
+
+
+def test_the_scaled_tanh_is_the_papers():
+    """LeCun et al. 1998, appendix A: f(a) = A tanh(S a) with A = 1.7159 and S = 2/3, so that f(1) = 1 and f(-1) = -1,
+    and the second derivative is largest there; by the standard library's tanh."""
+    stanh = layers.ACTIVATIONS["stanh"]
+    at = np.linspace(-4, 4, 33)
+    expected = [1.7159 * math.tanh(2 * x / 3) for x in at]
+    np.testing.assert_allclose(stanh(jnp.asarray(at, jnp.float32)), expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(stanh(jnp.asarray([1.0, -1.0])), [1.0, -1.0], atol=1e-4)
+    bends = jax.vmap(jax.grad(jax.grad(stanh)))(jnp.linspace(0, 3, 301))
+    assert float(jnp.linspace(0, 3, 301)[jnp.abs(bends).argmax()]) == pytest.approx(1.0, abs=0.03)
+
+
+def test_the_output_of_lenet_is_minus_the_distance_to_each_drawing():
+    """LeCun et al. 1998, II.B: a unit is the squared Euclidean distance to its code, of +1 for ink and -1 for paper,
+    and the smallest wins. The codes here are those of the network of 1998, whose drawings have less ink than paper."""
+    codes = np.array(DIGIT_CODES)
+    assert codes.shape == (10, 84)
+    assert set(codes.ravel().tolist()) == {-1, 1}
+    assert ((codes > 0).mean(1) < 0.5).all()
+    assert codes[1].reshape(12, 7)[:, 3].tolist() == [1] * 12  # the stem of the 1
+    assert codes[7].reshape(12, 7)[0].tolist() == [1] * 7  # the bar of the 7
+    x = np.random.default_rng(0).normal(size=(5, 84))
+    expected = [[-sum((value - c) ** 2 for value, c in zip(row, code, strict=True)) for code in codes] for row in x]
+    found = RadialBasis(DIGIT_CODES).apply({}, jnp.asarray(x, jnp.float32))
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    network = get("lenet5_1998").network()
+    assert network.layers[-1] == RadialBasis(DIGIT_CODES)
+    drawings = RadialBasis(DIGIT_CODES).apply({}, jnp.asarray(codes, jnp.float32))
+    assert (drawings.argmax(1) == np.arange(10)).all()
+    np.testing.assert_array_equal(np.diag(drawings), 0)
+
+
+def test_the_padded_shortcut_is_option_a():
+    """He et al. 2016, 3.3 and 4.1: every second position from the first on, zeros for the new channels, half of them
+    before and half after, as the authors' torch code has it. The body is silent here, so that the shortcut is all."""
+    body = (Conv(9, 3, 2, padding=1, bias=False),)
+    network = Network((7, 6, 4), (Residual(body, "padA"),))
+    x = np.random.default_rng(0).normal(size=(2, 7, 6, 4)).astype(np.float32)
+    found = network.apply({"params": {"conv1": {"kernel": jnp.zeros((3, 3, 4, 9))}}}, jnp.asarray(x))
+    expected = np.zeros((2, 4, 3, 9), np.float32)
+    for i in range(4):
+        for j in range(3):
+            for channel in range(4):
+                expected[:, i, j, 2 + channel] = x[:, 2 * i, 2 * j, channel]  # 5 new channels: 2 before, 3 after
+    np.testing.assert_array_equal(found.reshape(expected.shape), expected)
 
 
 def test_he_initialisation_has_the_papers_variance():

@@ -1,41 +1,84 @@
 """What the command lines share: parsing with tyro, errors as one line, exit codes."""
 
+import argparse
 import contextlib
 import dataclasses
 import datetime
-import errno
 import io
-import json
+import os
 import signal
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from cnn_jax import runtime
-from cnn_jax.errors import CnnJaxError, RequestError
+from cnn_jax.errors import CnnJaxError, RequestError, quote, shortened
+from cnn_jax.untrusted import read_json
 
 T = TypeVar("T")
 
 
-def main(command: Callable[[Sequence[str]], int]) -> None:
+def main(command: Callable[[Sequence[str]], int | None]) -> None:
     """Runs a command on the arguments of the process and exits: 0 complete, 1 failed or diverged, 2 a wrong request or
-    unreadable data, 130 and 143 interrupted."""
+    unreadable data, 130 and 143 interrupted. The one place where a command's exceptions end."""
     runtime.tune()
+    runtime.quieten_orbax()
     try:
         runtime.join_processes()
-        sys.exit(command(sys.argv[1:]))
-    except CnnJaxError as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        sys.exit(error.exit_code)
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EMFILE):
-            raise
-        print(f"error: {error.filename or 'writing'}: {error.strerror}", file=sys.stderr)
-        sys.exit(1)
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        sys.exit(128 + signal.SIGINT)
+        code = command(_arguments())
+        sys.stdout.flush()  # a closed pipe is noticed here and not while Python ends
+    except BaseException as error:
+        code = _end(error)
+    runtime.leave_processes(code or 0)
+    sys.exit(code)
+
+
+def _arguments() -> list[str]:
+    """Those of the process. RequestError for bytes that are no UTF-8, which no record could keep."""
+    for argument in sys.argv[1:]:
+        try:
+            argument.encode()
+        except UnicodeEncodeError:
+            raise RequestError(f"the argument {quote(argument)} is not UTF-8") from None
+    return sys.argv[1:]
+
+
+def _end(error: BaseException) -> int:
+    """Says in one line what happened, by the kind of the exception, and returns the exit code. Only a fault of the
+    program itself keeps its traceback."""
+    match error:
+        case SystemExit():  # --help, and a parser's own complaints
+            return error.code if isinstance(error.code, int) else int(error.code is not None)
+        case CnnJaxError():
+            line, code = f"error: {error}", error.exit_code
+        case KeyboardInterrupt():
+            line, code = "interrupted", 128 + signal.SIGINT
+        case BrokenPipeError():  # whoever read the output has had enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 128 + signal.SIGPIPE
+        case OSError():
+            line, code = f"error: {error.filename or 'the system'}: {error.strerror or error}", 1
+        case MemoryError():
+            line, code = f"error: out of memory {error}", 1
+        case RecursionError():
+            line, code = "error: nested too deeply for Python's stack", 1
+        case RuntimeError() if "RESOURCE_EXHAUSTED" in str(error):
+            line, code = f"error: the device is out of memory: {shortened(str(error))}", 1
+        case _:
+            traceback.print_exception(error)
+            line, code = f"This {type(error).__name__} is a fault of cnn_jax: please report it with the lines above.", 1
+    with contextlib.suppress(OSError):
+        print(" ".join(line.split()), file=sys.stderr)
+    return code
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse, whose complaints are a RequestError in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        raise RequestError(f"{message} ({self.format_usage().strip()})")
 
 
 def parse(kind: type[T], arguments: Sequence[str], default: T, description: str) -> T:
@@ -103,12 +146,7 @@ def stored_config(arguments: Sequence[str]) -> dict[str, Any] | None:
         path = str(inside) if inside.is_file() else None
     if path is None:
         return None
-    try:
-        values = json.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise RequestError(f"{path} cannot be read: {error.strerror}") from None
-    except ValueError as error:
-        raise RequestError(f"{path} is no JSON: {error}") from None
+    values = read_json(path)
     if not isinstance(values, dict):
         raise RequestError(f"{path} is no config: it should be a JSON object of fields")
     return values

@@ -5,7 +5,7 @@ import json
 import re
 
 from cnn_jax import geometry, zoo
-from cnn_jax.errors import RequestError
+from cnn_jax.errors import RequestError, quote
 from cnn_jax.network import Network
 
 
@@ -46,8 +46,8 @@ def network_of(text: str, size: str | None) -> Network:
             return zoo.get(text).network()
         zoo.layers_of(text)  # a network that cannot be read is the greater fault
         raise RequestError("a network in the notation needs its input size: --input HxWxC, e.g. --input 28x28x1")
-    if not (found := re.fullmatch(r"(\d+)x(\d+)x(\d+)", size)):
-        raise RequestError(f"--input {size!r} is no size; write HxWxC, e.g. 28x28x1")
+    if not (found := re.fullmatch(r"(\d{1,9})x(\d{1,9})x(\d{1,9})", size)):
+        raise RequestError(f"--input {quote(size)} is no size; write HxWxC, e.g. 28x28x1")
     height, width, channels = map(int, found.groups())
     if text in zoo.ZOO:
         entry = zoo.get(text)

@@ -30,7 +30,7 @@ def run(arguments: argparse.Namespace) -> None:
         "implementation": whole.implementation,
         "reason": whole.reason,
         "native": missing or str(library.build()),
-        "settings": list(runtime.tune()),
+        "settings": list(runtime.settings()),
     }
     if arguments.network:
         said["layers"] = operations(network_of(arguments.network, arguments.input), dtype)

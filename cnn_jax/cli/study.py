@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cnn_jax.cli import common
+from cnn_jax.cli.archives import restart_from_cache
 from cnn_jax.errors import RequestError
 
 
@@ -22,10 +23,10 @@ def main(
     def command(arguments: Sequence[str]) -> int:
         from cnn_jax.lab import study
 
-        parser = argparse.ArgumentParser(
+        parser = common.Parser(
             description=description, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
         )
-        parser.add_argument("--data-dir", help="where archives are looked up")
+        parser.add_argument("--data-dir", help="where archives are looked up, once: they are cached")
         parser.add_argument("--dataset", help=f"instead of {question.dataset}")
         parser.add_argument("--seeds", type=int, help=f"how many (default {question.seeds})")
         parser.add_argument(
@@ -40,6 +41,8 @@ def main(
             raise RequestError("--quick has its own few digits: leave out --dataset")
         if parsed.seeds is not None and parsed.seeds < 1:
             raise RequestError(f"--seeds {parsed.seeds} must be at least 1")
+        if not parsed.quick:
+            restart_from_cache([parsed.dataset or question.dataset], parsed.data_dir)
         own = {name: value for name, value in vars(parsed).items() if name not in usual and value is not None}
         default = Path("runs") / ("guide-quick" if parsed.quick else "guide") / question.claim
         seeds = tuple(range(parsed.seeds)) if parsed.seeds else ()

@@ -7,10 +7,11 @@ from typing import Any
 
 from cnn_jax.cli import common
 from cnn_jax.cli.train import defaults_of, fields_of
-from cnn_jax.errors import RequestError, RunError
+from cnn_jax.errors import RequestError, RunError, quote
 from cnn_jax.sweep.grid import Grid
 from cnn_jax.sweep.plan import Parallel
 from cnn_jax.training.config import DEFAULT_NETWORK, Config
+from cnn_jax.typed import convert
 
 DEFAULT_AXES = {"learning_rate": (0.01, 0.03, 0.1, 0.3, 1.0), "filters": (4, 8, 16)}
 
@@ -73,7 +74,7 @@ def _number(text: str, value: str) -> int | float:
         try:
             return float(value)
         except ValueError:
-            raise RequestError(f"axis {text!r}: {value!r} is no number; write NAME=V1,V2,…") from None
+            raise RequestError(f"axis {quote(text)}: {quote(value)} is no number; write NAME=V1,V2,…") from None
 
 
 def gather(arguments: Sequence[str], option: str) -> list[str]:
@@ -116,7 +117,9 @@ def command(arguments: Sequence[str]) -> int:
 
 def _default(stored: dict[str, Any]) -> SweepArguments:
     """What options change: a stored sweep, a stored run's config, or the default config without axes."""
-    axes = {name: tuple(values) for name, values in (stored.get("axes") or {}).items()}
+    if not isinstance(given := stored.get("axes", {}), dict):
+        raise RequestError(f"axes = {quote(given)}: a sweep's config has an object of lists")
+    axes = {name: convert(f"axis {name}", values, tuple[int | float, ...]) for name, values in given.items()}
     base = Config.from_json({name: value for name, value in stored.items() if name != "axes"})
     seeds = axes.pop("seed", tuple(range(5)))
     more = [

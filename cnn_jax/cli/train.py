@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from cnn_jax.cli import common
-from cnn_jax.errors import RequestError
 from cnn_jax.training.config import DEFAULT_NETWORK, Config
+from cnn_jax.untrusted import parse_json
 
 
 @dataclass(frozen=True)
@@ -27,15 +27,15 @@ class TrainArguments(Config):
     profile: bool = False
     """Write a JAX trace of ten steps into the run's folder."""
 
+    def __post_init__(self):
+        """Nothing is checked here: the config that is made of this is."""
+
 
 def fields_of(arguments: Any) -> dict[str, Any]:
     """The fields of a config among those of parsed arguments; on a command line a network in JSON is text."""
     values = {field.name: getattr(arguments, field.name) for field in dataclasses.fields(Config)}
     if values["network"].startswith("["):
-        try:
-            values["network"] = json.loads(values["network"])
-        except ValueError as error:
-            raise RequestError(f"--network begins like JSON but is none: {error}") from None
+        values["network"] = parse_json(values["network"], "--network")
     return values
 
 

@@ -1,12 +1,10 @@
 """The verbs of `python -m cnn_jax`, one module each with `add_arguments(parser)` and `run(arguments)`, which may return
 an exit code."""
 
-import argparse
 from collections.abc import Sequence
-from typing import NoReturn
 
 from cnn_jax.cli import check, cite, compare, describe, export, ops, predict, rerun, see
-from cnn_jax.errors import RequestError
+from cnn_jax.cli.common import Parser
 
 VERBS = {
     "describe": describe, "predict": predict, "see": see, "export": export, "ops": ops, "cite": cite, "check": check,
@@ -14,14 +12,9 @@ VERBS = {
 }  # fmt: skip
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise RequestError(f"{message} ({self.format_usage().strip()})")
-
-
 def command(arguments: Sequence[str]) -> int:
     """Parses the verb and its arguments, runs it and returns the exit code."""
-    parser = _Parser(prog="python -m cnn_jax", description="Describe networks, use trained ones, cite results.")
+    parser = Parser(prog="python -m cnn_jax", description="Describe networks, use trained ones, cite results.")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar=f"{{{','.join(VERBS)}}}")
     for name, module in VERBS.items():
         summary = (module.__doc__ or "").strip().splitlines()[0]

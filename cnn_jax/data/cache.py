@@ -15,7 +15,7 @@ from cnn_jax.data.splits import Parts
 from cnn_jax.errors import DataError
 from cnn_jax.paths import cache_root
 
-LAYOUT = "v1"  # change it when the same input gives other arrays than before
+LAYOUT = "v2"  # change it when the same input gives other arrays than before
 
 
 def cached(key: str, make: Callable[[], Parts]) -> Parts:

@@ -80,7 +80,7 @@ def survey(class_names: tuple[str, ...], train: "Split | Streamed", validation: 
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Labelled images cut into train, validation and test.
+    """Labelled images cut into train, validation and test. `test` is empty where the source has none (`without_test`).
 
     `source` is what a record keeps, plain JSON: title, citation, licence, sha256 of the archives read, the rule and the
     seed of the split, exact duplicates across splits, files that were skipped. `known` are the facts about these very

@@ -6,12 +6,14 @@ long). Workers get bytes that were read and checked here, and write pixels into 
 """
 
 import os
+import signal
 import subprocess
 import sys
 import tempfile
 from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from itertools import chain, islice
 from multiprocessing.connection import Connection, Pipe
 from typing import IO
@@ -26,7 +28,8 @@ IMAGE = 1000  # what an image costs beyond its bytes, in bytes
 ENOUGH = 64  # batches, half a second of work, that pay for two workers
 AHEAD = 2  # batches a worker holds, so that it never waits; its answers are short and fit into the line unread
 MOST = 16  # workers, more than one process can feed
-WORKER = "import sys; sys.path[:] = {}; from cnn_jax.data.decoding import serve; serve({}, {}, {}, {})"
+WORKER = "import sys; sys.path[:] = {}; from cnn_jax.data.decoding import serve; serve({}, {}, {}, {}, {})"
+IDLE = -1
 
 Item = tuple[str, bytes | DataError]  # an image's name, and its bytes or why they cannot be read
 
@@ -34,12 +37,13 @@ Item = tuple[str, bytes | DataError]  # an image's name, and its bytes or why th
 def decode_all(items: Iterable[tuple[str, bytes]], count: int, image_size: int | None) -> Images:
     """Decodes `count` images, given by name and bytes, to the same arrays whatever the number of workers.
 
-    DataError: of the first image that cannot be read or decoded, or has another size. RunError: a worker was killed.
+    DataError: of the first image that cannot be read or decoded, or has another size. RunError: a worker died; the
+    message says how, and at which image.
     """
     batches = _batches(items)
     start = list(islice(batches, ENOUGH))
-    workers = min(_cpus(), MOST)
-    if len(start) < ENOUGH or workers == 1:
+    processes = min(_cpus(), MOST)
+    if len(start) < ENOUGH or processes == 1:
         images = Images(count)
         for name, data in chain.from_iterable(chain(start, batches)):
             images.add(name, _decode(name, data, image_size))
@@ -48,18 +52,19 @@ def decode_all(items: Iterable[tuple[str, bytes]], count: int, image_size: int |
         images = Images(count, memory)
         for name, data in start.pop(0):
             images.add(name, _decode(name, data, image_size))
-        lines = [stack.enter_context(_worker(memory.fileno(), images.array.shape, image_size)) for _ in range(workers)]
-        turns: deque[tuple[Connection, list[Item]]] = deque([(line, []) for line in lines] * AHEAD)
+        workers = [stack.enter_context(_worker(memory, images.array.shape, image_size)) for _ in range(processes)]
+        turns = deque(workers * AHEAD)
         index = images.filled
         for batch in chain(start, batches):
-            line, before = turns.popleft()
-            _receive(images, line, before)
-            with _alive(batch):
-                line.send((index, batch))
-            turns.append((line, batch))
+            worker = turns.popleft()
+            if len(worker.pending) == AHEAD:
+                worker.receive(images)
+            worker.send(index, batch)
+            turns.append(worker)
             index += len(batch)
-        for line, batch in turns:
-            _receive(images, line, batch)
+        for worker in turns:
+            if worker.pending:
+                worker.receive(images)
     return images
 
 
@@ -95,62 +100,100 @@ def _memory() -> IO[bytes]:
     return open(os.memfd_create("images"), "w+b") if hasattr(os, "memfd_create") else tempfile.TemporaryFile()
 
 
+@dataclass
+class _Worker:
+    """A process that decodes, seen from here. `at` is memory shared with it: the index of the image it is decoding."""
+
+    line: Connection
+    process: subprocess.Popen
+    at: np.ndarray
+    pending: deque[tuple[int, list[Item]]] = field(default_factory=deque)  # batches sent and not yet answered
+
+    def send(self, index: int, batch: list[Item]) -> None:
+        """`index` is that of the first image of the batch."""
+        self.pending.append((index, batch))
+        with self._alive():
+            self.line.send((index, batch))
+
+    def receive(self, images: Images) -> None:
+        """Takes the answer to the batch sent first. DataError: the first image of it that is none."""
+        with self._alive():
+            shapes = self.line.recv()
+        _, batch = self.pending.popleft()
+        for (name, _), shape in zip(batch, shapes, strict=False):  # an error is the last
+            if isinstance(shape, DataError):
+                raise shape
+            images.place(name, shape)
+
+    @contextmanager
+    def _alive(self) -> Iterator[None]:
+        try:
+            yield
+        except (EOFError, OSError) as error:
+            raise RunError(f"{self._place()} {self._end()}") from error
+
+    def _end(self) -> str:
+        try:
+            code = self.process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            return "no longer answers"
+        if code >= 0:
+            return f"ended with exit status {code}"
+        memory = ", which is how a system that runs out of memory ends processes" if code == -signal.SIGKILL else ""
+        return f"was ended by signal {-code} ({signal.strsignal(-code)}){memory}"
+
+    def _place(self) -> str:
+        at = int(self.at[0])
+        for index, batch in self.pending:
+            if index <= at < index + len(batch):
+                return f"{batch[at - index][0]}: the process that was decoding this image"
+        first = self.pending[0][1]
+        return f"{first[0][0]}: the process that was to decode this image and the {len(first) - 1} after it"
+
+
 @contextmanager
-def _worker(memory: int, shape: tuple[int, ...], image_size: int | None) -> Iterator[Connection]:
-    """The line to a worker, which is killed in the end and ends by itself where the line is cut."""
+def _worker(memory: IO[bytes], shape: tuple[int, ...], image_size: int | None) -> Iterator[_Worker]:
+    """A worker, which is killed in the end and ends by itself where the line to it is cut."""
     ours, theirs = Pipe()
-    with ours:
+    with ours, _memory() as place:
+        at = np.memmap(place, np.int64, "w+", shape=(1,))
+        at[0] = IDLE
         with theirs:
-            fds = (theirs.fileno(), memory)
+            fds = (theirs.fileno(), memory.fileno(), place.fileno())
             command = [sys.executable, "-c", WORKER.format(sys.path, *fds, shape, image_size)]
             # in a process group of its own, Ctrl-C does not reach it
             process = subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=fds, process_group=0)
         with process:
             try:
-                yield ours
+                yield _Worker(ours, process, at)
             finally:
                 process.kill()
 
 
-def _receive(images: Images, line: Connection, batch: list[Item]) -> None:
-    with _alive(batch):
-        found = line.recv() if batch else []
-    for (name, _), shape in zip(batch, found, strict=False):  # an error is the last
-        if isinstance(shape, DataError):
-            raise shape
-        images.place(name, shape)
-
-
-@contextmanager
-def _alive(batch: list[Item]) -> Iterator[None]:
-    try:
-        yield
-    except (EOFError, OSError) as error:
-        raise RunError(
-            f"{batch[0][0]}: the process decoding this image or one of the {len(batch) - 1} after it died: "
-            f"was it killed, or out of memory?"
-        ) from error
-
-
-def serve(line_fd: int, memory: int, shape: tuple[int, ...], image_size: int | None) -> None:
+def serve(line_fd: int, memory: int, place: int, shape: tuple[int, ...], image_size: int | None) -> None:
     """A worker's life: batches in; pixels into the shared memory; shapes, or the first error, out."""
-    with Connection(line_fd) as line, open(memory, "r+b") as file:
+    with Connection(line_fd) as line, open(memory, "r+b") as file, open(place, "r+b") as at_file:
         room = np.memmap(file, np.uint8, "r+", shape=shape)
+        at = np.memmap(at_file, np.int64, "r+", shape=(1,))
         while True:
             try:
                 index, batch = line.recv()
-                line.send(list(_written(room[index:], batch, image_size)))
+                line.send(list(_written(room, at, index, batch, image_size)))
             except (EOFError, ConnectionError):
                 return
 
 
-def _written(room: np.ndarray, batch: list[Item], image_size: int | None) -> Iterator[tuple[int, ...] | DataError]:
-    for place, (name, data) in zip(room, batch, strict=False):
+def _written(
+    room: np.ndarray, at: np.ndarray, start: int, batch: list[Item], image_size: int | None
+) -> Iterator[tuple[int, ...] | DataError]:
+    for index, (name, data) in enumerate(batch, start):
+        at[0] = index
         try:
             image = _decode(name, data, image_size)
         except DataError as error:
             yield error
             return
-        if image.shape[:2] == place.shape[:2]:
-            place[...] = image
+        if image.shape[:2] == room.shape[1:3]:
+            room[index] = image
         yield image.shape
+    at[0] = IDLE

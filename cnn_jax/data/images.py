@@ -6,57 +6,156 @@ from typing import IO, Any
 
 import numpy as np
 
-from cnn_jax.errors import DataError, RequestError
+from cnn_jax.data.formats import (
+    GREY,
+    GREY_ALPHA,
+    JPEG_START,
+    PALETTE,
+    PNG_SIGNATURE,
+    RGB,
+    RGB_ALPHA,
+    Jpeg,
+    Png,
+    read_jpeg,
+    read_png,
+)
+from cnn_jax.errors import DataError, RequestError, reason
 
 MAX_PIXELS = 50_000_000  # of one image: what a large camera makes; anything above is taken for a decompression bomb
+BLOCK = 1 << 18  # pixels composed at once
+
+# Pillow gives 8 bits of the 16 of a sample: the first under one of these names, the second under the other.
+HALVES = {RGB: ("RGB;16B", "RGB;16L"), RGB_ALPHA: ("RGBA;16B", "RGBA;16L")}
+
+
+def is_image(head: bytes) -> bool:
+    """Whether a file with these first bytes is a PNG or a JPEG."""
+    return head.startswith((PNG_SIGNATURE, JPEG_START))
 
 
 def decode(name: str, data: bytes, image_size: int | None = None) -> np.ndarray:
     """uint8 [H,W,1] of a grey, [H,W,3] of a colour JPEG or PNG, `image_size` square if that is given.
 
-    16 bits become 8, palettes become their colours (grey if all are), transparency is flattened over white. EXIF is
-    ignored, its orientation too. DataError: not a whole JPEG or PNG, more than MAX_PIXELS.
+    It stands as Exif's orientation says. 16 bits become 8 by rounding, palettes become their colours (grey if all are),
+    transparency of any kind is composed over white.
+
+    DataError, whatever is wrong: not a whole JPEG or PNG, more than MAX_PIXELS.
     """
-    from PIL import JpegImagePlugin, PngImagePlugin
-
-    # Not Image.open, whose warning of large images could be caught only by changing the filters of all threads.
-    if data.startswith(b"\x89PNG\r\n\x1a\n"):
-        reader: Any = PngImagePlugin.PngImageFile
-    elif data.startswith(b"\xff\xd8\xff"):
-        reader = JpegImagePlugin.JpegImageFile
-    else:
-        raise DataError(f"{name}: neither a JPEG nor a PNG image")
     try:
-        with reader(io.BytesIO(data)) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise DataError(f"{name}: {image.width}x{image.height} pixels: the limit is {MAX_PIXELS}")
-            return resize(np.asarray(_flatten(image)), image_size)
-    except DataError:
-        raise
-    except (OSError, SyntaxError, ValueError, EOFError) as error:  # what Pillow raises for broken files
-        raise DataError(f"{name}: broken image: {error}") from error
+        if data.startswith(PNG_SIGNATURE):
+            png = read_png(data)
+            upright = _turned(_png(png), png.orientation)
+        elif data.startswith(JPEG_START):
+            jpeg = read_jpeg(data)
+            upright = _turned(_jpeg(jpeg), jpeg.orientation)
+        else:
+            raise DataError("neither a JPEG nor a PNG image")
+        return resize(upright, image_size)
+    except DataError as error:
+        raise DataError(f"{name}: {error}") from None
+    except Exception as error:  # of any type: what Pillow raises for broken files is not a closed list
+        raise DataError(f"{name}: broken image: {reason(error)}") from error
 
 
-def _flatten(image: Any) -> Any:
-    """A Pillow image of mode L or RGB."""
-    from PIL import Image
+def _jpeg(jpeg: Jpeg) -> np.ndarray:
+    from PIL import JpegImagePlugin
 
-    if image.mode.startswith("I"):  # 16 bits, grey
-        deep = np.asarray(image).astype(np.uint32)
-        return Image.fromarray(((deep * 255 + 32767) // 65535).astype(np.uint8))
-    if image.mode == "P":
-        image = image.convert("RGBA" if "transparency" in image.info else "RGB")
-        pixels = np.asarray(image)
-        if (pixels[..., 0] == pixels[..., 1]).all() and (pixels[..., 0] == pixels[..., 2]).all():
-            image = image.convert("LA" if image.mode == "RGBA" else "L")
-    elif "transparency" in image.info:
-        image = image.convert("RGBA" if image.mode == "RGB" else "LA")
-    if image.mode in ("LA", "RGBA"):
-        solid = image.mode.removesuffix("A")
-        white = Image.new(solid, image.size, "white")
-        white.paste(image.convert(solid), mask=image.getchannel("A"))
-        return white
-    return image.convert("L" if image.mode in ("1", "L") else "RGB")
+    with JpegImagePlugin.JpegImageFile(io.BytesIO(jpeg.data)) as image:
+        _check_pixels(image)
+        return np.asarray(image if image.mode == "L" else image.convert("RGB"))
+
+
+def _png(png: Png) -> np.ndarray:
+    """uint8 [H,W] or [H,W,3]."""
+    most = 65535 if png.depth == 16 else 255  # of a sample; Pillow widens samples of fewer bits
+    samples = _samples(png)
+    alpha: np.ndarray | None = None
+    if png.colour == PALETTE:
+        samples, alpha = _coloured(samples, png)
+    elif png.colour in (GREY_ALPHA, RGB_ALPHA):
+        samples, alpha = samples[..., :-1], samples[..., -1:]
+    elif png.transparency is not None:
+        largest = (1 << png.depth) - 1
+        key = np.frombuffer(png.transparency, ">u2", samples.shape[2]) & largest  # its other bits are to be ignored
+        alpha = np.where((samples == key * (most // largest)).all(2, keepdims=True), 0, most)
+    if most == 255 and alpha is None:
+        return samples
+    return _over_white(samples, alpha, most)
+
+
+def _samples(png: Png) -> np.ndarray:
+    """[H,W,channels]: uint16 for 16 bits, else uint8; for a palette the index of each pixel's colour."""
+    if png.depth < 16:
+        pixels = _raw(png, None)
+        pixels = pixels.astype(np.uint8) * 255 if pixels.dtype == bool else pixels
+    elif png.colour == GREY:
+        pixels = _raw(png, None).astype(np.uint16)
+    elif png.colour == GREY_ALPHA:  # as if these were the four bytes of a pixel of 8-bit RGBA
+        pixels = np.ascontiguousarray(_raw(png, "RGBA")).view(">u2")
+    else:
+        first, second = HALVES[png.colour]
+        pixels = _raw(png, first).astype(np.uint16)
+        pixels <<= 8
+        pixels |= _raw(png, second)
+    return pixels.reshape(*pixels.shape[:2], -1)
+
+
+def _raw(png: Png, rawmode: str | None) -> np.ndarray:
+    """What Pillow decodes; its own conversions keep 8 of 16 bits and compare transparent colours wrongly."""
+    from PIL import PngImagePlugin
+
+    with PngImagePlugin.PngImageFile(io.BytesIO(png.data)) as image:
+        _check_pixels(image)
+        if rawmode:
+            image.tile = [tile._replace(args=rawmode) for tile in image.tile]
+        return np.asarray(image)
+
+
+def _check_pixels(image: Any) -> None:
+    if not 0 < image.width * image.height <= MAX_PIXELS:
+        raise DataError(f"{image.width}x{image.height} pixels: the limit is {MAX_PIXELS}")
+
+
+def _coloured(indices: np.ndarray, png: Png) -> tuple[np.ndarray, np.ndarray | None]:
+    """Colours [H,W,1 or 3] and, where there is any transparency, alpha [H,W,1] of the indices into a palette [H,W,1].
+    An index beyond the palette is black."""
+    colours, alphas = np.zeros((256, 3), np.uint8), np.full(256, 255, np.uint8)
+    entries = np.frombuffer(png.palette, np.uint8).reshape(-1, 3)
+    colours[: len(entries)] = entries
+    pixels = colours[indices[..., 0]]
+    if (pixels == pixels[..., :1]).all():
+        pixels = pixels[..., :1]
+    if png.transparency is None:
+        return pixels, None
+    entries = np.frombuffer(png.transparency, np.uint8)
+    alphas[: len(entries)] = entries
+    return pixels, alphas[indices]
+
+
+def _over_white(samples: np.ndarray, alpha: np.ndarray | None, most: int) -> np.ndarray:
+    """Samples of 0..most [H,W,C] over a white background by alpha of 0..most [H,W,1], as 8 bits, rounded once."""
+    flat = samples.reshape(-1, samples.shape[2])
+    opacity = np.broadcast_to(most, (len(flat), 1)) if alpha is None else alpha.reshape(-1, 1)
+    composed = np.empty(flat.shape, np.uint8)
+    wide = np.uint32 if most == 255 else np.uint64  # holds 255 * most²
+    for start in range(0, len(flat), BLOCK):
+        block = slice(start, start + BLOCK)
+        weight = opacity[block].astype(wide)
+        light = most * (most - weight) + flat[block] * weight  # of 0..most²
+        composed[block] = (255 * light + most * most // 2) // (most * most)
+    return composed.reshape(samples.shape)
+
+
+def _turned(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """Exif says on which side the first row and the first column are: 1 top and left, 2 top and right, 3 bottom and
+    right, 4 bottom and left, 5 left and top, 6 right and top, 7 right and bottom, 8 left and bottom."""
+    if orientation >= 5:
+        pixels = pixels.swapaxes(0, 1)
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    return np.ascontiguousarray(pixels)
 
 
 def resize(array: np.ndarray, size: int | None) -> np.ndarray:

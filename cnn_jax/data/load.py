@@ -11,8 +11,8 @@ from cnn_jax.data import archives, cache, cifar, folder, tfds_source
 from cnn_jax.data.catalogue import CATALOGUE, Entry
 from cnn_jax.data.dataset import Dataset, Split, survey
 from cnn_jax.data.images import Images, check_size, resize
-from cnn_jax.data.splits import Parts, check_seed, divide
-from cnn_jax.errors import DataError
+from cnn_jax.data.splits import Parts, about_the_split, check_seed, divide
+from cnn_jax.errors import DataError, shortened
 from cnn_jax.paths import cache_root
 from cnn_jax.references import references
 
@@ -27,6 +27,7 @@ def load(
     validation: int | None = None,
     train_examples: int | None = None,
     split_seed: int = 0,
+    without_test: bool = False,
 ) -> Dataset:
     """A data set as uint8 arrays in three splits, from the cache where it has been loaded before.
 
@@ -39,26 +40,32 @@ def load(
       validation: how many examples are cut from train for validation, instead of the default for this data set.
       train_examples: how many of the training examples stay; fewer are always among more.
       split_seed: decides which examples; the test split of a source that has one never depends on it.
+      without_test: accepts a source that has a train and no test split; `test` then holds no images.
 
     DataError: data missing, damaged, hostile or unknown. RequestError: impossible image_size, validation,
-    train_examples, split_seed.
+    train_examples, split_seed, without_test.
     """
     check_size(image_size)
     check_seed(split_seed)
     directory = None if data_dir is None else Path(os.path.expanduser(data_dir)).absolute()
-    name, parts = _parts(name_or_path, directory, image_size)
+    name, parts = _parts(name_or_path, directory, image_size, without_test)
     default = CATALOGUE[name_or_path].validation if name_or_path in CATALOGUE else None
-    splits, rule = divide(name_or_path, parts, validation, train_examples, split_seed, default)
+    splits, rule = divide(name_or_path, parts, validation, train_examples, split_seed, default, without_test)
     facts = survey(parts.class_names, **splits)
     source = parts.source | {
         "image_size": image_size,
-        "split": {"rule": rule, "seed": split_seed, "sizes": {name: len(split) for name, split in splits.items()}},
+        "split": about_the_split(
+            rule,
+            split_seed,
+            {split: len(part) for split, part in splits.items()},
+            {split: part.labels for split, part in parts.splits.items()},
+        ),
         "duplicates": facts.duplicates,
     }
     return Dataset(name, parts.class_names, source=source, known=facts, **splits)
 
 
-def _parts(name: str, data_dir: Path | None, image_size: int | None) -> tuple[str, Parts]:
+def _parts(name: str, data_dir: Path | None, image_size: int | None, without_test: bool) -> tuple[str, Parts]:
     """The data set's name and its arrays before the cut, at the size asked for."""
     suffix = f"-{image_size}" if image_size else ""
     if entry := CATALOGUE.get(name):
@@ -66,17 +73,17 @@ def _parts(name: str, data_dir: Path | None, image_size: int | None) -> tuple[st
     path = os.path.expanduser(name)
     if os.path.exists(path):  # False, unlike that of pathlib, for what can be no path
         source = folder.open_source(Path(path))
-        parts = cache.cached(source.key + suffix, lambda: folder.read_parts(source, image_size))
+        parts = cache.cached(source.key + suffix, lambda: folder.read_parts(source, image_size, without_test))
         return source.path.name.removesuffix(".zip"), parts
     archives.check_folder(data_dir)
     if prepared := tfds_source.find(name, data_dir):
         with _needs_tfds(name):
             return name, cache.cached(
-                tfds_source.key(prepared) + suffix, lambda: tfds_source.read(prepared, image_size)
+                tfds_source.key(prepared) + suffix, lambda: tfds_source.read(prepared, image_size, without_test)
             )
     raise DataError(
-        f"{name}: no such data set, folder or zip: the names are {', '.join(CATALOGUE)}; a path to a folder of images "
-        f"or to a zip of one works too, or the name of a set that TFDS has prepared under --data-dir"
+        f"{shortened(name)}: no such data set, folder or zip: the names are {', '.join(CATALOGUE)}; a path to a folder "
+        f"of images or to a zip of one works too, or the name of a set that TFDS has prepared under --data-dir"
     )
 
 

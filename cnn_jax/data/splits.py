@@ -1,17 +1,19 @@
 """How examples are dealt to train, validation and test: from a seed alone, never touching a given test split."""
 
 import dataclasses
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from cnn_jax import randomness
 from cnn_jax.data.dataset import Split
 from cnn_jax.errors import DataError, RequestError
 
 TEST_SHARE = VALIDATION_SHARE = 0.15  # of a source that has no splits of its own
 NAMES = ("train", "validation", "test")
-FEWER = 1  # the stream of random numbers, beside that of the cut, that picks fewer training examples
+NO_TEST = "the source has no test split"
 CUT_SHARE = 0.10  # of a train split that comes without a validation split and has no default in the catalogue
 
 Index = np.ndarray | slice  # a slice where a split stays whole, so that its arrays are not copied
@@ -20,15 +22,11 @@ Plan = dict[str, tuple[str, Index]]  # split -> the source's split and the examp
 
 @dataclass(frozen=True, eq=False)
 class Parts:
-    """What a source holds before anything is cut: the splits `all`, or `train` and `test`, maybe `validation`."""
+    """What a source holds before anything is cut: the split `all`, or `train` and maybe `validation` and `test`."""
 
     splits: dict[str, Split]
     class_names: tuple[str, ...]
     source: dict[str, Any]
-
-
-def generator(seed: int) -> np.random.Generator:
-    return np.random.Generator(np.random.PCG64(seed))
 
 
 def check_seed(seed: int) -> None:
@@ -37,18 +35,35 @@ def check_seed(seed: int) -> None:
         raise RequestError(f"split seed {seed} is impossible: it must be 0 or more")
 
 
-def cut(examples: int, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def check_splits(where: object, splits: Collection[str], without_test: bool) -> None:
+    """`splits` are `all` or a source's own. DataError: no train split, or no test split and nobody said so beforehand.
+    RequestError: `without_test` of data that has one."""
+    present = ", ".join(splits)
+    if "all" in splits:
+        if without_test:
+            raise RequestError(f"{where}: a test split is dealt from these images: leave out --without-test")
+    elif "train" not in splits:
+        raise DataError(f"{where}: no train split beside {present}")
+    elif "test" in splits and without_test:
+        raise RequestError(f"{where} has a test split: leave out --without-test")
+    elif "test" not in splits and not without_test:
+        raise DataError(
+            f"{where}: no test split beside {present}: --without-test accepts that: nothing is scored on test images "
+            f"then, and nothing can be cited"
+        )
+
+
+def cut(examples: int, count: int, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Indices of the `examples - count` that stay and of the `count` cut off, both ascending.
 
-    The cut is the head of a PCG64 permutation.
+    The cut is the head of a permutation.
     """
-    order = generator(seed).permutation(examples)
+    order = random.permutation(examples)
     return np.sort(order[count:]), np.sort(order[:count])
 
 
-def stratify(labels: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def stratify(labels: np.ndarray, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Ascending indices of train, validation and test: 70/15/15 within each class, at least one of each in each."""
-    random = generator(seed)
     train, validation, test = [], [], []
     for label in np.unique(labels):
         order = random.permutation(np.flatnonzero(labels == label))
@@ -68,14 +83,16 @@ def plan(
     train_examples: int | None,
     seed: int,
     default: int | None,
+    without_test: bool = False,
 ) -> tuple[Plan, str]:
     """Which examples of the source's splits, given by their labels, become which split; and that rule in words.
 
     `validation` is the number of examples asked for, `default` the catalogue's; of train only `train_examples` stay,
     and of two such numbers the smaller one's examples are among the larger one's. Errors: a number that leaves nothing
     on one side or is not there, a number for a source that has its own validation split, a class too small to be dealt
-    to three splits.
+    to three splits, no test split (an empty one `without_test`).
     """
+    check_splits(name, labels, without_test)
     dealt, rule = _deal(name, labels, class_names, validation, seed, default)
     if train_examples is None:
         return dealt, rule
@@ -85,7 +102,7 @@ def plan(
         raise RequestError(
             f"{name} has {len(whole)} images to train with: train_examples = {train_examples} is too many"
         )
-    chosen = np.random.Generator(np.random.PCG64([seed, FEWER])).permutation(len(whole))
+    chosen = randomness.subset(seed).permutation(len(whole))
     kept: tuple[str, Index] = (source, whole[np.sort(chosen[:train_examples])])
     return dealt | {"train": kept}, f"{rule}; of train the first {train_examples} of a PCG64 permutation"
 
@@ -99,42 +116,62 @@ def _deal(
     default: int | None,
 ) -> tuple[Plan, str]:
     """`plan` with all of train."""
+    held: tuple[str, Index] = ("test", slice(None))
+    if "test" not in labels:
+        held = ("train", np.array([], np.int64))
     if "validation" in labels:
         if validation is not None:
             own = len(labels["validation"])
             raise RequestError(f"{name} has its own validation split of {own} images: leave out --validation")
-        return {split: (split, slice(None)) for split in NAMES}, "the source's own train, validation and test"
-    held: tuple[str, Index] = ("test", slice(None))
+        own_splits: Plan = {split: (split, slice(None)) for split in ("train", "validation")}
+        rule = "the source's own train, validation and test" if "test" in labels else f"{NO_TEST}, its own validation"
+        return own_splits | {"test": held}, rule
     if "all" in labels:
         few = np.flatnonzero(np.bincount(labels["all"], minlength=len(class_names)) < 3)
         if few.size:
             names = ", ".join(class_names[i] for i in few[:3])
             raise DataError(f"{name}: fewer than 3 images of {names}: too few for train, validation and test")
-        train, middle, test = stratify(labels["all"], seed)
+        train, middle, test = stratify(labels["all"], randomness.split(seed))
         if validation is None:
             dealt = zip(NAMES, (train, middle, test), strict=True)
             return {split: ("all", index) for split, index in dealt}, "stratified 70/15/15 by PCG64"
         source, whole, held = "all", np.sort(np.concatenate([train, middle])), ("all", test)
+        random = randomness.second_cut(seed)
         rule = "stratified 15 % for test by PCG64"
     else:
         source, whole = "train", np.arange(len(labels["train"]))
-        rule = "the source's own test"
+        random = randomness.split(seed)
+        rule = "the source's own test" if "test" in labels else NO_TEST
     count = validation if validation is not None else default if default is not None else round(CUT_SHARE * len(whole))
     if not 0 < count < len(whole):
         limit = f"between 1 and {len(whole) - 1}, since {len(whole)} images are there to train and validate with"
         raise RequestError(f"{name}: a validation split of {count} images is impossible: it must be {limit}")
-    keep, off = cut(len(whole), count, seed)
+    keep, off = cut(len(whole), count, random)
     rule = f"{rule}; validation = {count} of the remaining {len(whole)} by PCG64 permutation"
     return {"train": (source, whole[keep]), "validation": (source, whole[off]), "test": held}, rule
 
 
 def divide(
-    name: str, parts: Parts, validation: int | None, train_examples: int | None, seed: int, default: int | None
+    name: str,
+    parts: Parts,
+    validation: int | None,
+    train_examples: int | None,
+    seed: int,
+    default: int | None,
+    without_test: bool = False,
 ) -> tuple[dict[str, Split], str]:
     """The three splits as `plan` deals them, and the rule in words."""
     labels = {split: part.labels for split, part in parts.splits.items()}
-    dealt, rule = plan(name, labels, parts.class_names, validation, train_examples, seed, default)
+    dealt, rule = plan(name, labels, parts.class_names, validation, train_examples, seed, default, without_test)
     return {split: take(parts.splits[origin], index) for split, (origin, index) in dealt.items()}, rule
+
+
+def about_the_split(rule: str, seed: int, sizes: dict[str, int], labels: dict[str, np.ndarray]) -> dict[str, Any]:
+    """What a data set's source says of its split; `labels` are those of the source's splits. `available` is the number
+    of training images of which `train_examples` may have taken fewer."""
+    elsewhere = sizes["validation"] + (sizes["test"] if "all" in labels else 0)
+    available = sum(len(part) for name, part in labels.items() if name != "test") - elsewhere
+    return {"rule": rule, "seed": seed, "sizes": sizes, "available": available}
 
 
 def take(split: Split, index: Index) -> Split:

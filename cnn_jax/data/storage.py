@@ -1,10 +1,10 @@
 """Files below a folder or inside a zip, listed and read without trusting them: nothing is unpacked, nothing written."""
 
+import errno
 import hashlib
 import os
 import stat
 import zipfile
-import zlib
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -12,11 +12,14 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 from cnn_jax.data.archives import sha256
-from cnn_jax.errors import DataError
+from cnn_jax.errors import DataError, reason
 
 MAX_FILE_BYTES = 100 << 20  # of one encoded image
 MAX_RATIO = 200  # declared size of all members to the size of the zip; compressed images have about 1
 MAX_DEPTH = 4  # folder/split/class/file; deeper is not a layout, or a link in a circle
+HEAD = 8  # bytes that tell a PNG or a JPEG from other files
+LEFT_BEHIND = ("thumbs.db", "desktop.ini", "__macosx")  # by file managers, as names that begin with a dot
+UTF8_NAME = 0x800  # the flag of a zip's member whose name is UTF-8
 
 
 @dataclass
@@ -31,7 +34,7 @@ class Listing:
         """Whether a part of the path is what file managers leave behind; the entry up to that part is then noted."""
         parts = path.split("/")
         for count, part in enumerate(parts, 1):
-            if part.startswith(".") or part in ("Thumbs.db", "desktop.ini", "__MACOSX"):
+            if part.startswith(".") or part.lower() in LEFT_BEHIND:
                 self.hidden.add("/".join(parts[:count]))
                 return True
         return False
@@ -52,33 +55,35 @@ class Folder:
         try:
             entries = list(os.scandir(folder))
         except OSError as error:
-            raise DataError(f"{folder}: cannot be read: {error.strerror}") from error
+            raise DataError(f"{folder} cannot be read: {error.strerror}") from error
         for entry in entries:
             path = Path(entry.path)
             name = path.relative_to(self.path).as_posix()
             if self.listing.hides(name):
                 continue
-            if entry.is_symlink() and not path.resolve().is_relative_to(self.path):
+            try:
+                leads_out = entry.is_symlink() and not path.resolve().is_relative_to(self.path)
+                is_folder, is_file = entry.is_dir(), entry.is_file()
+            except (OSError, RuntimeError) as error:  # a link to itself
+                raise DataError(f"{path} cannot be read: {reason(error)}") from error
+            if leads_out:
                 raise DataError(f"{path}: a link that leads out of {self.path}: put the file itself there")
-            if entry.is_dir():
+            if is_folder:
                 self.listing.folders.add(name)
                 if depth >= MAX_DEPTH:
                     raise DataError(f"{path}: folders this deep are no layout: <class>/* or <split>/<class>/*")
                 self._scan(path, depth + 1)
-            elif entry.is_file():
+            elif is_file:
                 self.listing.files.append(name)
             else:
                 raise DataError(f"{path}: neither a file nor a folder, or a link to nothing")
 
     def read(self, name: str) -> bytes:
-        try:
-            with open(self.path / name, "rb") as file:
-                data = file.read(MAX_FILE_BYTES + 1)
-        except OSError as error:
-            raise DataError(f"{self.path / name}: cannot be read: {error.strerror}") from error
-        if len(data) > MAX_FILE_BYTES:
-            raise DataError(f"{self.path / name}: more than {MAX_FILE_BYTES >> 20} MiB, the limit for one image")
-        return data
+        return read_file(self.path / name)
+
+    def head(self, name: str) -> bytes:
+        """The first bytes of a file."""
+        return _read(self.path / name, HEAD)
 
 
 class Zip:
@@ -94,23 +99,26 @@ class Zip:
     def _zip(self) -> zipfile.ZipFile:
         try:
             return zipfile.ZipFile(self.path)
-        except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
-            raise DataError(f"{self.path}: not a whole zip archive ({error})") from error
+        except Exception as error:  # of many types, from whatever is damaged
+            raise DataError(f"{self.path}: not a whole zip archive ({reason(error)})") from error
+
+    @cached_property
+    def _members(self) -> list[tuple[str, zipfile.ZipInfo]]:
+        return [(_name_of(member), member) for member in self._zip.infolist()]
 
     @cached_property
     def listing(self) -> Listing:
         """Every member is checked here; asked for only where the arrays are not cached."""
-        members = self._zip.infolist()
-        for member in members:
-            self._check(member)
-        name, times = Counter(m.filename for m in members).most_common(1)[0] if members else ("", 0)
+        for name, member in self._members:
+            self._check(name, member)
+        name, times = Counter(name for name, _ in self._members).most_common(1)[0] if self._members else ("", 0)
         if times > 1:
             raise DataError(f"{self.path}: {name} is in this zip {times} times")
-        if sum(m.file_size for m in members) > MAX_RATIO * self.path.stat().st_size:
+        if sum(member.file_size for _, member in self._members) > MAX_RATIO * self.path.stat().st_size:
             raise DataError(f"{self.path}: unpacks to more than {MAX_RATIO} times its size: taken for a zip bomb")
         listing = Listing()
-        for member in members:
-            name = member.filename.rstrip("/")
+        for stored, member in self._members:
+            name = stored.rstrip("/")
             if listing.hides(name):
                 continue
             if not member.is_dir():
@@ -121,8 +129,8 @@ class Zip:
         listing.files.sort()
         return listing
 
-    def _check(self, member: zipfile.ZipInfo) -> None:
-        name, mode = member.filename, member.external_attr >> 16
+    def _check(self, name: str, member: zipfile.ZipInfo) -> None:
+        mode = member.external_attr >> 16
         parts = name.removesuffix("/").split("/")
         if any(part in ("", ".", "..") for part in parts) or "\\" in name or ":" in parts[0]:
             raise DataError(f"{self.path}: unsafe member name {name!r}: it must be a plain relative path")
@@ -138,11 +146,51 @@ class Zip:
             )
 
     def read(self, name: str) -> bytes:
+        return self._unpack(name, self._by_name[name].file_size + 1)  # inflates no more than that; checks the CRC
+
+    def head(self, name: str) -> bytes:
+        """The first bytes of a member."""
+        return self._unpack(name, HEAD)
+
+    @cached_property
+    def _by_name(self) -> dict[str, zipfile.ZipInfo]:
+        return dict(self._members)
+
+    def _unpack(self, name: str, most: int) -> bytes:
         try:
-            with self._zip.open(name) as file:
-                return file.read(self._zip.getinfo(name).file_size + 1)  # inflates no more than that; checks the CRC
-        except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, ValueError) as error:
-            raise DataError(f"{self.path}: member {name} cannot be unpacked: {error}") from error
+            with self._zip.open(self._by_name[name]) as file:
+                return file.read(most)
+        except Exception as error:  # of many types, from whatever is damaged
+            raise DataError(f"{self.path}: member {name} cannot be unpacked: {reason(error)}") from error
+
+
+def read_file(path: Path) -> bytes:
+    """The bytes of a file that may be an image. DataError: it cannot be read, is none, or is larger than any image."""
+    data = _read(path, MAX_FILE_BYTES + 1)
+    if len(data) > MAX_FILE_BYTES:
+        raise DataError(f"{path}: more than {MAX_FILE_BYTES >> 20} MiB, the limit for one image")
+    return data
+
+
+def _read(path: Path, most: int) -> bytes:
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):  # a pipe would be waited for
+            raise OSError(errno.EINVAL, "not a file")
+        with open(path, "rb") as file:
+            return file.read(most)
+    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
+        raise DataError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
+
+
+def _name_of(member: zipfile.ZipInfo) -> str:
+    """The member's name, as UTF-8 where its bytes are that, flagged or not (macOS does not flag it), else as code page
+    437, which a zip without the flag means by its specification (APPNOTE.TXT 6.3.10, appendix D)."""
+    if member.flag_bits & UTF8_NAME:
+        return member.filename
+    try:
+        return member.filename.encode("cp437").decode("utf-8")
+    except UnicodeError:
+        return member.filename
 
 
 def listing_key(root: Path, files: Iterable[Path]) -> str:
@@ -152,6 +200,9 @@ def listing_key(root: Path, files: Iterable[Path]) -> str:
     """
     digest = hashlib.sha256(os.fsencode(root))
     for path in files:
-        status = path.stat()
+        try:
+            status = path.stat()
+        except OSError as error:
+            raise DataError(f"{path} cannot be read: {error.strerror}") from error
         digest.update(os.fsencode(path) + f"\0{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}\n".encode())
     return digest.hexdigest()[:32]

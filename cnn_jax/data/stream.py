@@ -20,7 +20,7 @@ from cnn_jax.data.catalogue import CATALOGUE
 from cnn_jax.data.dataset import Dataset, Facts, Split, survey
 from cnn_jax.data.decoding import decode_all
 from cnn_jax.data.images import check_size, decode
-from cnn_jax.data.splits import Parts, check_seed, plan
+from cnn_jax.data.splits import Parts, about_the_split, check_seed, plan
 from cnn_jax.data.tfds_source import Prepared
 from cnn_jax.errors import DataError, RequestError
 
@@ -135,6 +135,7 @@ def open_stream(
     validation: int | None = None,
     train_examples: int | None = None,
     split_seed: int = 0,
+    without_test: bool = False,
 ) -> Dataset:
     """The `Dataset` that `load` makes of the same arguments, with a `train` split that is read from disk as needed.
 
@@ -144,19 +145,21 @@ def open_stream(
     Args:
       name: `name` or `name/config` of an image classification set that TFDS has prepared as array_record below
         `data_dir`.
-      image_size, validation, train_examples, split_seed: as for `load`.
+      image_size, validation, train_examples, split_seed, without_test: as for `load`.
 
     DataError: anything else, or a set that is damaged. RequestError: impossible image_size, validation,
-    train_examples, split_seed.
+    train_examples, split_seed, without_test.
     """
     check_size(image_size)
     check_seed(split_seed)
     folder = _find(name, None if data_dir is None else Path(os.path.expanduser(data_dir)).absolute())
     with _installed():
-        prepared = tfds_source.open_folder(folder)
+        prepared = tfds_source.open_folder(folder, without_test)
     labels = _labels(prepared)
     default = CATALOGUE[name].validation if name in CATALOGUE else None
-    dealt, rule = plan(name, labels, prepared.class_names, validation, train_examples, split_seed, default)
+    dealt, rule = plan(
+        name, labels, prepared.class_names, validation, train_examples, split_seed, default, without_test
+    )
     indices = {split: np.arange(len(labels[origin]))[index] for split, (origin, index) in dealt.items()}
     origin = dealt["train"][0]
 
@@ -174,7 +177,7 @@ def open_stream(
     height, width, channels = found.source["image_shape"]
     source = prepared.about | {
         "image_size": image_size,
-        "split": {"rule": rule, "seed": split_seed, "sizes": {split: len(index) for split, index in indices.items()}},
+        "split": about_the_split(rule, split_seed, {split: len(index) for split, index in indices.items()}, labels),
         "duplicates": facts.duplicates,
     }
     parts = {"train": train((height, width, channels)), **found.splits}
@@ -195,7 +198,7 @@ def _look(
     while True:
         arrays = zip(held.items(), images.split(counts), strict=True)
         splits = {split: Split(array, labels[origin][index]) for (split, (origin, index)), array in arrays}
-        shape = splits["test"].image_shape
+        shape = splits["validation"].image_shape
         try:
             facts = survey(prepared.class_names, train(shape), **splits)
         except _Coloured:  # all held in memory are grey, and so was all of train up to here

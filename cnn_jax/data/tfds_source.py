@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from cnn_jax import runtime
 from cnn_jax.data.dataset import Split
 from cnn_jax.data.decoding import decode_all
-from cnn_jax.data.splits import Parts
+from cnn_jax.data.splits import Parts, check_splits
 from cnn_jax.data.storage import listing_key
-from cnn_jax.errors import DataError
+from cnn_jax.errors import DataError, RequestError, reason
 
 CHUNK = 1000  # examples asked for at once: 32k/s, against 5k/s one by one
 
@@ -64,15 +65,17 @@ class Prepared:
             return self.sources[split].__getitems__(indices)
         except Exception as error:  # of many types; array_record hashes what it reads
             if len(indices) == 1:
-                reason = str(error).splitlines()[0]
-                raise DataError(f"{self.folder} {split} {indices[0]}: this record is damaged: {reason}") from error
+                where = f"{self.folder} {split} {indices[0]}"
+                raise DataError(f"{where}: this record is damaged: {reason(error)}") from error
         return [self._examples(split, [index])[0] for index in indices]
 
 
-def open_folder(folder: Path) -> Prepared:
+@runtime.host_logging
+def open_folder(folder: Path, without_test: bool = False) -> Prepared:
     """A folder as `find` gives it. A lone `train` split counts as unsplit.
 
-    DataError: not array_record, not one image and one class label, splits other than train, validation and test.
+    DataError: not array_record, not one image and one class label, no train split, no test split (but
+    `without_test`). RequestError: `without_test` of a set that has one.
     """
     import tensorflow_datasets as tfds
 
@@ -83,28 +86,27 @@ def open_folder(folder: Path) -> Prepared:
         names = {"train": "train", "validation": "validation", "test": "test"}
         if set(info.splits) == {"train"}:
             names = {"train": "all"}
-        elif missing := {"train", "test"} - set(info.splits):
-            raise DataError(f"{folder}: no {' and no '.join(sorted(missing))} split, only {list(info.splits)}")
         skip = {image: tfds.decode.SkipDecoding()}  # the bytes, so that one decoder serves every source
         sources = {
             ours: builder.as_data_source(split=theirs, decoders=skip)
             for theirs, ours in names.items()
             if theirs in info.splits
         }
+        check_splits(folder, list(sources), without_test)
     except NotImplementedError as error:
         raise DataError(f"{folder}: not stored as array_record: prepare it with file_format='array_record'") from error
-    except DataError:
+    except RequestError:
         raise
-    except (OSError, ValueError, KeyError) as error:
-        raise DataError(f"{folder}: TFDS cannot read this: {str(error).splitlines()[0]}") from error
+    except Exception as error:  # of many types, from whatever is damaged
+        raise DataError(f"{folder}: TFDS cannot read this: {reason(error)}") from error
     licence = info.redistribution_info.license or "not stated"
     about = {"title": info.full_name, "licence": licence, "citation": info.citation, "archives": {}, "skipped": {}}
     return Prepared(folder, sources, (image, label), tuple(info.features[label].names), about)
 
 
-def read(folder: Path, image_size: int | None = None) -> Parts:
-    """Every example of a prepared folder, in its order. DataError: as `open_folder`; a damaged record or image."""
-    prepared = open_folder(folder)
+def read(folder: Path, image_size: int | None = None, without_test: bool = False) -> Parts:
+    """Every example of a prepared folder, in its order. Errors: as `open_folder`; a damaged record or image."""
+    prepared = open_folder(folder, without_test)
     labels: dict[str, list[int]] = {split: [] for split in prepared.sources}
 
     def items() -> Iterator[tuple[str, bytes]]:

@@ -11,28 +11,30 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from cnn_jax import losses
 from cnn_jax.errors import RequestError
+from cnn_jax.losses import Loss
 from cnn_jax.network import Network, Variables
 
 Direction = Any  # a tree of arrays like the parameters
 
 
-def mean_loss(network: Network, variables: Variables, images: Array, labels: Array) -> Array:
-    """The mean cross-entropy over images (n, h, w, c) with labels (n,)."""
-    return losses.cross_entropy(network.apply(variables, images), labels).mean()
+def mean_loss(network: Network, loss: Loss, variables: Variables, images: Array, labels: Array) -> Array:
+    """The mean loss, without smoothing, over images (n, h, w, c) with labels (n,)."""
+    return loss(network.apply(variables, images), labels).mean()
 
 
-@functools.partial(jax.jit, static_argnames="network")
-def along_gradient(network: Network, variables: Variables, images: Array, labels: Array, rates: Array) -> Array:
+@functools.partial(jax.jit, static_argnames=("network", "loss"))
+def along_gradient(
+    network: Network, loss: Loss, variables: Variables, images: Array, labels: Array, rates: Array
+) -> Array:
     """The loss after one step of gradient descent with each of the learning rates (rates,), on the same images."""
 
-    def loss(params: Direction) -> Array:
-        return mean_loss(network, {**variables, "params": params}, images, labels)
+    def at(params: Direction) -> Array:
+        return mean_loss(network, loss, {**variables, "params": params}, images, labels)
 
     params = variables["params"]
-    slope = jax.grad(loss)(params)
-    return lax.map(lambda rate: loss(jax.tree.map(lambda w, g: w - rate * g, params, slope)), rates)
+    slope = jax.grad(at)(params)
+    return lax.map(lambda rate: at(jax.tree.map(lambda w, g: w - rate * g, params, slope)), rates)
 
 
 def random_direction(variables: Variables, key: Array) -> Direction:
@@ -52,17 +54,17 @@ def _like_filters(leaf: Array, key: Array) -> Array:
     return drawn * lengths[0] / jnp.maximum(lengths[1], 1e-12)
 
 
-@functools.partial(jax.jit, static_argnames="network")
+@functools.partial(jax.jit, static_argnames=("network", "loss"))
 def on_plane(
-    network: Network, variables: Variables, first: Direction, second: Direction, images: Array, labels: Array,
-    xs: Array, ys: Array,
+    network: Network, loss: Loss, variables: Variables, first: Direction, second: Direction, images: Array,
+    labels: Array, xs: Array, ys: Array,
 ) -> Array:  # fmt: skip
     """The loss at weights + x · first + y · second: (ys, xs)."""
     points = jnp.stack(jnp.meshgrid(xs, ys), -1).reshape(-1, 2)
 
     def at(point: Array) -> Array:
         params = jax.tree.map(lambda w, a, b: w + point[0] * a + point[1] * b, variables["params"], first, second)
-        return mean_loss(network, {**variables, "params": params}, images, labels)
+        return mean_loss(network, loss, {**variables, "params": params}, images, labels)
 
     return lax.map(at, points).reshape(len(ys), len(xs))
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from cnn_jax.errors import RequestError
+from cnn_jax.errors import RequestError, quote
 from cnn_jax.geometry import rows
 from cnn_jax.layers import Conv, Dense
 from cnn_jax.network import Network, Node, Variables
@@ -27,7 +27,7 @@ def maps_node(network: Network, layer: str) -> Node:
     node = network.node(layer)
     if len(node.output) != 3:
         known = ", ".join(layers_with_maps(network))
-        raise RequestError(f"layer {layer!r} has no maps, its output is {node.output}; layers with maps: {known}")
+        raise RequestError(f"layer {quote(layer)} has no maps, its output is {node.output}; layers with maps: {known}")
     return node
 
 

@@ -63,6 +63,8 @@ def train(config: Config, out: Path | str, *, resume: bool = False, profile: boo
         steps = prepared.steps_per_epoch * config.epochs
         start, attachments = provenance()
         with Progress(steps, "training") if show else Silent() as listener:
+            for warning in prepared.warnings:
+                listener.note(warning)
             (result,) = execute(
                 [prepared], [folder], start, interrupt, listener, attachments=attachments, score_test=True,
                 profile=profile,
@@ -91,6 +93,8 @@ def sweep(
         prepared = [Prepared.of(config, dataset(config), choices, devices=1) for config in grid.trials()]
         steps = [one.steps_per_epoch * one.config.epochs for one in prepared]
         with SweepProgress(steps) if show else Silent() as bar:
+            for warning in dict.fromkeys(warning for one in prepared for warning in one.warnings):
+                bar.note(warning)
             sweeping = Sweeping(folder, grid, prepared, parallel, interrupt, bar)
             return sweeping.run(lambda config: Prepared.of(config, dataset(config), choices, devices=1))
 
@@ -138,11 +142,12 @@ def _load(
     validation: int | None,
     train_examples: int | None,
     seed: int,
+    without_test: bool,
 ) -> Dataset:
     how = open_stream if stream else load
     return how(
         name, data_dir=data_dir, image_size=image_size, validation=validation, train_examples=train_examples,
-        split_seed=seed,
+        split_seed=seed, without_test=without_test,
     )  # fmt: skip
 
 
@@ -150,7 +155,7 @@ def dataset(config: Config) -> Dataset:
     """The data of a config: loaded once in a process, or opened as a stream."""
     loaded = _load(
         config.dataset, config.stream, config.data_dir, config.image_size, config.validation, config.train_examples,
-        config.split_seed,
+        config.split_seed, config.without_test,
     )  # fmt: skip
     return _joined(loaded) if config.final_fit else loaded
 

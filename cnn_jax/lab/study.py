@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from cnn_jax import lab
 from cnn_jax.data import Split
-from cnn_jax.errors import CnnJaxError, RequestError
+from cnn_jax.errors import CnnJaxError, RequestError, RunError
 from cnn_jax.report import figures
 from cnn_jax.report.statements import effect_text
 from cnn_jax.runs import manifest
@@ -20,7 +20,7 @@ from cnn_jax.runs.folder import Folder
 from cnn_jax.runs.outcome import Outcome
 from cnn_jax.runs.provenance import provenance, utc_now
 from cnn_jax.runs.schema import Record
-from cnn_jax.runs.sweeps import trial_folder
+from cnn_jax.runs.sweeps import SweepReader, trial_folder
 from cnn_jax.runs.trained import Trained
 from cnn_jax.runs.verdict import Finding, Verdict
 from cnn_jax.statistics import SEEDS_FOR_A_VERDICT, median
@@ -87,17 +87,28 @@ class Study:
         parallel: Parallel = "auto",
         **fields: Any,
     ) -> Outcome:
+        """The chosen cell of `trials`. RunError where in every cell the median seed diverged."""
+        return Outcome.of_sweep(self.trials(name, axes, parallel=parallel, **fields))
+
+    def trials(
+        self,
+        name: str,
+        axes: Mapping[str, Sequence[Any]] | None = None,
+        *,
+        parallel: Parallel = "auto",
+        **fields: Any,
+    ) -> SweepReader:
         """A sweep over the seeds, and over `axes`, in the folder `name`; gone on with where it was begun. Trials one
         after another ('one') have seconds that can be compared."""
         taken = {axis: tuple(values)[:2] if self.quick else tuple(values) for axis, values in (axes or {}).items()}
         grid = Grid(self.config(**fields), {**taken, "seed": self.seeds})
         begun = time.perf_counter()
         done = lab.sweep(grid, self.out / name, resume=True, parallel=parallel, show=self.show)
-        if done.status != "complete":
+        if done.status == "interrupted":
             raise Stopped(done.signal)
-        outcome = Outcome.load(done.path)
-        self.saved += duration(outcome.record) - (time.perf_counter() - begun)
-        return outcome
+        sweep = SweepReader.open(done.path)
+        self.saved += duration(sweep.record) - (time.perf_counter() - begun)
+        return sweep
 
     def beside(self, name: str) -> "Study":
         """The same study in the folder `name` beside this one: networks there serve several experiments."""
@@ -109,15 +120,27 @@ class Study:
         assert isinstance(split, Split)
         return split
 
-    def trained(self, outcome: Outcome) -> dict[int, Trained]:
-        """The networks of a sweep's chosen cell by seed; one that diverged has none, one at chance is left out unless
-        in quick form, where hardly any is better."""
+    def finished(self, outcome: Outcome) -> dict[int, Trained]:
+        """The networks of a sweep's chosen cell by seed, those at chance too; one that diverged has no weights."""
         assert outcome.table is not None
         rows = [row for row in outcome.table.chosen_trials() if row.status == "complete"]
+        return {row.seed: Trained.load(trial_folder(outcome.folder, row.trial).path) for row in rows}
+
+    def learned(self, outcome: Outcome) -> dict[int, Trained]:
+        """As `finished`, of those that are better than chance: what a network has learned can be asked of these alone
+        (`left_out` counts the others). In quick form, where hardly any is better, all. RunError if there is none."""
+        networks = self.finished(outcome)
+        if not self.quick:
+            networks = {seed.seed: networks[seed.seed] for seed in outcome.seeds if seed.at_chance is False}
+        if not networks:
+            raise RunError(f"{outcome.folder.path}: no network learned anything, so there is nothing to look into")
+        return networks
+
+    def left_out(self, outcome: Outcome) -> dict[str, int]:
+        """How many networks `learned` leaves out, and why."""
         return {
-            row.seed: Trained.load(trial_folder(outcome.folder, row.trial).path)
-            for row in rows
-            if self.quick or not row.at_chance
+            "networks that diverged": outcome.diverged,
+            "networks at chance": 0 if self.quick else outcome.at_chance,
         }
 
     def write(self, name: str, rows: Sequence[Mapping[str, Any]] | pd.DataFrame) -> pd.DataFrame:
@@ -249,9 +272,12 @@ def compare(study: Study, found: Mapping[str, Outcome], better: str, worse: str)
         "median_test_accuracy": medians,
         "learning_rate": {name: outcome.config.learning_rate for name, outcome in found.items()},
         "parameters": {name: outcome.parameters for name, outcome in found.items()},
+        "diverged": {name: outcome.diverged for name, outcome in found.items()},
+        "at chance": {name: outcome.at_chance for name, outcome in found.items()},
     }
     a, b = ([values[name][seed] for seed in study.seeds] for name in (better, worse))
-    return Finding.paired(f"test accuracy, {better} minus {worse}", "points", a, b, more)
+    chance = (found[better].at_chance, found[worse].at_chance)
+    return Finding.paired(f"test accuracy, {better} minus {worse}", "points", a, b, more, at_chance=chance)
 
 
 def percentages(outcome: Outcome, score: str = "test.accuracy") -> dict[int, float | None]:

@@ -6,6 +6,7 @@ Here they are in that form from the start; the barriers keep XLA from folding th
 vmap has put side by side are computed one after another: as one grouped convolution they would be slower still.
 """
 
+import math
 from collections.abc import Callable
 
 import jax.numpy as jnp
@@ -174,8 +175,12 @@ def _trials(product: Callable[[Array, Array], Array], left: Array, right: Array,
         return product(left, right)
     shape = np.broadcast_shapes(left.shape[:leading], right.shape[:leading])
     if fold and all(size == 1 for size in right.shape[:leading]):
-        made = product(left.reshape(-1, *left.shape[leading + 1 :]), right.reshape(right.shape[leading:]))
+        examples = math.prod(left.shape[: leading + 1])
+        made = product(left.reshape(examples, *left.shape[leading + 1 :]), right.reshape(right.shape[leading:]))
         return made.reshape(*left.shape[: leading + 1], *made.shape[1:])
-    pair = [jnp.broadcast_to(x, (*shape, *x.shape[leading:])).reshape(-1, *x.shape[leading:]) for x in (left, right)]
+    trials = math.prod(shape)
+    pair = [
+        jnp.broadcast_to(x, (*shape, *x.shape[leading:])).reshape(trials, *x.shape[leading:]) for x in (left, right)
+    ]
     made = lax.map(lambda operands: product(*operands), tuple(pair))
     return made.reshape(*shape, *made.shape[1:])

@@ -30,6 +30,8 @@ def convolution(
     images[n, i·stride + a·dilation - low, j·stride + b·dilation - low, c] · kernel[a, b, c, f], zero outside.
 
     With `groups` > 1 the channels and filters are split into that many independent parts (krizhevsky2012imagenet, 3.2).
+    Every implementation sums in its own order; on a CPU each result, and each gradient, lies within γ_n = n·u/(1 - n·u)
+    of the sum of its n products' absolute values, u = 2⁻²⁴ in float32 (higham2002accuracy, 3.1).
     """
     implementation = chosen(images.dtype)
     if implementation != "lax":

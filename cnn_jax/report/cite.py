@@ -127,22 +127,21 @@ def text(citation: Citation) -> str:
 def markdown(citation: Citation) -> str:
     """A table of one row; its number is a reference that `check` can follow."""
     row, path = citation.row(), citation.outcome.folder.path
-    frame = pd.DataFrame([row | {citation.named: "\0"}])
-    link = f"[{citation.value}](run:{path.as_posix()}@{digest(path)}#{citation.score})"
-    return tables.markdown(frame).replace("\0", link)
+    link = tables.link(citation.value, f"run:{path.as_posix()}@{digest(path)}#{citation.score}")
+    return tables.markdown(pd.DataFrame([row | {citation.named: link}]))
 
 
 def latex(citation: Citation) -> str:
     """A booktabs tabular of one row that fits a column of a paper, with a \\cite of the network, the data and this
     software; the protocol, the interval and the device stand in a note below it."""
-    row = {name: tables._escape(cell) for name, cell in citation.row().items()}
+    row = {name: tables.escape_latex(cell) for name, cell in citation.row().items()}
     keys = [*citation.network_keys, *filter(None, [_key_of_data(citation.outcome)]), SOFTWARE]
     short = ("network", "data", citation.named, "n")
     note = [f"{name}: {row[name]}" for name in ("protocol", "interval", "parameters", "device", "commit", "date")]
     lines = [
         r"\begin{tabular}{@{}p{0.42\linewidth}lrp{0.2\linewidth}@{}}",
         r"\toprule",
-        " & ".join(map(tables._escape, short)) + r" \\",
+        " & ".join(map(tables.escape_latex, short)) + r" \\",
         r"\midrule",
         " & ".join([rf"{row['network']}~\cite{{{','.join(keys)}}}", *(row[name] for name in short[1:])]) + r" \\",
         r"\bottomrule",

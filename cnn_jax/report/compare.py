@@ -44,13 +44,16 @@ class Comparison:
 
     @property
     def verdict(self) -> str:
-        """different, equivalent, not distinguishable, or why there is none."""
+        """different, not distinguishable, with a margin also equivalent or undecided; or why there is none."""
         if self.p is None or self.test.finished is None:
             n = self.test.finished.n if self.test.finished else 0
             return f"none: {n} seeds finished in both, {SEEDS_FOR_A_VERDICT} are needed"
+        different = self.p < LEVEL
         if self.equivalence is not None and self.equivalence.equivalent:
-            return "equivalent"
-        return "different" if self.p < LEVEL else "not distinguishable"
+            return "different, but equivalent" if different else "equivalent"
+        if different:
+            return "different"
+        return "not distinguishable" if self.equivalence is None else "undecided"
 
     @property
     def detectable(self) -> float | None:
@@ -132,7 +135,7 @@ def _row(one: Comparison, unit: str, detect: float | None, margin: float | None)
     if margin is not None:
         row[f"p (equivalent within {margin:g})"] = f"{one.equivalence.p:.2g}" if one.equivalence else "–"
     row["verdict"] = one.verdict
-    if one.verdict == "not distinguishable":
+    if one.verdict in ("not distinguishable", "undecided"):
         row["verdict"] += f" (80 % power from {one.detectable:.3g})"
     if detect is not None:
         row[f"seeds to find {detect:g}"] = (

@@ -40,7 +40,7 @@ class ImageCard:
 
     title: str
     picture: str
-    probabilities: list[tuple[str, float]]
+    probabilities: list[tuple[str, float | None]]  # None: not a number
     votes: str = ""
     maps: dict[str, str] = field(default_factory=dict)
     attributions: list[str] = field(default_factory=list)
@@ -80,7 +80,7 @@ def explorer(layers: Sequence[LayerCard], images: Sequence[ImageCard], methods: 
         "images": [asdict(image) for image in images],
         "methods": [asdict(method) for method in methods],
     }
-    text = json.dumps(data, ensure_ascii=False).replace("</", "<\\/")
+    text = json.dumps(data, ensure_ascii=False, allow_nan=False).replace("<", "\\u003c")  # no tag, no comment
     return (
         f"<style>{_STYLE}</style>"
         '<section aria-labelledby="explore"><h2 id="explore">Look inside</h2>'
@@ -180,9 +180,9 @@ function mapOf(image, layer, name) {
 function drawImage() {
   const image = data.images[chosen.image], bars = element('div', { className: 'bars' });
   for (const [name, value] of image.probabilities) {
-    const bar = element('i', {});
+    const bar = element('i', {}), words = value === null ? 'not a number' : (100 * value).toFixed(1) + ' %';
     bar.style.width = Math.max(100 * value, 0.5) + '%';
-    bars.append(element('span', {}, name), bar, element('span', {}, (100 * value).toFixed(1) + ' %'));
+    bars.append(element('span', {}, name), bar, element('span', {}, words));
   }
   const parts = [element('p', {}, image.title), figure(image.picture, image.title, 'the image', 140),
     element('figure', {}, bars, element('figcaption', {}, 'probabilities'))];

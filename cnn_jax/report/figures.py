@@ -6,14 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
-
-matplotlib.use("Agg")
-
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
+from cnn_jax.errors import writing
 from cnn_jax.metrics import EpochMetrics
 from cnn_jax.statistics import median
 
@@ -35,10 +33,24 @@ def label(name: str) -> str:
     return LABELS.get(name, name.replace("_", " "))
 
 
+def plain(text: str) -> str:
+    """A name for a figure, in which matplotlib would take a pair of dollars for a formula."""
+    return text.replace("$", r"\$")
+
+
+def subplots(
+    rows: int = 1, columns: int = 1, *, figsize: tuple[float, float], layout: Any = None, **grid: Any
+) -> tuple[Figure, Any]:
+    """A figure with a grid of plots, as pyplot makes it, but without pyplot: no backend is chosen for the process, and
+    no list of open figures keeps it."""
+    figure = Figure(figsize=figsize, layout=layout)
+    return figure, figure.subplots(rows, columns, **grid)
+
+
 def save(figure: Figure, path: Path) -> None:
-    """Writes a PNG at 200 dots per inch and frees the figure."""
-    figure.savefig(path, dpi=200)
-    plt.close(figure)
+    """Writes a PNG at 200 dots per inch."""
+    with writing(path):
+        figure.savefig(path, dpi=200)
 
 
 def spread(values: Sequence[float]) -> bool:
@@ -52,8 +64,8 @@ def heatmap(summary: pd.DataFrame, axes: Sequence[str], caption: str) -> Figure:
     across, others = axes[0], list(axes[1:])
     columns = sorted(summary[across].unique())
     rows = sorted(set(summary[others].itertuples(index=False, name=None))) if others else [()]
-    with plt.rc_context(STYLE | {"axes.grid": False}):
-        figure, plot = plt.subplots(
+    with matplotlib.rc_context(STYLE | {"axes.grid": False}):
+        figure, plot = subplots(
             figsize=(1.5 + 0.85 * max(len(columns), 4), 1.4 + 0.5 * max(len(rows), 4)), layout="constrained"
         )
         values = np.full((len(rows), len(columns)), np.nan)
@@ -69,7 +81,7 @@ def heatmap(summary: pd.DataFrame, axes: Sequence[str], caption: str) -> Figure:
         for (y, x), cell in cells.items():
             died = np.isnan(values[y, x])
             if died:
-                plot.add_patch(plt.Rectangle((x - 0.5, y - 0.5), 1, 1, fill=False, hatch="///", ec="0.6", lw=0))
+                plot.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, fill=False, hatch="///", ec="0.6", lw=0))
             text = f"{values[y, x]:.1f}"
             if died or cell["diverged"]:
                 text = f"{'' if died else text}\n{cell['diverged']} of {cell['n']}\ndiverged".strip()
@@ -81,7 +93,7 @@ def heatmap(summary: pd.DataFrame, axes: Sequence[str], caption: str) -> Figure:
                 x, y, text, ha="center", va="center", fontsize=7, color="black" if died or bright else "white", bbox=box
             )
             if cell["chosen"]:
-                plot.add_patch(plt.Rectangle((x - 0.5, y - 0.5), 1, 1, fill=False, ec="#D55E00", lw=2.5))
+                plot.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, fill=False, ec="#D55E00", lw=2.5))
         plot.set_xticks(range(len(columns)), [f"{value:g}" for value in columns])
         plot.set_yticks(range(len(rows)), [", ".join(f"{value:g}" for value in row) for row in rows])
         plot.set_xlabel(label(across))
@@ -102,8 +114,8 @@ def curves(
     across, others = axes[0], list(axes[1:])
     groups = list(summary.groupby(others)) if others else [((), summary)]
     several = summary[across].nunique() > 1
-    with plt.rc_context(STYLE):
-        figure, plots = plt.subplots(
+    with matplotlib.rc_context(STYLE):
+        figure, plots = subplots(
             1, 1 + several, figsize=(4.0 * (1 + several) + (not several), 3.2), layout="constrained", squeeze=False
         )
         for i, (key, group) in enumerate(groups):
@@ -171,8 +183,8 @@ def by_variant(values: Mapping[str, Mapping[int, float | None]], unit: str, capt
     a seed that diverged (None) is a cross at the lower edge. The only words are the variants' names and what the caller
     says."""
     names = list(values)
-    with plt.rc_context(STYLE):
-        figure, plot = plt.subplots(figsize=(1.4 + 0.8 * max(len(names), 2), 3.0), layout="constrained")
+    with matplotlib.rc_context(STYLE):
+        figure, plot = subplots(figsize=(1.4 + 0.8 * max(len(names), 2), 3.0), layout="constrained")
         for seed in sorted(set().union(*values.values())):
             line = [values[name].get(seed) for name in names]
             plot.plot(range(len(names)), [np.nan if x is None else x for x in line], color="0.8", lw=0.7)
@@ -186,7 +198,9 @@ def by_variant(values: Mapping[str, Mapping[int, float | None]], unit: str, capt
             if len(dots) < len(values[name]):
                 below = {"transform": plot.get_xaxis_transform(), "clip_on": False}
                 plot.plot([i], [0], "x", color=colour, ms=7, mew=1.6, **below)
-        plot.set_xticks(range(len(names)), names, rotation=20 if max(map(len, names)) > 8 else 0, fontsize=8)
+        plot.set_xticks(
+            range(len(names)), map(plain, names), rotation=20 if max(map(len, names)) > 8 else 0, fontsize=8
+        )
         plot.set_xlim(-0.6, len(names) - 0.4)
         plot.set_ylabel(unit)
         _caption(figure, caption)
@@ -196,8 +210,8 @@ def by_variant(values: Mapping[str, Mapping[int, float | None]], unit: str, capt
 def training_curve(history: Sequence[EpochMetrics], caption: str) -> Figure:
     """Loss and accuracy of one run by epoch, training and, unless it was trained on too, validation."""
     splits = ("train", "validation") if history[0].validation is not None else ("train",)
-    with plt.rc_context(STYLE):
-        figure, (losses, accuracies) = plt.subplots(1, 2, figsize=(8.0, 3.0), layout="constrained")
+    with matplotlib.rc_context(STYLE):
+        figure, (losses, accuracies) = subplots(1, 2, figsize=(8.0, 3.0), layout="constrained")
         epochs = [metrics.epoch for metrics in history]
         positive = True
         for i, split in enumerate(splits):
@@ -219,4 +233,4 @@ def training_curve(history: Sequence[EpochMetrics], caption: str) -> Figure:
 
 
 def _caption(figure: Figure, text: str) -> None:
-    figure.supxlabel(text, fontsize=7, color="0.3", wrap=True)
+    figure.supxlabel(plain(text), fontsize=7, color="0.3", wrap=True)

@@ -39,6 +39,12 @@ def page(title: str, parts: Sequence[str], style: str = "") -> str:
     )
 
 
+def sentence(clause: str) -> str:
+    """A clause with a capital and a full stop; symbols such as the n of "n = 6" keep their case."""
+    start = clause if clause.startswith("n =") else clause[0].upper() + clause[1:]
+    return f"{start}."
+
+
 def section(heading: str, *parts: str) -> str:
     return f"<section><h2>{html.escape(heading)}</h2>\n" + "\n".join(parts) + "</section>"
 

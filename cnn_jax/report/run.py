@@ -19,7 +19,7 @@ def sentence(result: Result) -> str:
     parts = [f"{name} {_scored(score)}" for name, score in _scores(result) if score is not None]
     chance = ", at chance: no better than answering the class frequencies" if result.at_chance else ""
     text = "; ".join(parts) or "the data has no test split, and the validation images were trained on"
-    return f"{text[0].upper()}{text[1:]}{chance}."
+    return page.sentence(f"{text}{chance}")
 
 
 def _scores(result: Result) -> tuple[tuple[str, Evaluation | None], ...]:

@@ -6,7 +6,7 @@ Each takes arrays and returns a figure; the same arrays are what is kept beside 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import matplotlib.pyplot as plt
+import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
@@ -14,7 +14,7 @@ from cnn_jax.insight.checks import SAME, SIGNED, Stamp
 from cnn_jax.insight.landscape import Trajectory
 from cnn_jax.insight.mistakes import Calibration, accuracy_by_class
 from cnn_jax.insight.tuning import Tuning
-from cnn_jax.report.figures import COLOURS, MARKERS, STYLE
+from cnn_jax.report.figures import COLOURS, MARKERS, STYLE, plain, subplots
 
 PLAIN = STYLE | {"axes.grid": False}
 DIVERGING, SEQUENTIAL = "RdBu_r", "inferno"
@@ -49,8 +49,8 @@ def filters(kernels: np.ndarray) -> Figure:
         kernels = np.concatenate(np.split(kernels, kernels.shape[-1], -1), 2)
     columns = min(len(kernels), 16 if kernels.shape[-1] == 1 else 12)
     rows = -(-len(kernels) // columns)
-    with plt.rc_context(PLAIN):
-        figure, grid = plt.subplots(
+    with matplotlib.rc_context(PLAIN):
+        figure, grid = subplots(
             rows, columns, figsize=(0.55 * columns + 0.6, 0.6 * rows + 0.3), layout="constrained", squeeze=False
         )
         for plot in grid.flat:
@@ -69,8 +69,8 @@ def units(synthesis: np.ndarray, patches: np.ndarray, projections: np.ndarray, n
     """A row for each unit: the image made for it (u, h, w, c), its strongest patches (u, n, h, w, c) and what a
     deconvnet projects back for each (the same shape), all 0 to 1."""
     count = patches.shape[1]
-    with plt.rc_context(PLAIN):
-        figure, grid = plt.subplots(
+    with matplotlib.rc_context(PLAIN):
+        figure, grid = subplots(
             len(names), 3, figsize=(7.2, 0.62 * len(names) + 0.5), layout="constrained", squeeze=False,
             width_ratios=(1, count, count),
         )  # fmt: skip
@@ -91,8 +91,8 @@ def units(synthesis: np.ndarray, patches: np.ndarray, projections: np.ndarray, n
 def maps(named: Mapping[str, np.ndarray], image: np.ndarray, most: int = 12) -> Figure:
     """The activation maps of one image: a row for each layer (h, w, channels), its first `most` channels, each layer
     on a scale of its own."""
-    with plt.rc_context(PLAIN):
-        figure, grid = plt.subplots(
+    with matplotlib.rc_context(PLAIN):
+        figure, grid = subplots(
             len(named), most + 1, figsize=(0.6 * (most + 1) + 0.6, 0.66 * len(named)), layout="constrained",
             squeeze=False,
         )  # fmt: skip
@@ -112,8 +112,8 @@ def attributions(
 ) -> Figure:
     """A row for each image (n, h, w, c; 0 to 1), a column for each method's maps (n, h, w); signed ones in red (for the
     class) and blue. Under each method's name stand its numbers."""
-    with plt.rc_context(PLAIN):
-        figure, grid = plt.subplots(
+    with matplotlib.rc_context(PLAIN):
+        figure, grid = subplots(
             len(images), 1 + len(named), figsize=(1.0 * (1 + len(named)), 0.95 * len(images) + 0.75),
             layout="constrained", squeeze=False,
         )  # fmt: skip
@@ -124,7 +124,7 @@ def attributions(
                 spine.set_visible(False)
         for i, row in enumerate(grid):
             row[0].imshow(drawable(images[i]), cmap="gray", vmin=0, vmax=1)
-            row[0].set_ylabel(titles[i].replace(" (", "\n(", 1).replace(": ", "\n", 1), fontsize=5)
+            row[0].set_ylabel(plain(titles[i]).replace(" (", "\n(", 1).replace(": ", "\n", 1), fontsize=5)
             for plot, (name, found) in zip(row[1:], named.items(), strict=True):
                 plot.imshow(found[i], **scale_of(name, found[i]))
         for plot, stamp in zip(grid[0, 1:], stamps, strict=True):
@@ -148,8 +148,8 @@ def scale_of(name: str, found: np.ndarray) -> dict[str, Any]:
 def checks(stamps: Sequence[Stamp]) -> Figure:
     """Left: rank correlation with the true map as layers are drawn anew from the top down. Right: areas of deletion
     and insertion against a random order, with 95 % intervals over images."""
-    with plt.rc_context(STYLE):
-        figure, (left, right) = plt.subplots(1, 2, figsize=(8.4, 3.4), layout="constrained")
+    with matplotlib.rc_context(STYLE):
+        figure, (left, right) = subplots(1, 2, figsize=(8.4, 3.4), layout="constrained")
         for i, stamp in enumerate(stamps):
             style = {"color": COLOURS[i % len(COLOURS)], "marker": MARKERS[i % len(MARKERS)], "ms": 4, "lw": 1.2}
             left.plot([1.0, *(value for _, value in stamp.cascade)], label=stamp.method, **style)
@@ -177,9 +177,9 @@ def checks(stamps: Sequence[Stamp]) -> Figure:
 def tuning(before: Tuning, after: Tuning, course: Sequence[tuple[int, float]], layer: str) -> Figure:
     """Left: tuning curves of the trained units, each turned so that its peak stands at zero. Middle: selectivity before
     and after training. Right: the median selectivity over training, (step, median)."""
-    with plt.rc_context(STYLE):
+    with matplotlib.rc_context(STYLE):
         wide = 3 if len(course) > 2 else 2
-        figure, plots = plt.subplots(1, wide, figsize=(3.0 * wide, 2.9), layout="constrained")
+        figure, plots = subplots(1, wide, figsize=(3.0 * wide, 2.9), layout="constrained")
         n = len(after.orientations)
         angles = (np.arange(n) - n // 2) * 180.0 / n
         for curve in after.curves[np.isfinite(after.selectivity)]:
@@ -203,11 +203,11 @@ def tuning(before: Tuning, after: Tuning, course: Sequence[tuple[int, float]], l
     return figure
 
 
-def loss_along(rates: np.ndarray, losses: np.ndarray, trained: float) -> Figure:
-    """The loss after one step of gradient descent against the learning rate, from the untrained network. `trained` is
-    the learning rate that the run used."""
-    with plt.rc_context(STYLE):
-        figure, plot = plt.subplots(figsize=(4.2, 3.0), layout="constrained")
+def loss_along(rates: np.ndarray, losses: np.ndarray, trained: float, title: str) -> Figure:
+    """The loss, called `title`, after one step of gradient descent against the learning rate, from the untrained
+    network. `trained` is the learning rate that the run used."""
+    with matplotlib.rc_context(STYLE):
+        figure, plot = subplots(figsize=(4.2, 3.0), layout="constrained")
         plot.plot(rates[1:], losses[1:], marker="o", ms=3, color=COLOURS[0])
         plot.axhline(losses[0], color="0.5", lw=0.8, ls="--", label="before the step")
         plot.axvline(trained, color=COLOURS[5], lw=0.8, ls=":", label="the run's learning rate")
@@ -215,20 +215,20 @@ def loss_along(rates: np.ndarray, losses: np.ndarray, trained: float) -> Figure:
         if np.isfinite(losses).all() and losses.max() > 10 * losses.min():
             plot.set_yscale("log")
         plot.set_xlabel("learning rate of one step along the gradient")
-        plot.set_ylabel("mean loss")
+        plot.set_ylabel(f"mean {title}")
         plot.legend(fontsize=7)
     return figure
 
 
-def plane(xs: np.ndarray, ys: np.ndarray, losses: np.ndarray, path: Trajectory | None = None) -> Figure:
-    """The loss over a plane through the trained weights, as lines of equal loss on a log scale; with the training's
-    path where the plane is its own."""
-    with plt.rc_context(PLAIN):
-        figure, plot = plt.subplots(figsize=(4.4, 3.4), layout="constrained")
+def plane(xs: np.ndarray, ys: np.ndarray, losses: np.ndarray, title: str, path: Trajectory | None = None) -> Figure:
+    """The loss, called `title`, over a plane through the trained weights, as lines of equal loss on a log scale; with
+    the training's path where the plane is its own."""
+    with matplotlib.rc_context(PLAIN):
+        figure, plot = subplots(figsize=(4.4, 3.4), layout="constrained")
         logs = np.log10(np.clip(losses, 1e-6, 1e6))
         drawn = plot.contourf(xs, ys, logs, 24, cmap="viridis")
         plot.contour(xs, ys, logs, 24, colors="white", linewidths=0.3)
-        figure.colorbar(drawn, ax=plot, label="log₁₀ of the mean loss")
+        figure.colorbar(drawn, ax=plot, label=f"log₁₀ of the mean {title}")
         if path is None:
             plot.plot(0, 0, "*", color="white", ms=9, mec="black")
             plot.set_xlabel("first random direction, filter-normalised")
@@ -244,12 +244,10 @@ def plane(xs: np.ndarray, ys: np.ndarray, losses: np.ndarray, path: Trajectory |
 def mistakes(counts: np.ndarray, names: Sequence[str]) -> Figure:
     """The confusion matrix, each row as shares, and beside it the accuracy of each class with Wilson's interval."""
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
-    n = len(names)
+    names, n = [plain(name) for name in names], len(names)
     size = max(3.4, 0.32 * n + 1.2)
-    with plt.rc_context(PLAIN):
-        figure, (left, right) = plt.subplots(
-            1, 2, figsize=(1.75 * size, size), layout="constrained", width_ratios=(3, 2)
-        )
+    with matplotlib.rc_context(PLAIN):
+        figure, (left, right) = subplots(1, 2, figsize=(1.75 * size, size), layout="constrained", width_ratios=(3, 2))
         shown = left.imshow(shares, cmap="cividis", vmin=0, vmax=1)
         if n <= 12:
             for i, j in np.ndindex(n, n):
@@ -276,8 +274,8 @@ def mistakes(counts: np.ndarray, names: Sequence[str]) -> Figure:
 def reliability(found: Calibration) -> Figure:
     """Accuracy against confidence by bin, with the number of images in each below."""
     edges = np.linspace(0, 1, len(found.counts) + 1)
-    with plt.rc_context(STYLE):
-        figure, (upper, lower) = plt.subplots(
+    with matplotlib.rc_context(STYLE):
+        figure, (upper, lower) = subplots(
             2, 1, figsize=(3.6, 3.9), layout="constrained", height_ratios=(3, 1), sharex=True
         )
         upper.plot((0, 1), (0, 1), color="0.5", lw=0.8, ls="--")
@@ -294,13 +292,13 @@ def reliability(found: Calibration) -> Figure:
 def gallery(images: np.ndarray, titles: Sequence[str], columns: int = 5) -> Figure:
     """Images (n, h, w, c; 0 to 1) with a line of text above each."""
     rows = max(-(-len(images) // columns), 1)
-    with plt.rc_context(PLAIN):
-        figure, grid = plt.subplots(
+    with matplotlib.rc_context(PLAIN):
+        figure, grid = subplots(
             rows, columns, figsize=(1.45 * columns, 1.5 * rows), layout="constrained", squeeze=False
         )
         for plot in grid.flat:
             plot.axis("off")
         for plot, image, title in zip(grid.flat, images, titles, strict=False):
             plot.imshow(drawable(image), cmap="gray", vmin=0, vmax=1)
-            plot.set_title(title, fontsize=5.5)
+            plot.set_title(plain(title), fontsize=5.5)
     return figure

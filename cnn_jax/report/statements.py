@@ -24,7 +24,11 @@ def comparison(paths: Sequence[Path], form: str, score: str, margin: float | Non
     finished, test, unit = compared.test.finished, compared.test, metric_of(score).difference_unit
     if finished is None:
         raise RunError(f"{paths[1]} and {paths[0]} share fewer than 2 seeds that finished: there is nothing to cite")
-    seen = f", 80 % power from {compared.detectable:.2g}" if compared.verdict == "not distinguishable" else ""
+    seen = (
+        f", 80 % power from {compared.detectable:.2g}"
+        if compared.verdict in ("not distinguishable", "undecided")
+        else ""
+    )
     row = {
         "comparison": f"{paths[1]} minus {paths[0]}",
         f"mean difference in {score.replace('.', ' ')}, {unit}": f"{finished.difference:+.3g}",
@@ -82,14 +86,16 @@ def effect_text(finding: Finding) -> str:
         text = f"{finding.effect:.4g} {finding.unit}".strip()
     else:
         text = (
-            f"{finding.effect:+.3g} {finding.unit} ({finding.interval} {finding.low:+.3g} to {finding.high:+.3g}, "
-            f"n = {finding.n})"
+            f"{f'{finding.effect:+.3g} {finding.unit}'.strip()} ({finding.interval} {finding.low:+.3g} to "
+            f"{finding.high:+.3g}, n = {finding.n})"
         )
     failures = finding.failures
-    if failures is None or not failures.a + failures.b:
-        return text
-    counts = f"{failures.a} and {failures.b} of {failures.n} runs diverged"
-    return f"{text}; {counts} (Fisher's exact test, p = {failures.p:.2g})"
+    if failures is not None and failures.a + failures.b:
+        counts = f"{failures.a} and {failures.b} of {failures.n} runs diverged"
+        text += f"; {counts} (Fisher's exact test, p = {failures.p:.2g})"
+    if failures is not None and finding.at_chance is not None and any(finding.at_chance):
+        text += f"; {finding.at_chance[0]} and {finding.at_chance[1]} of {failures.n} at chance"
+    return text
 
 
 def _in_form(form: str, row: dict[str, str], text: str) -> str:

@@ -23,7 +23,7 @@ def report_sweep(folder: Folder, table: Table) -> None:
     printed = tables.for_reader(summary, axes)
     chosen = chosen_sentence(table, seed_scores(folder, table))
     remarks = [*table.remarks(), *duplicates(record), *deviations(grid.base, record.data)]
-    notes = "".join(f"\n{line[0].upper()}{line[1:]}." for line in [*remarks, chosen])
+    notes = "".join(f"\n{page.sentence(line)}" for line in [*remarks, chosen])
     folder.write_text("summary.md", tables.markdown(printed) + notes + "\n")
     folder.write_text("summary.tex", tables.latex(printed))
 
@@ -86,7 +86,7 @@ def _write_page(
     folder: Folder, table: Table, printed: pd.DataFrame, lines: list[str], record: Record, caption: str
 ) -> None:
     chosen, *remarks = lines
-    parts = [page.paragraph(f"{chosen[0].upper()}{chosen[1:]}."), page.remarks(remarks)]
+    parts = [page.paragraph(page.sentence(chosen)), page.remarks(remarks)]
     for name, shows in (
         ("heatmap.png", "Median validation accuracy for each cell of the grid."),
         ("curves.png", "Validation accuracy: along the first axis where that has several values, and by epoch."),

@@ -1,5 +1,10 @@
 """The table of a sweep's cells for a reader: Markdown and LaTeX. Accuracies in percent."""
 
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from urllib.parse import quote
+
 import pandas as pd
 
 from cnn_jax.metrics import Metric
@@ -54,19 +59,34 @@ def _comparison(cell: pd.Series) -> str:
     return f"{chosen}{difference:+.2f} ({low:+.2f} – {high:+.2f}), {cell['against_best']}{seen}"
 
 
+@dataclass(frozen=True)
+class Markup:
+    """Text that is Markdown or LaTeX already: a cell of it goes into its table as it is. (No str, of which a DataFrame
+    keeps the characters alone.)"""
+
+    text: str
+
+
+Cell = str | Markup
+
+
 def markdown(table: pd.DataFrame) -> str:
-    """A pipe table of cells that are text already."""
-    rows = [list(table.columns), ["---"] * len(table.columns), *table.to_numpy().tolist()]
-    return "".join(f"| {' | '.join(map(str, row))} |\n" for row in rows)
+    """A pipe table. What has a meaning in Markdown is escaped, but in cells of `Markup`."""
+    rows = [[_cell(name, escape_markdown) for name in table.columns], ["---"] * len(table.columns)]
+    rows += [[_cell(cell, escape_markdown) for cell in row] for row in table.to_numpy().tolist()]
+    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 
 def latex(table: pd.DataFrame) -> str:
-    """A booktabs tabular of cells that are text already."""
-    rows = [" & ".join(map(_escape, row)) + r" \\" for row in table.to_numpy().tolist()]
+    """A booktabs tabular. What has a meaning in LaTeX is escaped, but in cells of `Markup`."""
+    head, *rows = [
+        " & ".join(_cell(cell, escape_latex) for cell in row) + r" \\"
+        for row in [list(table.columns), *table.to_numpy().tolist()]
+    ]
     lines = [
         rf"\begin{{tabular}}{{{'r' * (len(table.columns) - 1)}l}}",
         r"\toprule",
-        " & ".join(map(_escape, table.columns)) + r" \\",
+        head,
         r"\midrule",
         *rows,
         r"\bottomrule",
@@ -75,8 +95,48 @@ def latex(table: pd.DataFrame) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _escape(cell: object) -> str:
-    text = str(cell).replace("–", "--")
-    for mark in "%_&#":
-        text = text.replace(mark, f"\\{mark}")
-    return text
+def link(text: str, target: str) -> Markup:
+    """A Markdown link. What would end the target early, or is no part of a URL, is percent-encoded in it."""
+    return Markup(f"[{escape_markdown(text)}]({quote(target, safe=_IN_A_TARGET)})")
+
+
+def code(text: str) -> Markup:
+    """A Markdown code span, of a text without backticks."""
+    return Markup(f"`{_one_line(text).replace('|', chr(92) + '|')}`")
+
+
+_IN_A_TARGET = "/:@#?&=+,;~!$'*"  # beside letters, digits and _.-
+
+
+def _cell(cell: object, escape: Callable[[str], str]) -> str:
+    return cell.text if isinstance(cell, Markup) else escape(str(cell))
+
+
+def escape_markdown(text: str) -> str:
+    """One line of Markdown (CommonMark with GitHub's tables and formulas) that a reader sees as `text`."""
+    return re.sub(r"[\\`*\[\]<>|~$&]|(?<![^\W_])_|_(?![^\W_])", r"\\\g<0>", _one_line(text))
+
+
+def escape_latex(text: str) -> str:
+    """One line of LaTeX that prints `text`, without the ligatures of two equal marks; – becomes two hyphens."""
+    escaped = re.sub(r"[\\{}$&#%_^~<>|`–]|([-',])(?=\1)", lambda mark: _LATEX[mark[0]], _one_line(text))
+    return "{}" + escaped if escaped[:1] in ("[", "*") else escaped  # else an option of the \\ before
+
+
+_LATEX = {
+    **{mark: f"\\{mark}" for mark in "{}$&#%_"},
+    "\\": r"\textbackslash{}",
+    "^": r"\textasciicircum{}",
+    "~": r"\textasciitilde{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    "`": r"\textasciigrave{}",
+    "–": "--",
+    **{mark: f"{mark}{{}}" for mark in "-',"},
+}
+
+
+def _one_line(text: str) -> str:
+    """`text` with each run of white space as a blank, and no other control characters."""
+    return "".join(c if c.isprintable() else "\ufffd" for c in " ".join(text.split()))

@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
-from cnn_jax.errors import RequestError, RunError
+from cnn_jax import untrusted
+from cnn_jax.errors import RequestError, RunError, quote, writing
 from cnn_jax.metrics import EpochMetrics
 from cnn_jax.runs.schema import SCHEMA, Record, Result
 
 LOCK = ".lock"
-MOST_BYTES = 64 << 20  # of a JSON file; a larger one is none of ours
 T = TypeVar("T", Result, Record)
 
 
@@ -79,7 +79,7 @@ class Folder:
         path = self.file(name)
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-        with partial.open("wb") as handle:
+        with writing(path), partial.open("wb") as handle:
             handle.write(content)
             handle.flush()
             os.fsync(handle.fileno())
@@ -95,38 +95,22 @@ class Folder:
         self.write_json(name, value.to_json())
 
     def read_bytes(self, name: str) -> bytes:
-        """RunError that names the file if it is missing, no file or larger than any of ours."""
-        path = self.file(name)
-        try:
-            if path.stat().st_size > MOST_BYTES:
-                raise RunError(f"{path} is damaged: it has {path.stat().st_size:,} bytes")
-            return path.read_bytes()
-        except FileNotFoundError:
-            raise RunError(f"{path} is missing") from None
-        except OSError as error:
-            raise RunError(f"{path} is unreadable: {error.strerror}") from None
+        """RunError that names the file if it cannot be read or is larger than any of ours."""
+        return untrusted.read_bytes(self.file(name), untrusted.JSON_BYTES, RunError)
 
     def read_text(self, name: str) -> str:
-        try:
+        with untrusted.parsing(self.file(name), RunError):
             return self.read_bytes(name).decode("utf-8")
-        except UnicodeDecodeError:
-            raise RunError(f"{self.file(name)} is damaged: it is no text") from None
 
     def read_json(self, name: str) -> Any:
         """RunError that names the file if it is missing or no JSON."""
-        return self._parsed(name, self.read_text(name))
-
-    def _parsed(self, name: str, text: str) -> Any:
-        try:
-            return json.loads(text, parse_constant=_refuse_constant)
-        except (ValueError, RecursionError) as error:
-            raise RunError(f"{self.file(name)} is damaged: {str(error)[:120]}") from None
+        return untrusted.read_json(self.file(name), RunError)
 
     def read(self, name: str, kind: type[T]) -> T:
         """A file as its type. RunError that says what is wrong with it."""
         values = self.read_json(name)
         if isinstance(values, dict) and values.get("schema") != SCHEMA:
-            schema = str(values.get("schema", 1))[:20]
+            schema = quote(values.get("schema", 1))
             raise RunError(
                 f"{self.file(name)} has schema {schema}, this version reads {SCHEMA}: train again with --config"
             )
@@ -136,7 +120,8 @@ class Folder:
             raise RunError(f"{self.file(name)} is damaged: {error}") from None
 
     def append_metrics(self, metrics: EpochMetrics) -> None:
-        with self.file("metrics.jsonl").open("a", encoding="utf-8") as handle:
+        path = self.file("metrics.jsonl")
+        with writing(path), path.open("a", encoding="utf-8") as handle:
             handle.write(json.dumps(_finite(metrics.to_json()), allow_nan=False) + "\n")
             handle.flush()
             os.fsync(handle.fileno())
@@ -150,7 +135,7 @@ class Folder:
         metrics: list[EpochMetrics] = []
         for number, line in enumerate((line for line in lines if line.endswith("\n")), 1):
             try:
-                metrics.append(EpochMetrics.from_json(self._parsed("metrics.jsonl", line)))
+                metrics.append(EpochMetrics.from_json(untrusted.parse_json(line, self.file("metrics.jsonl"), RunError)))
             except RequestError as error:
                 raise RunError(f"{self.file('metrics.jsonl')} is damaged in line {number}: {error}") from None
             if metrics[-1].epoch != number or (number > 1 and metrics[-1].step <= metrics[-2].step):
@@ -162,7 +147,3 @@ class Folder:
         before = [metrics for metrics in self.metrics() if metrics.step <= until_step]
         self.write_text("metrics.jsonl", "".join(json.dumps(metrics.to_json()) + "\n" for metrics in before))
         return before
-
-
-def _refuse_constant(name: str) -> Any:
-    raise ValueError(f"{name} is no JSON")

@@ -32,7 +32,7 @@ class Outcome:
         """RequestError for what is no run's folder, RunError for one that has not ended or is damaged, and for a sweep
         of which no cell could be chosen."""
         folder = Folder.open(path)
-        return cls._of_sweep(SweepReader.open(path)) if is_sweep(folder) else cls._of_run(Run.open(path))
+        return cls.of_sweep(SweepReader.open(path)) if is_sweep(folder) else cls._of_run(Run.open(path))
 
     @classmethod
     def _of_run(cls, run: Run) -> "Outcome":
@@ -41,7 +41,8 @@ class Outcome:
         return cls(run.trial.folder, config, run.record, (seed,), result.parameters, None)
 
     @classmethod
-    def _of_sweep(cls, sweep: SweepReader) -> "Outcome":
+    def of_sweep(cls, sweep: SweepReader) -> "Outcome":
+        """RunError where no cell could be chosen."""
         table = sweep.table
         if table.chosen is None:
             raise RunError(f"{sweep.folder.path} has no best cell: {NO_CELL}")

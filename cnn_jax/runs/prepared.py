@@ -16,8 +16,9 @@ from cnn_jax.network import Network
 from cnn_jax.runs import weights
 from cnn_jax.statistics import above_chance
 from cnn_jax.training.config import Config
-from cnn_jax.training.epoch import Streamed
+from cnn_jax.training.epoch import Streamed, check_batch_norm
 from cnn_jax.training.fit import evaluate
+from cnn_jax.training.optimizer import check_schedule
 from cnn_jax.training.state import Examples, Program, State, initial_state
 from cnn_jax.training.step import home_device, replicate
 from cnn_jax.zoo import build
@@ -31,6 +32,7 @@ class Prepared:
     dataset: Dataset
     network: Network
     program: Program
+    warnings: tuple[str, ...] = ()  # what the config asks for and what will never act
 
     @classmethod
     def of(
@@ -44,7 +46,10 @@ class Prepared:
         recorded, made again on resume. Raises RequestError for a config that cannot be trained on this data here."""
         network = build(config.network, dataset.image_shape, dataset.classes, config.filters)
         implementation = (backend_config or {}).get("implementation") if config.implementation == "auto" else None
-        prepared = cls(config, dataset, network, Program.of(config, network, config.devices or devices, implementation))
+        program = Program.of(config, network, config.devices or devices, implementation)
+        examples = len(dataset.train)
+        warnings = check_schedule(config, math.ceil(examples / config.batch_size))
+        prepared = cls(config, dataset, network, program, (*warnings, *check_batch_norm(config, program, examples)))
         if config.init is not None and backend_config is None:
             prepared.initial_state()  # refuses weights that do not fit
         return prepared

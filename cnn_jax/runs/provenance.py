@@ -38,7 +38,7 @@ def utc_now() -> str:
 def provenance() -> tuple[Provenance, Attachments]:
     """The state of things now, and the files that it refers to. Needs a started backend, works without git."""
     attachments: Attachments = {}
-    repository = _repository(ROOT, attachments)
+    repository = repository_of(ROOT, attachments)
     main = getattr(sys.modules.get("__main__"), "__file__", None)
     script = None
     if main is not None:
@@ -80,7 +80,7 @@ def _git(root: Path, *arguments: str) -> bytes | None:
         return None
 
 
-def _repository(root: Path, attachments: Attachments) -> Repository | None:
+def repository_of(root: Path, attachments: Attachments) -> Repository | None:
     """The repository whose root this is; its difference from the commit is attached."""
     if not (root / ".git").exists():
         return None

@@ -4,11 +4,11 @@ import dataclasses
 
 from cnn_jax.data import Dataset
 from cnn_jax.errors import RequestError
+from cnn_jax.randomness import PRNG
 from cnn_jax.runs.folder import Folder
 from cnn_jax.runs.provenance import Attachments
 from cnn_jax.runs.schema import Data, Provenance, Record
 from cnn_jax.training.config import Config
-from cnn_jax.training.state import PRNG
 
 
 def of_run(provenance: Provenance, config: Config, dataset: Dataset, choices: dict) -> Record:

@@ -34,6 +34,7 @@ class Session:
         self.prepared, self.folder = prepared, folder
         self.config = prepared.config
         start = record.of_run(provenance, self.config, prepared.dataset, prepared.choices | choices)
+        start = dataclasses.replace(start, notes=prepared.warnings)
         if self.config.init is not None and not folder.has("record.json"):
             start = dataclasses.replace(start, init_sha256=weights.digest(weights.read(self.config.init)[0]))
         if not folder.has("config.json"):

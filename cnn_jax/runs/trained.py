@@ -12,11 +12,12 @@ import numpy as np
 from jax import Array
 
 from cnn_jax.data.images import decode
+from cnn_jax.data.storage import read_file
 from cnn_jax.errors import DataError, RequestError, RunError
 from cnn_jax.network import Network, Variables
 from cnn_jax.runs.folder import Folder
 from cnn_jax.runs.weights import fitted, read, started, stored, variables_of
-from cnn_jax.training.checkpoint import Checkpoints
+from cnn_jax.training.checkpoint import SavedCheckpoints
 from cnn_jax.training.config import Config
 from cnn_jax.training.state import Program, initial_state
 from cnn_jax.training.step import normalise
@@ -58,6 +59,11 @@ class Trained:
             for name, default in zip(("mean", "std"), usual, strict=True)
         )
         names = tuple(about.get("class_names", [f"class {i}" for i in range(built.outputs)]))
+        if len(names) != built.outputs or {len(mean), len(std)} - {1, shape[2]} or not (std > 0).all():
+            raise RequestError(
+                f"{path} speaks of {len(names)} classes, {len(mean)} means and {len(std)} deviations above 0; the "
+                f"network has {built.outputs} outputs and {shape[2]} channels"
+            )
         return cls(built, variables, names, mean, std, Config(network=network), None)
 
     def history(self) -> list[tuple[int, Variables]]:
@@ -69,7 +75,7 @@ class Trained:
         first = initial_state(self.config, program)
         begun = first if self.config.init is None else started(first, self.network, self.config.init)
         found = [(0, variables_of(begun))]
-        with contextlib.closing(Checkpoints(self.folder.file("checkpoints"))) as checkpoints:
+        with contextlib.closing(SavedCheckpoints(self.folder.file("checkpoints"))) as checkpoints:
             for step in checkpoints.steps():
                 with contextlib.suppress(RunError):
                     found.append((step, variables_of(checkpoints.at(step, first).state)))
@@ -82,11 +88,7 @@ class Trained:
 
     def _read(self, file: Path) -> np.ndarray:
         height, width, channels = self.network.input_shape
-        try:
-            data = file.read_bytes()
-        except OSError as error:
-            raise DataError(f"{file} cannot be read: {error.strerror}") from None
-        image = decode(str(file), data, height if height == width else None)
+        image = decode(str(file), read_file(file), height if height == width else None)
         if image.shape[:2] != (height, width):
             raise DataError(f"{file} is {image.shape[1]}x{image.shape[0]}, but the network takes {width}x{height}")
         if image.shape[2] > channels:

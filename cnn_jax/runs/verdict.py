@@ -18,6 +18,7 @@ from cnn_jax.statistics import SEEDS_FOR_A_VERDICT, compare_with_failures
 Answer = Literal["supported", "not supported", "inconclusive"]
 Pair = tuple[float | None, float | None]  # two values of one seed; None for a run that diverged
 PAIRS = "pairs.csv"
+LEVEL = 0.05
 
 
 @dataclass(frozen=True)
@@ -35,8 +36,8 @@ class Failures:
 class Finding:
     """An effect in `unit`, its interval (`interval` says of what kind), over `n` pairs, and what the rule makes of it.
 
-    With pairs the effect is the mean of a - b over those that finished in both, and `answer` is 'supported' if its 95 %
-    t interval lies above `above`; without, it is an exact number. `more` are numbers without a verdict.
+    With pairs the effect is the mean of a - b over those that finished in both, and `answer` follows from `above`,
+    `below`, `failures_decide` by `paired`; without, it is an exact number. `more` are numbers without a verdict.
     """
 
     statistic: str
@@ -49,7 +50,10 @@ class Finding:
     n: int
     answer: Answer
     above: float | None = None
+    below: float | None = None
+    failures_decide: bool = False
     failures: Failures | None = None
+    at_chance: tuple[int, int] | None = None  # how many runs of each arm; they keep their values
     more: dict[str, Any] = field(default_factory=dict)
     pairs: tuple[Pair, ...] = ()
 
@@ -63,25 +67,36 @@ class Finding:
         more: dict[str, Any] | None = None,
         *,
         above: float = 0.0,
+        below: float | None = None,
+        failures_decide: bool = False,
+        at_chance: tuple[int, int] | None = None,
     ) -> "Finding":
         """Of a and b over the same seeds in the same order. A run that diverged (None) takes part in no mean: it is
-        counted. Below SEEDS_FOR_A_VERDICT finished pairs the answer is 'inconclusive'. `p` is of the test that the mean
-        of a - b is `above`."""
+        counted.
+
+        Supported if the 95 % t interval of a - b lies above `above` (and below `below`, where that is given), not
+        supported if it lies outside, else inconclusive, as below SEEDS_FOR_A_VERDICT finished pairs. With
+        `failures_decide` it is supported too if b fails more often than a (Fisher's exact test, p < 0.05), not
+        supported if a does, inconclusive if the two contradict. `p` is of the test that the mean of a - b is `above`;
+        None where `below` is given.
+        """
         test = compare_with_failures([None if x is None else x - above for x in a], b)
         failures = Failures(test.failed_a, test.failed_b, test.n_a, test.p)
-        found = test.finished
-        pairs = tuple(zip(a, b, strict=True))
-        if found is None:
-            return cls(
-                statistic, unit, None, None, None, "none", None, 0, "inconclusive", above, failures, more or {}, pairs
-            )  # fmt: skip
-        answer: Answer = "inconclusive"
-        if found.n >= SEEDS_FOR_A_VERDICT:
-            answer = "supported" if found.low > 0 else "not supported" if found.high < 0 else answer
-        effect, low, high = (value + above for value in (found.difference, found.low, found.high))
+        effect: float | None = None
+        low: float | None = None
+        high: float | None = None
+        p: float | None = None
+        interval, n = "none", 0
+        if test.finished is not None:
+            effect, low, high = (above + x for x in (test.finished.difference, test.finished.low, test.finished.high))
+            interval, n = "95 % t interval", test.finished.n
+            p = test.finished.p if below is None else None
+        answers = {_of_interval(low, high, n, above, below), _of_failures(failures) if failures_decide else None}
+        answer, *contradiction = (answers - {None}) or {None}
         return cls(
-            statistic, unit, effect, low, high, "95 % t interval", found.p, found.n, answer, above, failures,
-            more or {}, pairs,
+            statistic, unit, effect, low, high, interval, p, n,
+            "inconclusive" if answer is None or contradiction else answer,
+            above, below, failures_decide, failures, at_chance, more or {}, tuple(zip(a, b, strict=True)),
         )  # fmt: skip
 
     @classmethod
@@ -153,13 +168,31 @@ class Verdict:
         if said.above is None:
             return None
         a, b = ([pair[i] for pair in said.pairs] for i in (0, 1))
-        again = Finding.paired(said.statistic, said.unit, a, b, above=said.above)
+        again = Finding.paired(
+            said.statistic, said.unit, a, b, above=said.above, below=said.below, failures_decide=said.failures_decide
+        )
         for name in ("effect", "low", "high", "p", "n", "answer", "failures", "interval"):
             old, new = getattr(said, name), getattr(again, name)
             both = isinstance(old, float) and isinstance(new, float)
             if not (math.isclose(old, new, rel_tol=1e-9, abs_tol=1e-12) if both else old == new):
                 return f"{name} should be {new}, not {old}"
         return None
+
+
+def _of_interval(low: float | None, high: float | None, n: int, above: float, below: float | None) -> Answer | None:
+    """What an interval of the mean difference says; None where it says nothing."""
+    if low is None or high is None or n < SEEDS_FOR_A_VERDICT:
+        return None
+    if low > above and (below is None or high < below):
+        return "supported"
+    return "not supported" if high < above or (below is not None and low > below) else None
+
+
+def _of_failures(failures: Failures) -> Answer | None:
+    """What it says that one arm fails more often than the other; None where that cannot be told."""
+    if failures.p >= LEVEL or failures.n < SEEDS_FOR_A_VERDICT:
+        return None
+    return "supported" if failures.b > failures.a else "not supported"
 
 
 def _to_csv(pairs: Sequence[Pair]) -> str:

@@ -3,25 +3,28 @@
 import contextlib
 import hashlib
 import json
+import math
 import os
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import IO, Any, Literal
 
 import jax.numpy as jnp
 import numpy as np
 
 from cnn_jax import notation
-from cnn_jax.errors import RequestError, RunError
+from cnn_jax.errors import RequestError, RunError, quote
 from cnn_jax.network import Network, Variables
 from cnn_jax.runs.folder import Folder
 from cnn_jax.runs.reader import Run, Trial, is_sweep
 from cnn_jax.runs.schema import Data
-from cnn_jax.training.checkpoint import Checkpoints
+from cnn_jax.training.checkpoint import SavedCheckpoints
 from cnn_jax.training.config import Config
 from cnn_jax.training.state import Program, State, initial_state
+from cnn_jax.typed import convert
+from cnn_jax.untrusted import parse_json, parsing
 from cnn_jax.zoo import build, torchvision
 
 Named = dict[str, np.ndarray]  # "params/conv1/kernel": array
@@ -60,7 +63,7 @@ def load_state(run: Trial, program: Program) -> State:
     checkpoints = run.folder.file("checkpoints")
     if not checkpoints.is_dir():
         raise RunError(f"{run.folder.path} has no checkpoints: they are not part of the evidence that is kept")
-    with contextlib.closing(Checkpoints(checkpoints)) as opened:
+    with contextlib.closing(SavedCheckpoints(checkpoints)) as opened:
         return opened.at(run.scored_step, initial_state(run.config, program)).state
 
 
@@ -100,6 +103,8 @@ def export(found: Stored, path: Path, format: Format) -> None:
             save_file(arrays, partial, metadata=about)
         partial.replace(path)
     except OSError as error:
+        with contextlib.suppress(OSError):
+            partial.unlink()
         raise RequestError(f"{path} cannot be written: {error.strerror or error}") from None
 
 
@@ -111,32 +116,97 @@ def read(path: Path | str) -> tuple[Named, dict[str, Any]]:
         return named(found.variables), {name: getattr(found.data, name) for name in ("class_names", "mean", "std")}
     if path.suffix not in (".npz", ".safetensors"):
         raise RequestError(f"{path} holds no weights: give a run's folder, a .npz or a .safetensors file")
-    try:
+    with parsing(path):
         arrays, about = _read_npz(path) if path.suffix == ".npz" else _read_safetensors(path)
-        return arrays, {name: json.loads(value) for name, value in about.items()}
-    except FileNotFoundError:
-        raise RequestError(f"{path} does not exist") from None
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise RequestError(f"{path} is unreadable: {error}") from None
+    for name in about:
+        about[name] = convert(f"{path}: {name}", parse_json(about[name], f"{path}: {name}"), ABOUT[name])
+    return arrays, about
 
 
-def _read_npz(path: Path) -> tuple[Named, dict[str, str]]:
-    with np.load(path, allow_pickle=False) as file:
-        whole = {name: file[name] for name in file.files}
-    about = {name.removeprefix("about/"): str(value) for name, value in whole.items() if name.startswith("about/")}
-    return {name: array for name, array in whole.items() if not name.startswith("about/")}, about
+ABOUT = {  # what a file may say of its arrays, each as a string of JSON
+    "network": list, "input_shape": tuple[int, ...], "class_names": tuple[str, ...], "mean": tuple[float, ...],
+    "std": tuple[float, ...],
+}  # fmt: skip
 
 
-def _read_safetensors(path: Path) -> tuple[Named, dict[str, str]]:
-    from safetensors import SafetensorError, safe_open
+def _read_npz(path: Path) -> tuple[Named, dict[str, Any]]:
+    arrays: Named = {}
+    about: dict[str, Any] = {}
+    with zipfile.ZipFile(path) as archive:
+        _check_size(path, sum(member.file_size for member in archive.infolist()))
+        for member in archive.infolist():
+            name = member.filename.removesuffix(".npy")
+            with parsing(f"{path}: {quote(name)}"), archive.open(member) as file:
+                if name in arrays or name in about:
+                    raise ValueError("this name stands twice")
+                array = _read_npy(file, member.file_size)
+                if (word := name.removeprefix("about/")) == name:
+                    _check_real(array.dtype)
+                    arrays[name] = array.astype(array.dtype.newbyteorder("="))
+                elif word in ABOUT:
+                    about[word] = _text(array)
+    return arrays, about
 
-    try:
-        with safe_open(path, framework="np") as file:
-            known = ("network", "input_shape", "class_names", "mean", "std")
-            about = {name: value for name, value in (file.metadata() or {}).items() if name in known}
-            return {name: file.get_tensor(name) for name in file.keys()}, about  # noqa: SIM118 - no mapping
-    except SafetensorError as error:
-        raise ValueError(error) from None
+
+def _text(array: np.ndarray) -> str:
+    """The one string of an array: by Python's own decoder, since NumPy's believes in code points that do not exist."""
+    if array.dtype.kind != "U" or array.size != 1:
+        raise ValueError(f"an array of {array.dtype} and shape {array.shape} is no text")
+    return array.tobytes().decode("utf-32-be" if array.dtype.byteorder == ">" else "utf-32-le").rstrip("\0")
+
+
+def _read_npy(file: IO[bytes], size: int) -> np.ndarray:
+    """An array of the NPY format (numpy.lib.format), from `size` bytes. Nothing is allocated that they do not fill."""
+    version = np.lib.format.read_magic(file)
+    headers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    if version not in headers:
+        raise ValueError(f"version {version} of the format is unknown")
+    shape, fortran, dtype = headers[version](file)
+    if dtype.hasobject or min(shape, default=0) < 0:
+        raise ValueError(f"dtype {dtype} and shape {shape} are no array of numbers")
+    rest = size - file.tell()
+    if math.prod(shape) * dtype.itemsize != rest:
+        raise ValueError(f"shape {shape} of {dtype} takes {math.prod(shape) * dtype.itemsize:,} bytes, it has {rest:,}")
+    return np.frombuffer(file.read(), dtype).reshape(shape, order="F" if fortran else "C")
+
+
+def _read_safetensors(path: Path) -> tuple[Named, dict[str, Any]]:
+    from safetensors import safe_open
+
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if length > path.stat().st_size:
+            raise ValueError(f"its header would be {length:,} bytes long")
+        header = parse_json(file.read(length).decode("utf-8"), path)  # refuses names that stand twice
+    _check_size(path, path.stat().st_size)
+    arrays: Named = {}
+    with safe_open(path, framework="np") as file:
+        for name in file.keys():  # noqa: SIM118 - no mapping
+            with parsing(f"{path}: {quote(name)}"):
+                if (kind := header[name]["dtype"]) not in SAFETENSORS_TYPES:
+                    raise ValueError(f"its type {quote(kind)} is none of {', '.join(SAFETENSORS_TYPES)}")
+                arrays[name] = file.get_tensor(name)
+        about = {name: value for name, value in (file.metadata() or {}).items() if name in ABOUT}
+    return arrays, about
+
+
+SAFETENSORS_TYPES = ("F16", "BF16", "F32", "F64", "I8", "I16", "I32", "I64", "U8", "U16", "U32", "U64")
+
+
+def _check_real(dtype: np.dtype) -> None:
+    if dtype.kind not in "fiu":
+        raise ValueError(f"its type is {dtype}, but weights are real numbers")
+
+
+def _check_size(path: Path, size: int) -> None:
+    """Refuses what would fill the memory: more than this machine has, or a deflate bomb."""
+    if size > (most := os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")):
+        raise RequestError(f"{path} holds {size:,} bytes of arrays, more than the {most:,} of this machine's memory")
+    if size > MOST_EXPANSION * path.stat().st_size + (64 << 20):
+        raise RequestError(f"{path} holds {size:,} bytes of arrays in {path.stat().st_size:,}: these are no weights")
+
+
+MOST_EXPANSION = 32  # of deflate; random weights shrink by a tenth, and only constants by 1000
 
 
 def fitted(network: Network, like: Variables, arrays: Mapping[str, np.ndarray], source: Path | str) -> Variables:
@@ -145,7 +215,7 @@ def fitted(network: Network, like: Variables, arrays: Mapping[str, np.ndarray], 
     a RequestError that names it."""
     if torchvision.is_state_dict(arrays):
         arrays = named(torchvision.variables_of(network, arrays))
-    head = [part.name for node in network.walk() for part in node.parts if part.parameters][-1]
+    head = [None, *(part.name for node in network.walk() for part in node.parts if part.parameters)][-1]
     made: dict[str, Any] = {}
     for collection, layers in like.items():
         made[collection] = {}

@@ -77,7 +77,7 @@ def _step_down(mean: np.ndarray, deviation: np.ndarray, n: int) -> np.ndarray:
     with np.errstate(divide="ignore", invalid="ignore"):
         t = np.where(mean == 0.0, 0.0, -mean / (deviation / math.sqrt(n)))  # in favour of cell j, against i
     single = stats.t.sf(t.max(-1), n - 1)  # one-sided, of the strongest rival
-    order = np.argsort(single, axis=-1, kind="stable")
+    order = np.argsort(single, axis=-1)
     candidates = np.arange(cells, 0, -1)
     corrected = candidates * (candidates - 1) * np.take_along_axis(single, order, -1)
     corrected[..., -1] = 1.0  # the last candidate is not tested

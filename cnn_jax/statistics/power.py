@@ -32,7 +32,7 @@ def _power(shift: float, n: int, level: float) -> float:
 
     low = math.sqrt(special.gammaincinv(half, NEGLIGIBLE) / half)
     high = math.sqrt(special.gammainccinv(half, NEGLIGIBLE) / half)
-    return float(integrate.quad(rejects, low, high, limit=200)[0])
+    return float(integrate.quad(rejects, low, high)[0])
 
 
 def _require_design(deviation: float, pairs: int, level: float, power: float) -> None:

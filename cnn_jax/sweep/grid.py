@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from cnn_jax.errors import RequestError
+from cnn_jax.errors import RequestError, quote
 from cnn_jax.training.config import Config
 
 Axes = Mapping[str, tuple[Any, ...]]
@@ -52,7 +52,9 @@ class Grid:
             if name in _NOT_AN_AXIS:
                 raise RequestError(f"{name} cannot be an axis: {_NOT_AN_AXIS[name]}")
             if name not in valid:
-                raise RequestError(f"axis {name!r} is no numeric field of the config; there are {', '.join(valid)}")
+                raise RequestError(
+                    f"axis {quote(name)} is no numeric field of the config; there are {', '.join(valid)}"
+                )
             if not values:
                 raise RequestError(f"axis {name} has no value")
             _refuse_equal(name, values)

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float
 
-from cnn_jax.errors import RequestError
+from cnn_jax.errors import RequestError, quote
 
 
 @dataclass(frozen=True)
@@ -57,32 +57,47 @@ class Mixup:
     The step does the mixing, since it concerns labels too.
     """
 
-    alpha: float
+    alpha: float  # above 0
 
 
 Augmentation = Flip | Crop | Cutout | Mixup
 
 _TOKENS: dict[str, Callable[..., Augmentation]] = {
     r"flip": Flip,
-    r"crop([1-9]\d*)": lambda pad: Crop(int(pad)),
-    r"cutout([1-9]\d*)": lambda size: Cutout(int(size)),
-    r"mixup(\d*\.?\d+)": lambda alpha: Mixup(float(alpha)),
+    r"crop([1-9][0-9]{0,4})": lambda pad: Crop(int(pad)),
+    r"cutout([1-9][0-9]{0,4})": lambda size: Cutout(int(size)),
+    r"mixup([0-9]{0,4}\.?[0-9]{1,9})": lambda alpha: Mixup(float(alpha)),
 }
 
 
 def parse(text: str) -> tuple[Augmentation, ...]:
     """The augmentations that `text` lists, in order. Raises RequestError for an unknown one."""
-    found: list[Augmentation] = []
-    for token in text.split():
-        for pattern, make in _TOKENS.items():
-            if match := re.fullmatch(pattern, token):
-                found.append(make(*match.groups()))
-                break
-        else:
-            raise RequestError(f"augmentation {token!r} is unknown; there are flip, crop<pad>, cutout<size>, mixup<a>")
-    if sum(isinstance(one, Mixup) for one in found) > 1:
-        raise RequestError("mixup is listed twice")
-    return tuple(found)
+    augmentations = tuple(map(_parse_token, text.split()))
+    kinds = [type(one) for one in augmentations]
+    for kind in kinds:
+        if kinds.count(kind) > 1:
+            raise RequestError(f"augment = {quote(text)} lists {kind.__name__.lower()} twice")
+    return augmentations
+
+
+def _parse_token(token: str) -> Augmentation:
+    for pattern, make in _TOKENS.items():
+        if match := re.fullmatch(pattern, token):
+            augmentation = make(*match.groups())
+            if augmentation == Mixup(0.0):
+                raise RequestError(f"augmentation {quote(token)} is no mixture: its alpha must be above 0")
+            return augmentation
+    raise RequestError(f"augmentation {quote(token)} is unknown; there are flip, crop<pad>, cutout<size>, mixup<alpha>")
+
+
+def check_sizes(augmentations: tuple[Augmentation, ...], height: int, width: int) -> None:
+    """RequestError for a border or a square that is too large for images of this height and width, in pixels."""
+    side = min(height, width)
+    for one in augmentations:
+        if isinstance(one, Crop) and one.pad >= side:
+            raise RequestError(f"crop{one.pad} can leave nothing of a {height}x{width} image: at most crop{side - 1}")
+        if isinstance(one, Cutout) and one.size > side:
+            raise RequestError(f"cutout{one.size} is larger than a {height}x{width} image: at most cutout{side}")
 
 
 def augment(augmentations: tuple[Augmentation, ...], keys: Array, images: Float[Array, "n h w c"]) -> Array:

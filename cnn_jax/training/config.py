@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import functools
 import hashlib
 import json
 import math
@@ -9,8 +10,13 @@ import typing
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from cnn_jax.errors import RequestError
+import numpy as np
+
+from cnn_jax.errors import RequestError, quote
+from cnn_jax.training import augment
 from cnn_jax.typed import convert
+from cnn_jax.variants import with_filters
+from cnn_jax.zoo import layers_of
 
 DEFAULT_NETWORK = "conv3-16:same relu max2 conv3-32:same relu max2 dense-64 relu dense-10"
 
@@ -35,6 +41,8 @@ class Config:
     """Number of validation examples cut from the training split (default: the data set's own)."""
     train_examples: int | None = None
     """Train with so many examples only; fewer are always among more (default: all)."""
+    without_test: bool = False
+    """Accept data that has no test split: nothing is scored on it then, and nothing can be cited."""
 
     epochs: int = 10
     """Passes over the training split."""
@@ -61,9 +69,9 @@ class Config:
     schedule: Literal["constant", "step", "cosine", "onecycle"] = "constant"
     """How the learning rate changes over the run; onecycle peaks at it."""
     warmup_epochs: float = 0.0
-    """Linear rise of the learning rate from 0 at the start."""
+    """Linear rise of the learning rate from 0 at the start; onecycle has its own."""
     decay_epochs: tuple[float, ...] = ()
-    """Epochs after which schedule `step` multiplies the learning rate by decay_factor."""
+    """Epochs of the run, warm-up included, after which schedule `step` multiplies the learning rate by decay_factor."""
     decay_factor: float = 0.1
 
     loss: Literal["cross_entropy", "squared_error"] = "cross_entropy"
@@ -105,15 +113,56 @@ class Config:
         for name, (ok, what) in _RANGES.items():
             value = getattr(self, name)
             if value is not None and not ok(value):
-                raise RequestError(f"{name} = {value!r} must be {what}")
+                raise RequestError(f"{name} = {quote(value)} must be {what}")
+            if isinstance(value, float) and (not ok(rounded := _in_float32(value)) or bool(rounded) != bool(value)):
+                raise RequestError(
+                    f"{name} = {value!r} is {rounded:g} in float32, in which training computes; it must be {what}"
+                )
         if self.final_fit and self.select == "best":
             raise RequestError("final_fit trains on the validation images: select = 'best' has none left to choose by")
         if self.batch_size % self.accumulate:
             raise RequestError(f"batch_size {self.batch_size} does not split in accumulate = {self.accumulate} parts")
+        self._check_schedule()
+        self._check_optimizer()
+        kinds = {type(one) for one in augment.parse(self.augment)}
+        if augment.Mixup in kinds and self.batch_size == 1:
+            raise RequestError("mixup needs a batch_size of at least 2: it mixes the examples of a batch")
+        if isinstance(self.network, str):
+            _check_text(self.network, self.filters)
+        else:
+            _check_network(self.network, self.filters)
+
+    def _check_schedule(self):
+        """What can be said before the number of steps is known; see `optimizer.check_schedule` for the rest."""
         if self.schedule == "step" and not self.decay_epochs:
             raise RequestError("schedule 'step' needs decay_epochs, e.g. --decay-epochs 10 15")
         if self.schedule != "step" and self.decay_epochs:
             raise RequestError(f"decay_epochs belong to schedule 'step', not to {self.schedule!r}")
+        if self.schedule != "step" and self.decay_factor != Config.decay_factor:
+            raise RequestError(f"decay_factor belongs to schedule 'step', not to {self.schedule!r}")
+        if self.schedule == "onecycle" and self.warmup_epochs:
+            raise RequestError("schedule 'onecycle' has a warm-up of its own: leave out warmup_epochs")
+        if self.warmup_epochs > self.epochs:
+            raise RequestError(
+                f"warmup_epochs = {self.warmup_epochs:g} is more than the {self.epochs} epochs of the run"
+            )
+        for epoch in self.decay_epochs:
+            if epoch >= self.epochs:
+                raise RequestError(
+                    f"decay_epochs: a decay after epoch {epoch:g} never acts in a run of {self.epochs} epochs"
+                )
+            if epoch < self.warmup_epochs:
+                raise RequestError(
+                    f"decay_epochs: a decay after epoch {epoch:g} lies in the warm-up of {self.warmup_epochs:g} epochs"
+                )
+
+    def _check_optimizer(self):
+        if self.nesterov and not self.momentum:
+            raise RequestError("nesterov never acts without momentum: give a momentum above 0")
+        if self.clip_norm and self.optimizer == "signsgd" and not self.momentum and not self.weight_decay:
+            raise RequestError(
+                "clip_norm never acts on signsgd without momentum and weight_decay: a sign does not depend on length"
+            )
 
     def to_json(self) -> dict[str, Any]:
         """Every field, as JSON has it."""
@@ -124,13 +173,13 @@ class Config:
         """The inverse of `to_json`; fields that are missing keep their default. Raises RequestError for an unknown name
         or a wrong type, with what is valid."""
         if not isinstance(values, dict):
-            raise RequestError(f"a config is a JSON object of fields, not {values!r}")
+            raise RequestError(f"a config is a JSON object of fields, not {quote(values)}")
         hints = typing.get_type_hints(cls)
         for name in values:
             if name not in hints:
                 near = difflib.get_close_matches(name, hints, n=1)
-                guess = f" (did you mean {near[0]!r}?)" if near else ""
-                raise RequestError(f"config field {name!r} is unknown{guess}; fields are {', '.join(hints)}")
+                guess = f" (did you mean {quote(near[0])}?)" if near else ""
+                raise RequestError(f"config field {quote(name)} is unknown{guess}; fields are {', '.join(hints)}")
         return cls(**values)
 
     def hash(self) -> str:
@@ -141,7 +190,26 @@ class Config:
 def differences(old: Config, new: Config) -> list[str]:
     """The fields in which two configs differ, as 'name: old -> new'."""
     a, b = old.to_json(), new.to_json()
-    return [f"{name}: {a[name]!r} -> {b[name]!r}" for name in a if a[name] != b[name]]
+    return [f"{name}: {quote(a[name])} -> {quote(b[name])}" for name in a if a[name] != b[name]]
+
+
+def _check_network(network: str | list[dict[str, Any]], filters: int | None) -> None:
+    """RequestError for what is no network, or has no filters to set."""
+    layers = layers_of(network)
+    if not layers:
+        raise RequestError("network is empty: it needs at least one layer")
+    if filters is not None:
+        with_filters(layers, filters)
+
+
+_check_text = functools.lru_cache(maxsize=256)(_check_network)  # of a network in text, which many trials share
+
+
+def _in_float32(value: float) -> float:
+    """What a training step computes with: what is smaller than a normal number is 0 there."""
+    with np.errstate(over="ignore", under="ignore"):
+        rounded = np.float32(value)
+    return float(rounded) if abs(rounded) >= np.finfo(np.float32).tiny else 0.0
 
 
 def _positive(value: Any) -> bool:

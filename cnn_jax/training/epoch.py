@@ -8,9 +8,12 @@ from typing import Any, Protocol
 import jax
 import numpy as np
 
+from cnn_jax import randomness
+from cnn_jax.errors import RequestError
+from cnn_jax.layers import BatchNorm
 from cnn_jax.training.config import Config
 from cnn_jax.training.optimizer import learning_rates
-from cnn_jax.training.state import Examples, Program, State, hyper_of, run_key
+from cnn_jax.training.state import Examples, Program, State, hyper_of
 from cnn_jax.training.step import Batch, Together, batches, compiled_train_steps, epoch_order, replicate
 
 STREAMED_STEPS = 32  # read from disk together
@@ -40,6 +43,32 @@ class Streamed:
         return self.stream.labels
 
 
+def check_batch_norm(config: Config, program: Program, examples: int) -> list[str]:
+    """A line for each size of batch, in an epoch of so many examples, that leaves a batch norm a single value, whose
+    variance is 0: its output is then its bias, and nothing before it learns. RequestError where every batch does."""
+    parts = [part for node in program.network.walk() for part in node.parts]
+    single = [p.name for p in parts if isinstance(p.layer, BatchNorm) and math.prod(p.input[:-1]) == 1]
+    if not single:
+        return []
+
+    def counts(size: int) -> np.ndarray:
+        """How many examples of a batch of `size` the parts hold over which statistics are taken."""
+        mask = batches(np.arange(size), config.batch_size, program.devices * program.accumulate).mask
+        return np.asarray(mask).reshape(program.devices, program.accumulate, -1).sum((0, 2))
+
+    whole, last = min(config.batch_size, examples), examples % config.batch_size
+    where = f"{single[0]} normalises one value per example, and a batch of "
+    why = "one value, whose variance is 0: nothing before it learns"
+    split = f" in {config.accumulate} parts" if config.accumulate > 1 else ""
+    if counts(whole).max() == 1:
+        raise RequestError(f"{where}{whole}{split} leaves it {why}; take a larger batch_size, or fewer parts")
+    return [
+        f"{where}{size}{split}, {often}, leaves it {why} in that step; another batch_size avoids it"
+        for size, often in ((whole, "as most are"), (last, f"the last of {examples} examples"))
+        if size and (counts(size) == 1).any()
+    ]
+
+
 def stacked(trees: Sequence[Any], together: Together) -> Any:
     """The trees of several trials with a leading axis of trials; the tree of a single one as it is."""
     if together is None:
@@ -64,9 +93,9 @@ class Epoch:
         self.batch_size = configs[0].batch_size
         self.steps = math.ceil(examples / self.batch_size)
         self.first, self.end = number * self.steps, (number + 1) * self.steps
-        self.rates = [learning_rates(c, self.steps)[self.first : self.end] for c in configs]
+        self.rates = [learning_rates(c, self.steps, np.arange(self.first, self.end)) for c in configs]
         orders = [epoch_order(c.seed, number, examples) for c in configs]
-        self._numbers = self._on_device([(hyper_of(c), run_key(c)) for c in configs])
+        self._numbers = self._on_device([(hyper_of(c), randomness.run_key(c.seed)) for c in configs])
         self._rates = self._on_device(self.rates)
         self._batches = self._prepare(orders)
         self._run = compiled_train_steps(program, together)

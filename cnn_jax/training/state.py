@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from cnn_jax import metrics, ops
+from cnn_jax import metrics, ops, randomness
 from cnn_jax.errors import RequestError
 from cnn_jax.layers import INITIALISERS, Dropout
 from cnn_jax.metrics import Totals
@@ -17,7 +17,6 @@ from cnn_jax.training import augment
 from cnn_jax.training.config import Config
 from cnn_jax.training.optimizer import make_direction
 
-PRNG = "threefry2x32"  # named, since JAX may change its default
 # For a program that runs once: with all optimizations XLA:CPU compiles it three times as long, to the same bits.
 ONCE = {"xla_backend_optimization_level": 1}
 
@@ -87,6 +86,8 @@ class Program:
         implementation of convolution and pooling that it says (auto: `implementation`, or what is best here)."""
         if config.dropout is not None and not any(isinstance(node.layer, Dropout) for node in network.walk()):
             raise RequestError(f"dropout = {config.dropout}, but the network has no drop layer")
+        augmentations = augment.parse(config.augment)
+        augment.check_sizes(augmentations, *network.input_shape[:2])
         available = jax.local_device_count()
         devices = devices or config.devices or available
         if devices > available:
@@ -99,7 +100,7 @@ class Program:
             clip=config.clip_norm is not None,
             ema=config.ema > 0,
             accumulate=config.accumulate,
-            augmentations=augment.parse(config.augment),
+            augmentations=augmentations,
             dropout=config.dropout is not None,
             feedback=config.backward == "feedback_alignment",
             noise=config.gradient_noise > 0,
@@ -136,15 +137,11 @@ def hyper_of(config: Config) -> Hyper:
     return Hyper(*(jnp.asarray(value, jnp.float32) for value in values))
 
 
-def run_key(config: Config) -> Array:
-    """The key from which all randomness of a run is folded."""
-    return jax.random.key(config.seed, impl=PRNG)
-
-
 def initial_state(config: Config, program: Program) -> State:
     """The state before the first step, from the config's seed alone."""
     init = _compiled_init(program, config.initialiser)
-    return init(jax.random.fold_in(run_key(config), 0), jnp.float32(config.init_scale), hyper_of(config))
+    key = randomness.initial_weights(randomness.run_key(config.seed))
+    return init(key, jnp.float32(config.init_scale), hyper_of(config))
 
 
 @functools.lru_cache(maxsize=64)

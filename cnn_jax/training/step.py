@@ -12,13 +12,12 @@ from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 from jax.typing import ArrayLike
 
-from cnn_jax import metrics, ops
+from cnn_jax import metrics, ops, randomness
 from cnn_jax.losses import LOSSES
 from cnn_jax.metrics import Totals
 from cnn_jax.training.augment import Mixup, augment
 from cnn_jax.training.state import Examples, Hyper, Program, State
 
-FEEDBACK = 2**32 - 1  # what the run's key is folded with for the feedback weights; steps fold in their number
 Together = Literal["vmap", "map"] | None  # how the trials of one program go on
 
 
@@ -34,11 +33,11 @@ class Batch(NamedTuple):
         return Batch(*(x[..., step, :] for x in self))
 
 
-class _Keys(NamedTuple):
-    """The randomness of a step: its own, and that of the feedback weights, which stay the same over the run."""
+class _Moment(NamedTuple):
+    """What the randomness of a step derives from: the run's key and the number of steps done."""
 
+    key: Array
     step: Array
-    feedback: Array
 
 
 class _Slots(NamedTuple):
@@ -46,7 +45,7 @@ class _Slots(NamedTuple):
 
     positions: Array
     mask: Array
-    slot: Array  # number of the slot in the whole batch, for its random key
+    slot: Array  # number of the slot in the whole batch, for its random keys
     partner: Array  # position of the example that mixup mixes in
     partner_slot: Array
 
@@ -62,7 +61,7 @@ def pixels(examples: Examples, positions: Array) -> Array:
 
 
 def _gradient(
-    program: Program, params: Any, batch_stats: Any, examples: Examples, slots: _Slots, hyper: Hyper, keys: _Keys
+    program: Program, params: Any, batch_stats: Any, examples: Examples, slots: _Slots, hyper: Hyper, moment: _Moment
 ) -> tuple[Any, tuple[Totals, Any]]:
     """The gradient of the mean loss over the batch, the totals of its metrics and the new batch statistics. With
     several devices this runs on each with its part of the slots, and the results are summed."""
@@ -76,7 +75,7 @@ def _gradient(
     parts = jax.tree.map(lambda x: jnp.split(x, program.accumulate), slots)
     for i in range(program.accumulate):
         part = _Slots(*(field[i] for field in parts))
-        objective = functools.partial(_objective, program, examples, part, hyper, keys, count, i)
+        objective = functools.partial(_objective, program, examples, part, hyper, moment, count, i)
         part_grads, (part_totals, batch_stats) = jax.grad(objective, has_aux=True)(params, batch_stats)
         grads, totals = (
             (jax.tree.map(jnp.add, grads, part_grads), totals + part_totals) if i else (part_grads, part_totals)
@@ -89,7 +88,7 @@ def _objective(
     examples: Examples,
     slots: _Slots,
     hyper: Hyper,
-    keys: _Keys,
+    moment: _Moment,
     count: Array,
     part: int,
     params: Any,
@@ -97,31 +96,28 @@ def _objective(
 ) -> tuple[Array, tuple[Totals, Any]]:
     """This part's share of the batch's mean loss, and (metric totals, batch statistics)."""
     loss = LOSSES[program.loss]
-    dropout_key, augment_key = jax.random.split(keys.step)
-    dropout_key = jax.random.fold_in(dropout_key, part)
+    device = 0 if program.axis_name is None else jax.lax.axis_index(program.axis_name)
 
-    def augmented(positions: Array, slot: Array) -> tuple[Array, Array]:
-        keys = jax.vmap(jax.random.fold_in, (None, 0))(augment_key, slot)
-        return augment(program.augmentations, keys, pixels(examples, positions)), keys
+    def augmented(positions: Array, slot: Array) -> Array:
+        keys = jax.vmap(functools.partial(randomness.augmentation, *moment))(slot)
+        return augment(program.augmentations, keys, pixels(examples, positions))
 
     labels = examples.labels[slots.positions]
-    images, slot_keys = augmented(slots.positions, slots.slot)
+    images = augmented(slots.positions, slots.slot)
     mixup = next((one for one in program.augmentations if isinstance(one, Mixup)), None)
     if mixup is not None:
-        mix_keys = jax.vmap(jax.random.fold_in, (0, None))(slot_keys, len(program.augmentations))
-        kept = jax.vmap(lambda k: jax.random.beta(k, mixup.alpha, mixup.alpha))(mix_keys)
-        others, _ = augmented(slots.partner, slots.partner_slot)
+        mix_keys = jax.vmap(functools.partial(randomness.mixing, *moment))(slots.slot)
+        kept = jax.vmap(lambda key: jax.random.beta(key, mixup.alpha, mixup.alpha))(mix_keys)
+        others = augmented(slots.partner, slots.partner_slot)
         images = kept[:, None, None, None] * images + (1.0 - kept[:, None, None, None]) * others
-    if program.axis_name is not None:
-        dropout_key = jax.random.fold_in(dropout_key, jax.lax.axis_index(program.axis_name))
     logits, batch_stats = program.network.apply_train(
         {"params": params, "batch_stats": batch_stats},
         normalise(images, examples.mean, examples.std, program.dtype),
-        key=dropout_key,
+        key=randomness.dropout(*moment, part, device),
         dropout_rate=hyper.dropout if program.dropout else None,
         mask=slots.mask,
         axis_name=program.axis_name,
-        feedback_key=keys.feedback if program.feedback else None,
+        feedback_key=randomness.feedback_weights(moment.key) if program.feedback else None,
     )
     losses = loss(logits, labels, hyper.label_smoothing)
     if mixup is not None:
@@ -136,16 +132,17 @@ def train_step(
 ) -> State:
     """One step: params -= learning_rate · direction(gradient).
 
-    `key` is the run's; the step folds in its own number, so that a resumed run draws what it would have drawn.
+    `key` is the run's; what is drawn depends on the number of the step, so that a resumed run draws what it would have
+    drawn.
     """
     numbers = jnp.arange(batch.positions.size)
     slots = _Slots(batch.positions, batch.mask, numbers, batch.positions[batch.partners], batch.partners)
     gradient = _on_devices(program, _gradient, (P(), P(), P(), P("batch"), P(), P()), (P(), (P(), P())))
-    keys = _Keys(jax.random.fold_in(key, state.step + 1), jax.random.fold_in(key, FEEDBACK))
+    moment = _Moment(key, state.step)
     with jax.default_matmul_precision(program.precision), ops.using(program.implementation):
-        grads, (totals, batch_stats) = gradient(state.params, state.batch_stats, examples, slots, hyper, keys)
+        grads, (totals, batch_stats) = gradient(state.params, state.batch_stats, examples, slots, hyper, moment)
     if program.noise:
-        grads = _with_noise(grads, hyper.gradient_noise / (1.0 + state.step) ** 0.55, keys.step)
+        grads = _with_noise(grads, hyper.gradient_noise / (1.0 + state.step) ** 0.55, moment)
     update, direction = program.direction(hyper).update(grads, state.direction, state.params)
     params = jax.tree.map(lambda p, d: p - (learning_rate * d).astype(p.dtype), state.params, update)
     finite = functools.reduce(jnp.logical_and, (jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(params)))
@@ -165,11 +162,13 @@ def train_step(
     )
 
 
-def _with_noise(grads: Any, variance: Array, key: Array) -> Any:
+def _with_noise(grads: Any, variance: Array, moment: _Moment) -> Any:
     """A gradient with normal noise of this variance on every number (neelakantan2015adding, 3)."""
     leaves, tree = jax.tree.flatten(grads)
-    keys = jax.random.split(jax.random.fold_in(key, 0), len(leaves))  # not the keys of dropout and augmentation
-    drawn = [jax.random.normal(k, leaf.shape, leaf.dtype) for k, leaf in zip(keys, leaves, strict=True)]
+    drawn = [
+        jax.random.normal(randomness.gradient_noise(*moment, i), leaf.shape, leaf.dtype)
+        for i, leaf in enumerate(leaves)
+    ]
     return jax.tree.unflatten(tree, [g + jnp.sqrt(variance) * z for g, z in zip(leaves, drawn, strict=True)])
 
 
@@ -303,4 +302,4 @@ def batches(index: np.ndarray, batch_size: int, multiple: int) -> Batch:
 
 def epoch_order(seed: int, epoch: int, examples: int) -> np.ndarray:
     """The order of the examples in an epoch, a function of the seed and the epoch alone."""
-    return np.random.Generator(np.random.PCG64([seed, epoch])).permutation(examples)
+    return randomness.order(seed, epoch).permutation(examples)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from cnn_jax.errors import RequestError
+from cnn_jax.errors import RequestError, quote
 from cnn_jax.layers import Layer, Pad, Shape
 from cnn_jax.network import Network
 from cnn_jax.notation import parse
@@ -157,5 +157,5 @@ def get(name: str) -> Entry:
     """The entry called `name`; RequestError with the nearest names if there is none."""
     if name not in ZOO:
         near = difflib.get_close_matches(name, ZOO, n=3) or list(ZOO)
-        raise RequestError(f"network {name!r} is not in the zoo; try {', '.join(near)}")
+        raise RequestError(f"network {quote(name)} is not in the zoo; try {', '.join(near)}")
     return ZOO[name]

@@ -43,7 +43,8 @@ def variables_of(network: Network, state: State) -> Variables:
             kernel = of("weight", (layer.features, node.input[-1] // layer.groups, layer.size, layer.size))
             kernel = kernel.transpose(2, 3, 1, 0)
         else:
-            assert isinstance(layer, Dense)
+            if not isinstance(layer, Dense):
+                raise RequestError(f"torchvision has no layer like {node.name}")
             # Torch flattens (channels, height, width), we (height, width, channels).
             rows, columns, maps = node.input if len(node.input) == 3 else (1, 1, node.input[0])
             flat = of("weight", (layer.features, maps * rows * columns))

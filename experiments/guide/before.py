@@ -11,17 +11,17 @@ supported for small random weights; He's larger ones (he2015delving), the defaul
 
 import jax
 import jax.numpy as jnp
-import matplotlib.pyplot as plt
+import matplotlib
 import numpy as np
 
 from cnn_jax import lab, losses
 from cnn_jax.cli.study import main
-from cnn_jax.lab.study import Finding, Question, Study, Verdict, classic
+from cnn_jax.lab.study import Finding, Question, Study, classic
 from cnn_jax.layers import INITIALISERS
 from cnn_jax.report import figures
-from cnn_jax.runs.folder import Folder
 from cnn_jax.runs.outcome import Outcome
-from cnn_jax.statistics import SEEDS_FOR_A_VERDICT, paired_t
+from cnn_jax.runs.reader import Trial
+from cnn_jax.runs.sweeps import trial_folder
 
 EXPECTED, TOLERANCE = 0.45, 0.045
 QUESTION = Question(
@@ -37,7 +37,7 @@ def investigate(study: Study) -> Finding:
     images, labels = split.images[:1000], jnp.asarray(split.labels[:1000])
     small = INITIALISERS["normal"](1.0)  # standard deviation 0.01
     rows, outputs = [], []
-    for seed, trained in study.trained(outcome).items():
+    for seed, trained in study.learned(outcome).items():
         logits = trained.network.apply(trained.history()[0][1], trained.normalise(images))
         probabilities = np.asarray(jax.nn.softmax(logits))
         outputs.append(probabilities[0])
@@ -53,32 +53,25 @@ def investigate(study: Study) -> Finding:
         )  # fmt: skip
     table = study.write("untrained", rows)
     draw(study, np.stack(outputs), course(outcome))
-    found = paired_t(table["squared_error"].tolist(), [0.0] * len(table))
-    verdict: Verdict = "inconclusive"
-    if found.n >= SEEDS_FOR_A_VERDICT:
-        low, high = EXPECTED - TOLERANCE, EXPECTED + TOLERANCE
-        if low <= found.low and found.high <= high:
-            verdict = "supported"
-        elif found.high < low or found.low > high:
-            verdict = "not supported"
-    more = {name: float(table[name].mean()) for name in table.columns if name != "seed"} | {"ln 10": float(np.log(10))}
-    return Finding(
-        "half squared error of untrained networks", "", found.difference, found.low, found.high, "95 % t interval",
-        None, found.n, verdict, more,
+    means = {name: float(table[name].mean()) for name in table.columns if name != "seed"}
+    more = means | {"ln 10": float(np.log(10)), "left out": study.left_out(outcome)}
+    values = table["squared_error"].tolist()
+    return Finding.paired(
+        "half squared error of untrained networks", "", values, [0.0] * len(values), more,
+        above=EXPECTED - TOLERANCE, below=EXPECTED + TOLERANCE,
     )  # fmt: skip
 
 
 def course(outcome: Outcome) -> list[list[float]]:
-    """The validation loss by epoch of every seed."""
+    """The validation loss by epoch of every seed, as far as it got."""
     assert outcome.table is not None
-    trials = outcome.folder.path / "trials"
-    folders = [Folder(trials / f"{number:04d}") for number in outcome.table.chosen_trials().index]
-    return [[line["validation_loss"] for line in folder.metrics()] for folder in folders]
+    trials = [Trial.open(trial_folder(outcome.folder, row.trial).path) for row in outcome.table.chosen_trials()]
+    return [[m.validation.loss for m in trial.history if m.validation is not None] for trial in trials]
 
 
 def draw(study: Study, outputs: np.ndarray, losses_by_epoch: list[list[float]]) -> None:
-    with plt.rc_context(figures.STYLE):
-        figure, (left, right) = plt.subplots(1, 2, figsize=(7.0, 2.8), layout="constrained")
+    with matplotlib.rc_context(figures.STYLE):
+        figure, (left, right) = figures.subplots(1, 2, figsize=(7.0, 2.8), layout="constrained")
         for row in outputs:
             left.plot(range(len(row)), row, "o", ms=3, color=figures.COLOURS[0], alpha=0.6)
         left.axhline(0.1, color="0.4", lw=0.8, ls="--")

@@ -1,7 +1,6 @@
 """What the experiments found, for a reader: the table of the README and the illustrated page in English and Chinese."""
 
 import html
-import json
 import os
 import tomllib
 from pathlib import Path
@@ -9,10 +8,15 @@ from typing import Any
 
 import pandas as pd
 
-from cnn_jax.lab.study import duration, sentence
+from cnn_jax.lab.study import duration, effect_text, sentence
 from cnn_jax.references import references
 from cnn_jax.report import page, tables
 from cnn_jax.report.cite import device
+from cnn_jax.runs.evidence import verdict_of
+from cnn_jax.runs.folder import Folder
+from cnn_jax.runs.manifest import NAME as MANIFEST
+from cnn_jax.runs.outcome import outcome_of
+from cnn_jax.runs.verdict import Finding, Verdict
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
@@ -28,6 +32,29 @@ STYLE = """
 @media (max-width: 45rem) { .claim { grid-template-columns: 1fr; } }
 @media print { .claim { break-inside: avoid; } }
 """
+README = """# The guide, executable
+
+Every claim of the beginner's guide ({source}) with the experiment or test that answers it. Each experiment states its \
+rule before it runs, trains with the ordinary sweep, and leaves `verdict.json`, the pairs that it rests on, tables and \
+a figure; its evidence goes to {place}, that of its sweeps too.
+
+Intervals are 95 % t intervals of differences paired by seed, over the seeds that finished in both arms. A run that \
+diverges (a non-finite loss or weight) has no value: it is counted, with Fisher's exact test, and never averaged. A \
+run that ends at chance keeps its accuracy and is counted too; where the question is what a network has learned, \
+networks at chance are left out and counted in `verdict.json`.
+
+What a docstring expects was written before any run and stays where it did not come out. Rules, statistics and some \
+learning rates were revised after first runs had been seen; no verdict of those runs is kept, and every one that \
+stands here rests on sweeps that were trained anew.
+
+```
+scripts/run experiments/guide/all.py --data-dir DIR      # all of them
+scripts/run experiments/guide/all.py --keep              # their evidence to results/guide, this table and the page
+scripts/run experiments/guide/all.py --quick             # the same on a few digits: to see it run
+```
+
+{counts} Written by `scripts/run experiments/guide/all.py --table`.
+"""
 
 
 def claims() -> dict[str, Any]:
@@ -35,77 +62,68 @@ def claims() -> dict[str, Any]:
     return tomllib.loads((HERE / "claims.toml").read_text(encoding="utf-8"))
 
 
-def verdict_of(claim: dict[str, Any], results: Path) -> dict[str, Any] | None:
-    """What was found; None for a claim that no experiment answers, or whose experiment has not run."""
-    path = results / claim["key"] / "verdict.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+def verdicts(results: Path, *, quick: bool = False) -> dict[str, Verdict]:
+    """By claim, those that are there. RunError for one that does not deserve to be cited; of quick runs, which never
+    do, for one that is damaged."""
+    read = Verdict.open if quick else verdict_of
+    folders = {claim["key"]: results / claim["key"] for claim in claims()["claim"]}
+    return {key: read(folder) for key, folder in folders.items() if Folder(folder).has(MANIFEST)}
 
 
 def table(results: Path, linked_from: Path) -> str:
     """The Markdown table: claim, verdict, effect with interval, n, time, command, figure."""
-    rows = [_row(claim, verdict_of(claim, results), results, linked_from) for claim in claims()["claim"]]
+    known = verdicts(results)
+    rows = [_row(claim, known.get(claim["key"]), results, linked_from) for claim in claims()["claim"]]
     return tables.markdown(pd.DataFrame(rows))
 
 
-def _row(claim: dict[str, Any], verdict: dict[str, Any] | None, results: Path, linked_from: Path) -> dict[str, str]:
+def _row(claim: dict[str, Any], verdict: Verdict | None, results: Path, linked_from: Path) -> dict[str, tables.Cell]:
     lines = ", ".join(map(str, claim["lines"]))
-    row = {"claim (lines of the guide)": f"{claim['en']} ({lines})"}
+    row: dict[str, tables.Cell] = {"claim (lines of the guide)": f"{claim['en']} ({lines})"}
     if claim["answer"] in references():
         return row | {"verdict": "published", "effect": references()[claim["answer"]].short} | dict.fromkeys(_REST, "")
     if "::" in claim["answer"]:
-        command = f"`scripts/test {claim['answer']}`"
+        command = tables.code(f"scripts/test {claim['answer']}")
         return row | {"verdict": "tested", "effect": "exact"} | dict.fromkeys(_REST, "") | {"command": command}
-    command = f"`scripts/run {claim['answer']} --data-dir DIR`"
+    command = tables.code(f"scripts/run {claim['answer']} --data-dir DIR")
     if verdict is None:
-        return row | {"verdict": "not run", "effect": ""} | dict.fromkeys(_REST, "") | {"command": command}
+        return row | {"verdict": "to be measured", "effect": ""} | dict.fromkeys(_REST, "") | {"command": command}
     figure = Path(os.path.relpath(results / claim["key"] / "figure.png", linked_from.parent)).as_posix()
     return row | {
-        "verdict": verdict["verdict"], "effect": f"{verdict['statistic']}: {_effect(verdict)}", "n": str(verdict["n"]),
-        "seconds": f"{verdict['seconds']:.0f}", "command": command, "figure": f"[figure]({figure})",
+        "verdict": verdict.finding.answer, "effect": f"{verdict.finding.statistic}: {effect_text(verdict.finding)}",
+        "n": str(verdict.finding.n), "seconds": f"{verdict.seconds:.0f}", "command": command,
+        "figure": tables.link("figure", figure),
     }  # fmt: skip
 
 
 _REST = ("n", "seconds", "command", "figure")
 
 
-def _effect(verdict: dict[str, Any]) -> str:
-    unit = f" {verdict['unit']}" if verdict["unit"] else ""
-    if verdict["low"] is None:
-        return f"{verdict['effect']:.4g}{unit}"
-    return f"{verdict['effect']:+.3g}{unit} ({verdict['low']:+.3g} – {verdict['high']:+.3g})"
-
-
 def write_readme(results: Path) -> None:
     """experiments/guide/README.md, wholly generated."""
     path = HERE / "README.md"
-    found = [v for claim in claims()["claim"] if (v := verdict_of(claim, results))]
-    counts = {name: sum(v["verdict"] == name for v in found) for name in VERDICTS_ZH}
-    devices = sorted({device(v["device"]) for v in found})
-    shared = [json.loads(path.read_text(encoding="utf-8")) for path in results.glob("classic/*/record.json")]
-    seconds = [v["seconds"] for v in found] + [duration(record) for record in shared]
-    minutes = sum(seconds) / 60
     source = references()["deshpande2016beginner"].short
-    path.write_text(
-        "# The guide, executable\n\n"
-        f"Every claim of the beginner's guide ({source}) with the experiment or test that answers it. "
-        "Each experiment states its rule before it runs, trains with the ordinary sweep, and leaves `verdict.json`, a "
-        "CSV and a figure; the evidence is in [results/guide](../../results/guide). Intervals are 95 % t intervals of "
-        "differences paired by seed. "
-        "What a docstring expects was written before any run and stays where it did not come out. The rules and the "
-        "statistics were revised once, and some learning rates at which networks diverged were replaced, after first "
-        "runs had been seen; every verdict here was computed after that, from sweeps that had not changed or were "
-        "trained anew.\n\n"
-        "```\nscripts/run experiments/guide/all.py --data-dir DIR      # all of them, then this table and the page\n"
-        "scripts/run experiments/guide/all.py --quick             # the same on a few digits: to see it run\n```\n\n"
-        f"{len(found)} experiments: {', '.join(f'{n} {name}' for name, n in counts.items())}; {minutes:.0f} minutes on "
-        f"{'; '.join(devices)}. Written by `scripts/run experiments/guide/all.py --table`.\n\n" + table(results, path),
-        encoding="utf-8",
-    )  # fmt: skip
+    place = "[results/guide](../../results/guide)" if results.is_dir() else "`results/guide`"
+    text = README.format(source=source, place=place, counts=_counts(results))
+    path.write_text(f"{text}\n{table(results, path)}", encoding="utf-8")
 
 
-def write_page(results: Path, path: Path) -> None:
+def _counts(results: Path) -> str:
+    """How many experiments came to which verdict, how long they took, and where."""
+    asked = sum(claim["answer"].endswith(".py") for claim in claims()["claim"])
+    known = list(verdicts(results).values())
+    if not known:
+        return f"None of the {asked} experiments is measured yet."
+    answers = ", ".join(f"{sum(v.finding.answer == answer for v in known)} {answer}" for answer in VERDICTS_ZH)
+    shared = [outcome_of(path.parent).record for path in sorted(results.glob(f"classic/*/{MANIFEST}"))]
+    minutes = (sum(verdict.seconds for verdict in known) + sum(map(duration, shared))) / 60
+    devices = "; ".join(sorted({device(verdict.provenance.device) for verdict in known}))
+    return f"{len(known)} of {asked} experiments: {answers}; {minutes:.0f} minutes on {devices}."
+
+
+def write_page(results: Path, path: Path, *, quick: bool = False) -> None:
     """The illustrated guide, one file."""
-    read = claims()
+    read, known = claims(), verdicts(results, quick=quick)
     parts = [
         _both(
             "Every claim of the beginner's guide, asked of real networks. Under each stands what was measured, with "
@@ -115,7 +133,7 @@ def write_page(results: Path, path: Path) -> None:
         )
     ]
     for number, chapter in enumerate(read["chapter"], 1):
-        inside = [_claim(c, verdict_of(c, results), results) for c in read["claim"] if c["chapter"] == chapter["key"]]
+        inside = [_claim(c, known.get(c["key"]), results) for c in read["claim"] if c["chapter"] == chapter["key"]]
         parts.append(page.section(f"{number}. {chapter['en']} · {chapter['zh']}", *inside))
     path.write_text(page.page("The guide, executable · 可执行的入门指南", parts, STYLE), encoding="utf-8")
 
@@ -124,11 +142,11 @@ def _both(english: str, chinese: str) -> str:
     return f'<div class="claim"><p>{html.escape(english)}</p><p lang="zh">{html.escape(chinese)}</p></div>'
 
 
-def _claim(claim: dict[str, Any], verdict: dict[str, Any] | None, results: Path) -> str:
+def _claim(claim: dict[str, Any], verdict: Verdict | None, results: Path) -> str:
     columns = []
     for language, tag in (("en", ""), ("zh", ' lang="zh"')):
         said = _said(claim, verdict, language)
-        mark = verdict["verdict"].replace(" ", "-") if verdict else ""
+        mark = verdict.finding.answer.replace(" ", "-") if verdict else ""
         columns.append(
             f"<div{tag}><h3>{html.escape(claim[language])}</h3><p>{html.escape(claim[f'more_{language}'])}</p>"
             f'<p class="verdict {mark}">{html.escape(said)}</p></div>'
@@ -137,25 +155,38 @@ def _claim(claim: dict[str, Any], verdict: dict[str, Any] | None, results: Path)
     below = []
     if verdict and drawn.is_file():
         alt = f"{claim['en']} {sentence(verdict)}"
-        caption = f"n = {verdict['n']} · {verdict['dataset']} · {verdict['question']} Rule: {verdict['rule']}."
-        below = [page.figure(drawn, alt, caption), page.command(verdict["command"])]
+        caption = f"n = {verdict.finding.n} · {verdict.dataset} · {verdict.question} Rule: {verdict.rule}."
+        below = [page.figure(drawn, alt, caption), page.command(verdict.provenance.command)]
     return f'<div class="claim">{"".join([*columns, *below])}</div>'
 
 
-def _said(claim: dict[str, Any], verdict: dict[str, Any] | None, language: str) -> str:
+def _said(claim: dict[str, Any], verdict: Verdict | None, language: str) -> str:
     if claim["answer"] in references():
         return references()[claim["answer"]].short
     if "::" in claim["answer"]:
         return {"en": "Exact: held by a test.", "zh": "精确成立：由测试保证。"}[language]
     if verdict is None:
-        return {"en": "Not run.", "zh": "尚未运行。"}[language]
-    quick = {"en": " (quick: counts for nothing)", "zh": "（快速试运行，不作数）"}[language] if verdict["quick"] else ""
+        return {"en": "To be measured.", "zh": "尚待测量。"}[language]
+    quick = {"en": " (quick: counts for nothing)", "zh": "（快速试运行，不作数）"}[language] if verdict.quick else ""
     if language == "en":
         text = sentence(verdict)
         return f"{text[0].upper()}{text[1:]}{quick}"
-    effect = f"{verdict['effect']:.4g}"
-    if verdict["low"] is not None:
-        interval = INTERVALS_ZH.get(verdict["interval"], verdict["interval"])
-        low, high = (f"{verdict[end]:+.3g}" for end in ("low", "high"))
-        effect = f"{verdict['effect']:+.3g}（{interval} {low} 至 {high}，n = {verdict['n']}）"
-    return f"{VERDICTS_ZH[verdict['verdict']]}：{claim['measure_zh']}：{effect}{quick}"
+    return f"{VERDICTS_ZH[verdict.finding.answer]}：{claim['measure_zh']}：{_effect_zh(verdict.finding)}{quick}"
+
+
+def _effect_zh(finding: Finding) -> str:
+    """As `effect_text`, in Chinese."""
+    if finding.effect is None:
+        text = "没有种子在两组中都完成，无从比较"
+    elif finding.low is None:
+        text = f"{finding.effect:.4g}"
+    else:
+        interval = INTERVALS_ZH.get(finding.interval, finding.interval)
+        text = f"{finding.effect:+.3g}（{interval} {finding.low:+.3g} 至 {finding.high:+.3g}，n = {finding.n}）"
+    if (failures := finding.failures) is not None:
+        if failures.a + failures.b:
+            p = f"Fisher 精确检验 p = {failures.p:.2g}"
+            text += f"；发散 {failures.a} 次与 {failures.b} 次（各 {failures.n} 次训练，{p}）"
+        if finding.at_chance is not None and any(finding.at_chance):
+            text += f"；停留在随机水平 {finding.at_chance[0]} 次与 {finding.at_chance[1]} 次"
+    return text

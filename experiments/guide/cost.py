@@ -12,12 +12,12 @@ processor without bfloat16 arithmetic that type saves nothing.
 
 from typing import Any
 
-import matplotlib.pyplot as plt
+import matplotlib
 import numpy as np
 
 from cnn_jax import lab
 from cnn_jax.cli.study import main
-from cnn_jax.lab.study import Finding, Question, Study
+from cnn_jax.lab.study import Finding, Question, Study, percentages
 from cnn_jax.network import Network
 from cnn_jax.notation import parse
 from cnn_jax.report import figures
@@ -40,31 +40,30 @@ def investigate(study: Study) -> Finding:
     widths = WIDTHS[:2] if study.quick else WIDTHS
     work = {w: Network(shape, with_filters(parse(str(FIELDS["network"])), w)).multiply_adds for w in widths}
     rows = []
-    accuracy: dict[str, list[float]] = {}
+    accuracy: dict[str, list[float | None]] = {}
     for dtype in ("float32", "bfloat16"):
         for width in widths:
             outcome = study.sweep(
                 f"{dtype}-{width}", {"learning_rate": (0.05,)}, filters=width, dtype=dtype, parallel="one", **FIELDS
             )
             assert outcome.table is not None
-            for _, trial in outcome.table.trials.iterrows():
-                rows.append(
-                    {
-                        "dtype": dtype,
-                        "filters": width,
-                        "multiply_adds": work[width],
-                        "seed": int(trial["seed"]),
-                        "seconds": float(trial["seconds"]),
-                    }
-                )
-            accuracy[dtype] = [100 * x for x in outcome.by_seed("test.accuracy").values()]
+            rows += [
+                {
+                    "dtype": dtype, "filters": width, "multiply_adds": work[width], "seed": row.seed,
+                    "seconds": row.seconds,
+                }
+                for row in outcome.table.rows
+                if row.status == "complete"  # a run that diverges stops early
+            ]  # fmt: skip
+            accuracy[dtype] = [percentages(outcome)[seed] for seed in study.seeds]
     table = study.write("seconds", rows)
     draw(study, table)
     single = table[table["dtype"] == "float32"]
-    slopes = [
-        float(np.polyfit(np.log(one["multiply_adds"]), np.log(np.maximum(one["seconds"], 0.01)), 1)[0])
-        for _, one in single.groupby("seed")
-    ]
+    slopes: dict[int, float] = {
+        seed: float(np.polyfit(np.log(one["multiply_adds"]), np.log(np.maximum(one["seconds"], 0.01)), 1)[0])
+        for seed, one in single.groupby("seed")
+        if len(one) == len(widths)
+    }
     difference = Finding.paired("", "points", accuracy["bfloat16"], accuracy["float32"])
     medians = table.groupby(["dtype", "filters"])["seconds"].median().unstack()
     more = {
@@ -72,12 +71,13 @@ def investigate(study: Study) -> Finding:
         "multiply_adds": {str(w): x for w, x in work.items()},
         "test accuracy, bfloat16 minus float32": [difference.effect, difference.low, difference.high],
     }
-    return Finding.paired("slope of log time over log multiply-adds", "", slopes, [0.0] * len(slopes), more, above=0.5)
+    a = [slopes.get(seed) for seed in study.seeds]
+    return Finding.paired("slope of log time over log multiply-adds", "", a, [0.0] * len(a), more, above=0.5)
 
 
 def draw(study: Study, table) -> None:
-    with plt.rc_context(figures.STYLE):
-        figure, plot = plt.subplots(figsize=(4.0, 3.0), layout="constrained")
+    with matplotlib.rc_context(figures.STYLE):
+        figure, plot = figures.subplots(figsize=(4.0, 3.0), layout="constrained")
         for i, (dtype, rows) in enumerate(table.groupby("dtype", sort=False)):
             style = {"color": figures.COLOURS[i], "marker": figures.MARKERS[i]}
             plot.plot(rows["multiply_adds"], rows["seconds"], ls="", ms=3, alpha=0.5, **style)

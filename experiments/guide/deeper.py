@@ -11,7 +11,7 @@ gradient. The statistic is what training adds to the third layer minus what it a
 with depth, n = 8 networks.
 """
 
-import matplotlib.pyplot as plt
+import matplotlib
 import numpy as np
 import pandas as pd
 
@@ -27,7 +27,8 @@ LAYERS = ("relu1", "relu2", "relu3")
 
 
 def investigate(study: Study) -> Finding:
-    networks = study.trained(classic(study))
+    outcome = classic(study)
+    networks = study.learned(outcome)
     split = lab.dataset(study.config()).validation
     images, labels = split.images[:2000], split.labels[:2000]
     rows = []
@@ -36,7 +37,8 @@ def investigate(study: Study) -> Finding:
             found = selectivities(trained, variables, images, labels)
             rows += [{"seed": seed, "state": state, "layer": layer, "selectivity": x} for layer, x in found.items()]
     table = study.write("selectivity", rows)
-    seen = fields.receptive_fields(networks[0].network, networks[0].variables, networks[0].normalise(images[:64]))
+    first = next(iter(networks.values()))
+    seen = fields.receptive_fields(first.network, first.variables, first.normalise(images[:64]))
     grown = {one.layer: one for one in seen if one.layer in LAYERS}
     study.write("receptive_fields", [
         {"layer": one.layer, "closed_form": one.size[0], "support": one.support[0][1] - one.support[0][0],
@@ -47,6 +49,7 @@ def investigate(study: Study) -> Finding:
         "receptive_field": {layer: one.size[0] for layer, one in grown.items()},
         "effective": {layer: one.effective for layer, one in grown.items()},
         "selectivity": table.groupby(["state", "layer"])["selectivity"].mean().unstack().to_dict("index"),
+        "left out": study.left_out(outcome),
     }
     added = gains(table, "selectivity")
     return Finding.paired(
@@ -77,8 +80,8 @@ def selectivities(trained: Trained, variables, images: np.ndarray, labels: np.nd
 
 
 def draw(study: Study, table, sizes: dict[str, int]) -> None:
-    with plt.rc_context(figures.STYLE):
-        figure, plot = plt.subplots(figsize=(3.8, 3.0), layout="constrained")
+    with matplotlib.rc_context(figures.STYLE):
+        figure, plot = figures.subplots(figsize=(3.8, 3.0), layout="constrained")
         for i, (_, rows) in enumerate(table.groupby("state", sort=False)):
             for _, one in rows.groupby("seed"):
                 one = one.set_index("layer").loc[list(sizes)]

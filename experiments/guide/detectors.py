@@ -9,7 +9,7 @@ Expected: exact. 6600 at the curve, 0 at the empty corner, and each detector ans
 """
 
 import jax.numpy as jnp
-import matplotlib.pyplot as plt
+import matplotlib
 import numpy as np
 
 from cnn_jax.cli.study import main
@@ -70,8 +70,8 @@ def investigate(study: Study) -> Finding:
 
 
 def draw(study: Study, shapes: np.ndarray, found: np.ndarray) -> None:
-    with plt.rc_context(figures.STYLE | {"axes.grid": False}):
-        figure, plots = plt.subplots(2, 4, figsize=(8.0, 4.0), layout="constrained")
+    with matplotlib.rc_context(figures.STYLE | {"axes.grid": False}):
+        figure, plots = figures.subplots(2, 4, figsize=(8.0, 4.0), layout="constrained")
         plots[0, 0].imshow(shapes, cmap="gray")
         plots[1, 0].axis("off")
         for i, filter in enumerate(detectors().values(), 1):

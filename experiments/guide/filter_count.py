@@ -8,14 +8,16 @@ Four to 64 filters in the first layer, twice as many in the second, each width a
 Expected: accuracy grows and flattens; parameters and time grow faster, n = 8 seeds.
 """
 
+import statistics
 from typing import Any
 
-import matplotlib.pyplot as plt
+import matplotlib
 import numpy as np
 
 from cnn_jax.cli.study import main
-from cnn_jax.lab.study import Finding, Question, Study
+from cnn_jax.lab.study import Finding, Question, Study, percentages
 from cnn_jax.report import figures
+from cnn_jax.statistics import median
 
 QUESTION = Question("filter_count", "Do 64 filters give a better accuracy than four?")
 WIDTHS = (4, 8, 16, 32, 64)
@@ -31,11 +33,11 @@ def investigate(study: Study) -> Finding:
         w: study.sweep(f"filters-{w}", {"learning_rate": (0.01, 0.03)}, filters=w, parallel="one", **FIELDS)
         for w in widths
     }
-    accuracy = {w: [100 * x for x in outcome.by_seed("test.accuracy").values()] for w, outcome in found.items()}
+    accuracy = {w: [percentages(outcome)[seed] for seed in study.seeds] for w, outcome in found.items()}
     seconds = {}
     for width, outcome in found.items():
         assert outcome.table is not None
-        seconds[width] = float(outcome.table.trials["seconds"].median())
+        seconds[width] = statistics.median(row.seconds for row in outcome.table.rows if row.status == "complete")
     study.write(
         "seeds",
         [
@@ -46,22 +48,26 @@ def investigate(study: Study) -> Finding:
     )
     draw(study, accuracy, {w: outcome.parameters for w, outcome in found.items()}, seconds)
     more = {
-        "median": {str(w): float(np.median(values)) for w, values in accuracy.items()},
+        "median": {str(w): median(values) for w, values in accuracy.items()},
         "parameters": {str(w): outcome.parameters for w, outcome in found.items()},
         "median seconds of a trial": {str(w): x for w, x in seconds.items()},
         "learning_rate": {str(w): outcome.config.learning_rate for w, outcome in found.items()},
     }
-    statistic = f"test accuracy, {max(widths)} filters minus {min(widths)}"
-    return Finding.paired(statistic, "points", accuracy[max(widths)], accuracy[min(widths)], more)
+    most, fewest = max(widths), min(widths)
+    statistic = f"test accuracy, {most} filters minus {fewest}"
+    chance = (found[most].at_chance, found[fewest].at_chance)
+    return Finding.paired(statistic, "points", accuracy[most], accuracy[fewest], more, at_chance=chance)
 
 
-def draw(study: Study, accuracy: dict, parameters: dict[int, int], seconds: dict[int, float]) -> None:
+def draw(
+    study: Study, accuracy: dict[int, list[float | None]], parameters: dict[int, int], seconds: dict[int, float]
+) -> None:
     widths = list(accuracy)
-    with plt.rc_context(figures.STYLE):
-        figure, plots = plt.subplots(1, 3, figsize=(8.5, 2.7), layout="constrained")
-        values = np.array([accuracy[w] for w in widths])
-        plots[0].plot(widths, values, ".", color=figures.COLOURS[0], ms=4, alpha=0.6)
-        plots[0].plot(widths, np.median(values, 1), color=figures.COLOURS[0])
+    with matplotlib.rc_context(figures.STYLE):
+        figure, plots = figures.subplots(1, 3, figsize=(8.5, 2.7), layout="constrained")
+        plots[0].plot(widths, np.array(list(accuracy.values()), float), ".", color=figures.COLOURS[0], ms=4, alpha=0.6)
+        medians = np.array([median(values) for values in accuracy.values()], float)  # None is NaN: it is not drawn
+        plots[0].plot(widths, medians, color=figures.COLOURS[0])
         plots[0].set_ylabel("%")
         plots[1].plot(widths, list(parameters.values()), "o-", ms=4, color=figures.COLOURS[1])
         plots[1].set_ylabel("w")

@@ -13,7 +13,7 @@ selectivity, n = 8 networks.
 
 from typing import Any
 
-import matplotlib.pyplot as plt
+import matplotlib
 import numpy as np
 
 from cnn_jax.cli.study import main
@@ -28,11 +28,18 @@ NETWORK = "conv7-16:same relu max2 conv3-32:same relu max2 dense-64 relu dense-1
 
 def investigate(study: Study) -> Finding:
     fields: dict[str, Any] = {"network": NETWORK, "train_examples": 12000, "epochs": 5}
-    networks = study.trained(study.sweep("networks", {"learning_rate": (0.05,)}, **fields))
+    outcome = study.sweep("networks", {"learning_rate": (0.05,)}, **fields)
+    networks = study.learned(outcome)
     rows = [{"seed": seed, **measured(trained)} for seed, trained in networks.items()]
     table = study.write("filters", rows)
-    draw(study, networks[0], table["selectivity_untrained"].tolist(), table["selectivity_trained"].tolist())
-    more = {name: float(table[name].mean()) for name in table.columns if name != "seed"}
+    draw(
+        study,
+        next(iter(networks.values())),
+        table["selectivity_untrained"].tolist(),
+        table["selectivity_trained"].tolist(),
+    )
+    means = {name: float(table[name].mean()) for name in table.columns if name != "seed"}
+    more = means | {"left out": study.left_out(outcome)}
     return Finding.paired(
         "mean orientation selectivity of the first layer's units, trained minus untrained", "",
         table["selectivity_trained"].tolist(), table["selectivity_untrained"].tolist(), more,
@@ -60,8 +67,8 @@ def measured(trained: Trained) -> dict[str, float]:
 
 def draw(study: Study, trained: Trained, before: list[float], after: list[float]) -> None:
     """The filters of one network before and after, and the selectivity of all networks."""
-    with plt.rc_context(sights.PLAIN):
-        figure, plots = plt.subplots(1, 3, figsize=(8.5, 3.0), layout="constrained")
+    with matplotlib.rc_context(sights.PLAIN):
+        figure, plots = figures.subplots(1, 3, figsize=(8.5, 3.0), layout="constrained")
         history = trained.history()[0][1], trained.variables
         for plot, variables, title in zip(plots, history, ("0", "→"), strict=False):
             filters = sights.stretched(units.first_filters(trained.network, variables))

@@ -11,8 +11,9 @@ Expected: exact, by arithmetic, by running the layer and by a loop in NumPy.
 
 import jax
 import jax.numpy as jnp
-import matplotlib.pyplot as plt
+import matplotlib
 import numpy as np
+from matplotlib.patches import Rectangle
 
 from cnn_jax.cli.study import main
 from cnn_jax.lab.study import EXACT, Finding, Question, Study
@@ -93,11 +94,11 @@ def slide(image: np.ndarray, filters: np.ndarray) -> np.ndarray:
 
 
 def draw(study: Study, image: np.ndarray, filters: np.ndarray, found: np.ndarray) -> None:
-    with plt.rc_context(figures.STYLE | {"axes.grid": False}):
-        figure, plots = plt.subplots(1, 3, figsize=(7.5, 2.7), layout="constrained", width_ratios=(32, 14, 28))
+    with matplotlib.rc_context(figures.STYLE | {"axes.grid": False}):
+        figure, plots = figures.subplots(1, 3, figsize=(7.5, 2.7), layout="constrained", width_ratios=(32, 14, 28))
         most = np.abs(found).max()
         plots[0].imshow(image)
-        plots[0].add_patch(plt.Rectangle((-0.5, -0.5), 5, 5, fill=False, ec=figures.COLOURS[5], lw=2))
+        plots[0].add_patch(Rectangle((-0.5, -0.5), 5, 5, fill=False, ec=figures.COLOURS[5], lw=2))
         plots[1].imshow(filters[..., 0], cmap="RdBu_r", vmin=-0.05, vmax=0.05)
         plots[2].imshow(found, cmap="RdBu_r", vmin=-most, vmax=most)
         for plot, shape in zip(plots, (image.shape, filters.shape, (*found.shape, 1)), strict=True):

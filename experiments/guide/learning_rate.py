@@ -6,44 +6,62 @@ the optimum.
     scripts/run experiments/guide/learning_rate.py --data-dir DIR    # two CPU cores, under a minute
 
 An ordinary sweep over four decades at a fixed number of epochs; the rate in the middle, named before, against the
-largest. Expected: it wins by far, and by points against the smallest, n = 8 seeds. A run that diverged counts as 0.
+largest. A run fails to reach the optimum if it diverges (a non-finite loss or weight), which is counted, or by its
+accuracy, at chance or not, which is measured. Rule: supported if the 95 % t interval of the difference over the seeds
+that finished at both rates lies above 0, or if more runs diverge at the largest rate by Fisher's exact test; not
+supported if either says the reverse. Expected: the middle wins by far, and by points against the smallest, n = 8 seeds.
 """
 
-import numpy as np
+from typing import Any
 
 from cnn_jax.cli.study import main
 from cnn_jax.lab.study import SMALL, Finding, Question, Study
 from cnn_jax.report import figures
+from cnn_jax.statistics import median
 
-QUESTION = Question("learning_rate", "Does a learning rate that is too high fail to reach the optimum?")
+QUESTION = Question(
+    "learning_rate", "Does a learning rate that is too high fail to reach the optimum?",
+    "supported if the 95 % t interval of the difference, paired by seed over the seeds that finished at both rates, "
+    "lies above 0, or if more runs diverge at the largest rate (Fisher's exact test, p < 0.05); not supported if "
+    "either says the reverse; else, or if the two contradict, inconclusive, as below 6 seeds",
+)  # fmt: skip
 RATES = (0.0003, 0.003, 0.03, 0.3, 3.0)
 RIGHT = 0.03
 
 
 def investigate(study: Study) -> Finding:
-    outcome = study.sweep("sweep", {"learning_rate": RATES}, **SMALL)
-    assert outcome.table is not None
-    rates = outcome.table.grid.axes["learning_rate"]
-    by_rate = {rate: [100 * x for x in outcome.table.accuracies({"learning_rate": rate})] for rate in rates}
+    table = study.trials("sweep", {"learning_rate": RATES}, **SMALL).table
     rows = [
-        {"learning_rate": rate, "seed": seed, "validation_accuracy": x}
-        for rate, found in by_rate.items()
-        for seed, x in zip(study.seeds, found, strict=True)
-    ]
+        {
+            "learning_rate": row.learning_rate, "seed": row.seed, "status": row.status, "at_chance": row.at_chance,
+            "validation_accuracy": None if row.accuracy is None else 100 * row.accuracy,
+        }
+        for row in table.rows
+    ]  # fmt: skip
     study.write("seeds", rows)
-    values = {f"{rate:g}": dict(zip(study.seeds, found, strict=True)) for rate, found in by_rate.items()}
+    by_rate = {
+        cell["learning_rate"]: [None if x is None else 100 * x for x in table.accuracies(i)]
+        for i, cell in enumerate(table.grid.cells())
+    }
+    values = {f"{rate:g}": dict(zip(study.seeds, by_seed, strict=True)) for rate, by_seed in by_rate.items()}
     study.draw("figure", figures.by_variant(values, "%", f"η; n = {len(study.seeds)}"))
-    right = RATES[0] if study.quick else RIGHT
-    small = Finding.paired("", "points", by_rate[right], by_rate[min(rates)])
-    died = outcome.table.trials[outcome.table.trials["status"] == "diverged"]["learning_rate"].value_counts()
-    more = {
-        "best": outcome.table.chosen["learning_rate"],
-        "median": {f"{rate:g}": float(np.median(found)) for rate, found in by_rate.items()},
-        "0.03 minus the smallest": [small.effect, small.low, small.high],
-        "diverged": {f"{rate:g}": int(died.get(rate, 0)) for rate in rates},
-    }  # fmt: skip
-    statistic = f"validation accuracy, rate {right:g} minus {max(rates):g}"
-    return Finding.paired(statistic, "points", by_rate[right], by_rate[max(rates)], more)
+    smallest, largest, right = min(by_rate), max(by_rate), min(by_rate) if study.quick else RIGHT
+    small = Finding.paired("", "points", by_rate[right], by_rate[smallest])
+    more: dict[str, Any] = {
+        "best": table.chosen,
+        "median": {f"{rate:g}": median(by_seed) for rate, by_seed in by_rate.items()},
+        f"{right:g} minus {smallest:g}": [small.effect, small.low, small.high],
+        "diverged": {f"{rate:g}": by_seed.count(None) for rate, by_seed in by_rate.items()},
+        "at chance": {
+            f"{rate:g}": sum(row.at_chance is True for row in of_cell)
+            for rate, of_cell in zip(by_rate, table.by_cell, strict=True)
+        },
+    }
+    statistic = f"validation accuracy, rate {right:g} minus {largest:g}"
+    chance = (more["at chance"][f"{right:g}"], more["at chance"][f"{largest:g}"])
+    return Finding.paired(
+        statistic, "points", by_rate[right], by_rate[largest], more, failures_decide=True, at_chance=chance
+    )
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from typing import Any
 import jax
 import jax.flatten_util
 import jax.numpy as jnp
-import matplotlib.pyplot as plt
+import matplotlib
 import numpy as np
 
 from cnn_jax import lab
@@ -23,6 +23,7 @@ from cnn_jax.insight import landscape
 from cnn_jax.lab.study import SMALL, Finding, Question, Study
 from cnn_jax.report import figures
 from cnn_jax.runs.trained import Trained
+from cnn_jax.statistics import median
 
 QUESTION = Question("loss_steps", "Is the way of a high learning rate over the loss surface the more winding?")
 RATES = (0.02, 0.1)
@@ -30,19 +31,26 @@ RATES = (0.02, 0.1)
 
 def investigate(study: Study) -> Finding:
     fields: dict[str, Any] = {**SMALL, "train_examples": 640, "epochs": 16, "momentum": 0.0, "keep_all": True}
-    winding, paths = {}, {}
-    for rate in RATES:
-        networks = study.trained(study.sweep(f"rate-{rate:g}", {"learning_rate": (rate,)}, **fields))
-        for seed, trained in networks.items():
-            weights = [variables["params"] for _, variables in trained.history()]
-            winding[seed, rate] = tortuosity(weights)
-            if seed == study.seeds[0]:
-                paths[rate] = trained, weights
-    study.write("winding", [{"seed": s, "learning_rate": r, "winding": x} for (s, r), x in winding.items()])
-    draw(study, paths)
-    small, large = ([winding[seed, rate] for seed in study.seeds] for rate in RATES)
-    more = {f"{rate:g}": float(np.mean(values)) for rate, values in zip(RATES, (small, large), strict=True)}
-    return Finding.paired("length of the path over its reach, large rate minus small", "", large, small, more)
+    outcomes = {rate: study.sweep(f"rate-{rate:g}", {"learning_rate": (rate,)}, **fields) for rate in RATES}
+    networks = {rate: study.finished(outcome) for rate, outcome in outcomes.items()}
+    winding = {
+        rate: {s: tortuosity(path(of[s])) if s in of else None for s in study.seeds} for rate, of in networks.items()
+    }
+    study.write(
+        "winding", [{"seed": s, "learning_rate": r, "winding": x} for r in RATES for s, x in winding[r].items()]
+    )
+    if both := [seed for seed in study.seeds if all(seed in of for of in networks.values())]:
+        draw(study, {rate: networks[rate][both[0]] for rate in RATES})
+    small, large = ([winding[rate][seed] for seed in study.seeds] for rate in RATES)
+    more = {"median": {f"{rate:g}": median(list(winding[rate].values())) for rate in RATES}}
+    chance = (outcomes[RATES[1]].at_chance, outcomes[RATES[0]].at_chance)
+    statistic = "length of the path over its reach, large rate minus small"
+    return Finding.paired(statistic, "", large, small, more, at_chance=chance)
+
+
+def path(trained: Trained) -> list:
+    """The weights after every epoch, those before the first one too."""
+    return [variables["params"] for _, variables in trained.history()]
 
 
 def tortuosity(weights: list) -> float:
@@ -51,9 +59,10 @@ def tortuosity(weights: list) -> float:
     return float(np.linalg.norm(np.diff(flat, axis=0), axis=1).sum() / np.linalg.norm(flat[-1] - flat[0]))
 
 
-def draw(study: Study, paths: dict[float, tuple[Trained, list]]) -> None:
-    """Both ways from the same weights, on one plane."""
-    (trained, first), (_, second) = paths.values()
+def draw(study: Study, networks: dict[float, Trained]) -> None:
+    """Both ways from the same weights, by learning rate, on one plane."""
+    first, second = map(path, networks.values())
+    trained, *_ = networks.values()
     split = lab.dataset(trained.config).validation
     images, labels = trained.normalise(split.images[:256]), jnp.asarray(split.labels[:256])
     plane = landscape.trajectory([*first, *second])  # seen from the end of the second way
@@ -64,11 +73,11 @@ def draw(study: Study, paths: dict[float, tuple[Trained, list]]) -> None:
         trained.network, {**trained.variables, "params": second[-1]}, plane.first, plane.second, images, labels,
         jnp.asarray(xs, jnp.float32), jnp.asarray(ys, jnp.float32),
     )  # fmt: skip
-    with plt.rc_context(figures.STYLE | {"axes.grid": False}):
-        figure, plot = plt.subplots(figsize=(4.4, 3.4), layout="constrained")
+    with matplotlib.rc_context(figures.STYLE | {"axes.grid": False}):
+        figure, plot = figures.subplots(figsize=(4.4, 3.4), layout="constrained")
         drawn = plot.contourf(xs, ys, np.log10(np.clip(surface, 1e-6, 1e6)), 20, cmap="Greys_r")
         figure.colorbar(drawn, ax=plot, label="log₁₀ L")
-        for i, (way, rate) in enumerate(zip(ways, paths, strict=True)):
+        for i, (way, rate) in enumerate(zip(ways, networks, strict=True)):
             plot.plot(*way.T, "o-", color=figures.COLOURS[i], ms=3, lw=1, label=f"η = {rate:g}")
         plot.legend(fontsize=7)
     study.draw("figure", figure)

@@ -12,14 +12,15 @@ differ, n = 6 pairs.
 
 import jax
 import jax.numpy as jnp
-import matplotlib.pyplot as plt
+import matplotlib
 import numpy as np
 
 from cnn_jax import lab
 from cnn_jax.cli.study import main
 from cnn_jax.data import Split
 from cnn_jax.insight.landscape import mean_loss
-from cnn_jax.lab.study import SMALL, Finding, Question, Study
+from cnn_jax.lab.study import SMALL, Finding, Question, Study, percentages
+from cnn_jax.losses import LOSSES
 from cnn_jax.report import figures
 from cnn_jax.runs.trained import Trained
 
@@ -34,41 +35,57 @@ PLACES = np.linspace(0, 1, 21)
 
 def investigate(study: Study) -> Finding:
     outcome = study.sweep("sweep", {"learning_rate": (0.03,)}, **SMALL)
-    networks = list(study.trained(outcome).values())
+    networks = study.finished(outcome)
     split = lab.dataset(outcome.config).train
     assert isinstance(split, Split)
-    images, labels = networks[0].normalise(split.images[:1000]), jnp.asarray(split.labels[:1000])
-    lines = [on_line(*pair, images, labels) for pair in zip(networks[::2], networks[1::2], strict=True)]
+    pairs = list(zip(study.seeds[::2], study.seeds[1::2], strict=False))
+    lines = {
+        (a, b): on_line(networks[a], networks[b], split.images[:1000], split.labels[:1000])
+        for a, b in pairs
+        if a in networks and b in networks
+    }
     study.write(
         "lines",
-        [{"pair": i, "place": t, "loss": x} for i, one in enumerate(lines) for t, x in zip(PLACES, one, strict=True)],
+        [
+            {"seed": a, "other seed": b, "place": t, "loss": x}
+            for (a, b), line in lines.items()
+            for t, x in zip(PLACES, line, strict=True)
+        ],
     )
-    draw(study, lines)
-    accuracy = [100 * x for x in outcome.by_seed("test.accuracy").values()]
+    draw(study, list(lines.values()))
+    accuracy = [x for x in percentages(outcome).values() if x is not None]
     more = {
         "spread of test accuracy, points": float(np.ptp(accuracy)),
-        "loss at the ends": float(np.mean([one[[0, -1]] for one in lines])),
+        "loss at the ends": float(np.mean([line[[0, -1]] for line in lines.values()])),
+        "networks that diverged": outcome.diverged,
+        "networks at chance": outcome.at_chance,
     }
-    barriers = [float((one - (1 - PLACES) * one[0] - PLACES * one[-1]).max()) for one in lines]
+    barriers = [barrier(lines[pair]) if pair in lines else None for pair in pairs]  # None: one of the two diverged
     statistic = "barrier of the training loss between two seeds"
     return Finding.paired(statistic, "nats", barriers, [0.0] * len(barriers), more, above=MARGIN)
 
 
-def on_line(one: Trained, other: Trained, images, labels) -> np.ndarray:
-    """The loss at PLACES of the way from one network's weights to another's."""
+def barrier(line: np.ndarray) -> float:
+    """How far the loss at PLACES rises above the straight line between its ends."""
+    return float((line - (1 - PLACES) * line[0] - PLACES * line[-1]).max())
+
+
+def on_line(one: Trained, other: Trained, pixels: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    """The loss over uint8 images at PLACES of the way from one network's weights to another's."""
+    images, labels = one.normalise(pixels), jnp.asarray(classes)
 
     @jax.jit
     def at(a, b, t):
         params = jax.tree.map(lambda x, y: (1 - t) * x + t * y, a, b)
-        return mean_loss(one.network, {**one.variables, "params": params}, images, labels)
+        return mean_loss(one.network, LOSSES[one.config.loss], {**one.variables, "params": params}, images, labels)
 
     a, b = one.variables["params"], other.variables["params"]
     return np.array([float(at(a, b, t)) for t in PLACES])
 
 
 def draw(study: Study, lines: list[np.ndarray]) -> None:
-    with plt.rc_context(figures.STYLE):
-        figure, plot = plt.subplots(figsize=(4.2, 2.8), layout="constrained")
+    with matplotlib.rc_context(figures.STYLE):
+        figure, plot = figures.subplots(figsize=(4.2, 2.8), layout="constrained")
         for line in lines:
             plot.plot(PLACES, line, color=figures.COLOURS[0], lw=1)
         plot.set_xlabel("(1 − t) w₀ + t w₁")

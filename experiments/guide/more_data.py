@@ -11,13 +11,14 @@ the error at equal updates falls about as a power of the number of images.
 
 from typing import Any
 
-import matplotlib.pyplot as plt
+import matplotlib
 import numpy as np
 from scipy import optimize
 
 from cnn_jax.cli.study import main
-from cnn_jax.lab.study import SMALL, Finding, Question, Study
+from cnn_jax.lab.study import SMALL, Finding, Question, Study, percentages
 from cnn_jax.report import figures
+from cnn_jax.statistics import median
 
 QUESTION = Question("more_data", "Do more training images help at equal numbers of updates?")
 SIZES = (500, 1600, 5000, 16000, 50000)
@@ -31,15 +32,16 @@ def investigate(study: Study) -> Finding:
     sizes = (64, 256) if study.quick else SIZES
     modes = {"epochs": dict.fromkeys(sizes, 2), "updates": {n: max(1, round(UPDATES / -(-n // BATCH))) for n in sizes}}
     base: dict[str, Any] = {"network": SMALL["network"], "batch_size": BATCH, "validation": 1000}
-    accuracy: dict[str, dict[int, list[float]]] = {}
+    accuracy: dict[str, dict[int, list[float | None]]] = {}
     tuned: dict[str, dict[int, float]] = {}
+    chance: dict[str, dict[int, int]] = {}
     for mode, epochs in modes.items():
-        accuracy[mode], tuned[mode] = {}, {}
+        accuracy[mode], tuned[mode], chance[mode] = {}, {}, {}
         for n in sizes:
             size: dict[str, Any] = {"train_examples": n, "epochs": 1 if study.quick else epochs[n]}
             outcome = study.sweep(f"{mode}-{n}", {"learning_rate": RATES}, **base, **size)
-            tuned[mode][n] = outcome.config.learning_rate
-            accuracy[mode][n] = [100 * x for x in outcome.by_seed("test.accuracy").values()]
+            tuned[mode][n], chance[mode][n] = outcome.config.learning_rate, outcome.at_chance
+            accuracy[mode][n] = [percentages(outcome)[seed] for seed in study.seeds]
     study.write(
         "seeds",
         [
@@ -53,21 +55,25 @@ def investigate(study: Study) -> Finding:
     draw(study, accuracy, laws)
     at_equal_epochs = Finding.paired("", "points", accuracy["epochs"][sizes[-1]], accuracy["epochs"][sizes[0]])
     more = {
-        "median": {m: {str(n): float(np.median(v)) for n, v in by.items()} for m, by in accuracy.items()},
+        "median": {m: {str(n): median(v) for n, v in by.items()} for m, by in accuracy.items()},
         "at equal epochs": [at_equal_epochs.effect, at_equal_epochs.low, at_equal_epochs.high],
         "learning_rate": {m: {str(n): r for n, r in by.items()} for m, by in tuned.items()},
         "power law a n^-b + c of the error": laws,
     }
     statistic = f"test accuracy at equal updates, {sizes[-1]:,} images minus {sizes[0]:,}"
-    return Finding.paired(statistic, "points", accuracy["updates"][sizes[-1]], accuracy["updates"][sizes[0]], more)
+    a, b = (accuracy["updates"][n] for n in (sizes[-1], sizes[0]))
+    of_both = (chance["updates"][sizes[-1]], chance["updates"][sizes[0]])
+    return Finding.paired(statistic, "points", a, b, more, at_chance=of_both)
 
 
-def power_law(by_size: dict[int, list[float]]) -> dict[str, float] | str:
+def power_law(by_size: dict[int, list[float | None]]) -> dict[str, float] | str:
     """a, b and c of the median error a n^-b + c, as shares; a sentence where the residuals do not allow it."""
     sizes = np.array(list(by_size), float)
-    errors = np.array([1 - np.median(values) / 100 for values in by_size.values()])
+    errors = 1 - np.array([median(values) for values in by_size.values()], float) / 100
     if len(sizes) < 5:
         return "not fitted: fewer than five sizes"
+    if np.isnan(errors).any():
+        return "not fitted: of a size the median seed diverged"
     try:
         (a, b, c), _ = optimize.curve_fit(
             lambda n, a, b, c: a * n**-b + c, sizes, errors, (1.0, 0.3, 0.05), bounds=(0, (100, 2, 1)), sigma=errors
@@ -80,17 +86,18 @@ def power_law(by_size: dict[int, list[float]]) -> dict[str, float] | str:
     return {"a": float(a), "b": float(b), "c": float(c), "largest relative residual": misses}
 
 
-def draw(study: Study, accuracy: dict[str, dict[int, list[float]]], laws: dict[str, dict[str, float] | str]) -> None:
-    with plt.rc_context(figures.STYLE):
-        figure, plot = plt.subplots(figsize=(4.2, 3.0), layout="constrained")
+def draw(
+    study: Study, accuracy: dict[str, dict[int, list[float | None]]], laws: dict[str, dict[str, float] | str]
+) -> None:
+    with matplotlib.rc_context(figures.STYLE):
+        figure, plot = figures.subplots(figsize=(4.2, 3.0), layout="constrained")
         for i, (mode, by_size) in enumerate(accuracy.items()):
             sizes = np.array(list(by_size), float)
-            errors = 100 - np.array(list(by_size.values()))
+            errors = 100 - np.array(list(by_size.values()), float)  # None is NaN: it is not drawn
+            medians = 100 - np.array([median(values) for values in by_size.values()], float)
             style = {"color": figures.COLOURS[i], "marker": figures.MARKERS[i]}
             plot.plot(sizes, errors, ls="", ms=3, alpha=0.5, **style)
-            plot.plot(
-                sizes, np.median(errors, 1), ms=0, label={"epochs": "=  epochs", "updates": "=  updates"}[mode], **style
-            )
+            plot.plot(sizes, medians, ms=0, label={"epochs": "=  epochs", "updates": "=  updates"}[mode], **style)
             law = laws[mode]
             if isinstance(law, dict):
                 fine = np.geomspace(sizes[0], sizes[-1])

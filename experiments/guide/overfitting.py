@@ -15,7 +15,7 @@ from typing import Any
 from cnn_jax import lab
 from cnn_jax.cli.study import main
 from cnn_jax.data import Split
-from cnn_jax.lab.study import Comparison, Finding, Question, Study
+from cnn_jax.lab.study import Comparison, Finding, Question, Study, percentages
 from cnn_jax.report import figures
 from cnn_jax.runs.outcome import Outcome
 
@@ -36,34 +36,34 @@ COMPARISON = Comparison(
 
 
 def investigate(study: Study) -> Finding:
-    gaps = {name: gap(study, outcome) for name, outcome in COMPARISON.train(study).items()}
+    outcomes = COMPARISON.train(study)
+    gaps = {name: gap(study, outcome) for name, outcome in outcomes.items()}
     study.write("seeds", [{"variant": v, "seed": s, "gap": x} for v, by in gaps.items() for s, x in by.items()])
     study.draw("figure", figures.by_variant(gaps, "Δ%", f"n = {len(study.seeds)}"))
-    more: dict[str, Any] = {"networks that did not diverge": {v: len(by) for v, by in gaps.items()}}
-    if "max2" in gaps:
-        found = Finding.paired("", "points", *both(gaps, "max2", "relu max2"))
+    more: dict[str, Any] = {"at chance": {name: outcome.at_chance for name, outcome in outcomes.items()}}
+
+    values = {name: [by_seed[seed] for seed in study.seeds] for name, by_seed in gaps.items()}
+    if "max2" in values:
+        found = Finding.paired("", "points", values["max2"], values["relu max2"])
         more["gap without ReLU minus with"] = [found.effect, found.low, found.high]
     statistic = "gap of training and test accuracy, without pools minus with"
-    a, b = both(gaps, COMPARISON.better, COMPARISON.worse)
-    return Finding.paired(statistic, "points", a, b, more)
+    better, worse = COMPARISON.better, COMPARISON.worse
+    chance = (outcomes[better].at_chance, outcomes[worse].at_chance)
+    return Finding.paired(statistic, "points", values[better], values[worse], more, at_chance=chance)
 
 
-def both(gaps: dict[str, dict[int, float]], one: str, other: str) -> tuple[list[float], list[float]]:
-    """The gaps of two variants over the seeds with which neither diverged."""
-    seeds = sorted(set(gaps[one]) & set(gaps[other]))
-    return [gaps[one][s] for s in seeds], [gaps[other][s] for s in seeds]
-
-
-def gap(study: Study, outcome: Outcome) -> dict[int, float]:
-    """Accuracy of the final weights on the images they were trained with minus test accuracy, in points, by seed; of
-    networks that did not diverge."""
+def gap(study: Study, outcome: Outcome) -> dict[int, float | None]:
+    """Accuracy of the final weights on the images they were trained with minus test accuracy, in points, by seed; None
+    for a network that diverged."""
     train = lab.dataset(outcome.config).train
     assert isinstance(train, Split)
-    test = outcome.by_seed("test.accuracy")
-    return {
-        seed: 100 * (one.accuracy(train.images, train.labels) - test[seed])
-        for seed, one in study.trained(outcome).items()
-    }
+    networks, test = study.finished(outcome), percentages(outcome)
+    gaps: dict[int, float | None] = dict.fromkeys(study.seeds)
+    for seed, network in networks.items():
+        accuracy = test[seed]
+        assert accuracy is not None
+        gaps[seed] = 100 * network.accuracy(train.images, train.labels) - accuracy
+    return gaps
 
 
 if __name__ == "__main__":

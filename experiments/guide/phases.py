@@ -12,8 +12,9 @@ against the gradient lowers the loss, one along it raises it.
 
 import jax
 import jax.numpy as jnp
-import matplotlib.pyplot as plt
+import matplotlib
 import numpy as np
+from matplotlib.figure import Figure
 
 from cnn_jax import losses
 from cnn_jax.cli.study import main
@@ -89,9 +90,9 @@ def compared(loss, params, gradient, layer: str, name: str) -> dict[str, float]:
 def draw(study: Study, image: np.ndarray, maps: dict[str, np.ndarray], filters: list[np.ndarray]) -> None:
     """Top: the image, a map of every layer, the logits. Below: the old filters, dL/dW, the new filters."""
     layers = [name for name in maps if maps[name].ndim == 3]
-    with plt.rc_context(figures.STYLE | {"axes.grid": False}):
-        figure = plt.figure(figsize=(8.5, 3.6), layout="constrained")
-        top, below = figure.subfigures(2, 1)
+    with matplotlib.rc_context(figures.STYLE | {"axes.grid": False}):
+        figure = Figure(figsize=(8.5, 3.6), layout="constrained")
+        top, below = figure.subfigures(2, 1)  # type: ignore[misc]
         plots = top.subplots(1, len(layers) + 2)
         plots[0].imshow(image.squeeze(), cmap="gray")
         for plot, name in zip(plots[1:-1], layers, strict=True):

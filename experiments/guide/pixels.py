@@ -12,8 +12,9 @@ import argparse
 import io
 from pathlib import Path
 
-import matplotlib.pyplot as plt
+import matplotlib
 import numpy as np
+from matplotlib.patches import Rectangle
 from PIL import Image
 
 from cnn_jax import lab
@@ -26,7 +27,7 @@ QUESTION = Question("pixels", "What does the computer see of an image, and what 
 
 
 def investigate(study: Study) -> Finding:
-    trained = study.trained(classic(study))[0]
+    trained = next(iter(study.learned(classic(study)).values()))
     image = lab.dataset(study.config()).validation.images[0]
     if "image" in study.options:
         image = trained.read([study.options["image"]])[0]
@@ -63,13 +64,13 @@ def jpeg(height: int, width: int) -> bytes:
 
 def draw(study: Study, image: np.ndarray, probabilities: np.ndarray, names: tuple[str, ...]) -> None:
     """The image, a corner of its numbers, the answer as bars."""
-    with plt.rc_context(figures.STYLE | {"axes.grid": False}):
-        figure, (left, middle, right) = plt.subplots(1, 3, figsize=(9.0, 2.8), layout="constrained")
+    with matplotlib.rc_context(figures.STYLE | {"axes.grid": False}):
+        figure, (left, middle, right) = figures.subplots(1, 3, figsize=(9.0, 2.8), layout="constrained")
         left.imshow(image.squeeze(), cmap="gray", vmin=0, vmax=255)
         left.set_title(" x ".join(map(str, image.shape)), fontsize=9)
         y, x = (max(0, length // 2 - 4) for length in image.shape[:2])
         corner = image[y : y + 8, x : x + 8, 0]
-        left.add_patch(plt.Rectangle((x - 0.5, y - 0.5), 8, 8, fill=False, ec=figures.COLOURS[5], lw=1.5))
+        left.add_patch(Rectangle((x - 0.5, y - 0.5), 8, 8, fill=False, ec=figures.COLOURS[5], lw=1.5))
         middle.imshow(corner, cmap="gray", vmin=0, vmax=255)
         for (row, column), value in np.ndenumerate(corner):
             middle.text(

@@ -11,13 +11,15 @@ interval. Expected: supported, n = 8 seeds.
 
 from typing import Any
 
-import matplotlib.pyplot as plt
+import matplotlib
 import numpy as np
 
 from cnn_jax.cli.study import main
-from cnn_jax.lab.study import SMALL, Finding, Question, Study
+from cnn_jax.lab.study import SMALL, Finding, Question, Study, percentages
+from cnn_jax.metrics import EpochMetrics
 from cnn_jax.report import figures
-from cnn_jax.runs.folder import Folder
+from cnn_jax.runs.reader import Trial
+from cnn_jax.runs.sweeps import trial_folder
 
 MARGIN = 1.0  # points
 QUESTION = Question(
@@ -38,29 +40,28 @@ def investigate(study: Study) -> Finding:
     }
     if study.quick:
         short |= {"warmup_epochs": 1.0}
-    ranged = study.sweep("range", None, **short)
-    assert ranged.table is not None
-    courses = [Folder(ranged.folder.path / "trials" / f"{i:04d}").metrics() for i in range(len(study.seeds))]
-    lowest = [
-        min(course, key=lambda line: line["train_loss"] if line["train_loss"] is not None else np.inf)
-        for course in courses
-    ]
-    suggestion = float(f"{np.median([line['learning_rate'] for line in lowest]) / 3:.2g}")
+    ranged = study.trials("range", None, **short)
+    courses = [Trial.open(trial_folder(ranged.folder, row.trial).path).history for row in ranged.table.rows]
+    courses = [course for course in courses if course]  # a run that diverged has those epochs that it finished
+    lowest = [min(course, key=lambda metrics: metrics.train.loss) for course in courses]
+    suggestion = float(f"{np.median([metrics.learning_rate for metrics in lowest]) / 3:.2g}")
     grid = study.sweep("grid", {"learning_rate": (0.01, 0.03, 0.1, 0.3)}, **SMALL)
     single = study.sweep("suggestion", {"learning_rate": (suggestion,)}, **SMALL)
-    a, b = ([100 * x for x in one.by_seed("test.accuracy").values()] for one in (single, grid))
+    a, b = ([percentages(outcome)[seed] for seed in study.seeds] for outcome in (single, grid))
     study.write("seeds", [{"seed": s, "suggestion": x, "grid": y} for s, x, y in zip(study.seeds, a, b, strict=True)])
     draw(study, courses, suggestion)
     more = {"suggestion": suggestion, "best of the grid": grid.config.learning_rate}
-    return Finding.paired("test accuracy, suggestion minus best of the grid", "points", a, b, more, above=-MARGIN)
+    chance = (single.at_chance, grid.at_chance)
+    statistic = "test accuracy, suggestion minus best of the grid"
+    return Finding.paired(statistic, "points", a, b, more, above=-MARGIN, at_chance=chance)
 
 
-def draw(study: Study, courses: list[list[dict]], suggestion: float) -> None:
-    with plt.rc_context(figures.STYLE):
-        figure, plot = plt.subplots(figsize=(4.2, 3.0), layout="constrained")
+def draw(study: Study, courses: list[list[EpochMetrics]], suggestion: float) -> None:
+    with matplotlib.rc_context(figures.STYLE):
+        figure, plot = figures.subplots(figsize=(4.2, 3.0), layout="constrained")
         for course in courses:
-            rates, found = ([line[name] for line in course] for name in ("learning_rate", "train_loss"))
-            plot.plot(rates, [np.nan if x is None else x for x in found], color=figures.COLOURS[0], lw=0.8)
+            rates, losses = zip(*((metrics.learning_rate, metrics.train.loss) for metrics in course), strict=True)
+            plot.plot(rates, losses, color=figures.COLOURS[0], lw=0.8)
         plot.axvline(suggestion, color=figures.COLOURS[5], lw=1.2, ls="--")
         plot.set_xlabel("η")
         plot.set_ylabel("L")

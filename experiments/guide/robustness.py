@@ -9,6 +9,9 @@ how many points of accuracy that costs in the mean, without pools minus with max
 shifts, n = 8 seeds; against noise it need not.
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 import pooling
 from scipy import ndimage
@@ -43,32 +46,29 @@ def investigate(study: Study) -> Finding:
     networks = pooling.COMPARISON.train(study.beside("pooling"))
     split = lab.dataset(networks["max"].config).validation
     images, labels = distorted(split.images[:1000]), split.labels[:1000]
-    rows = []
+    rows: list[dict[str, Any]] = []
     for name, outcome in networks.items():
-        for seed, trained in study.trained(outcome).items():
-            rows.append(
-                {
-                    "variant": name,
-                    "seed": seed,
-                    **{kind: 100 * trained.accuracy(x, labels) for kind, x in images.items()},
-                }
-            )
-    table = study.write("accuracy", rows)
+        for seed, trained in study.finished(outcome).items():
+            accuracy = {kind: 100 * trained.accuracy(x, labels) for kind, x in images.items()}
+            rows.append({"variant": name, "seed": seed, **accuracy})
+    study.write("accuracy", rows)
     kinds = [kind for kind in images if kind != "0"]
-    losses = {
-        kind: table.assign(lost=table["0"] - table[kind]).pivot(index="seed", columns="variant", values="lost")
-        for kind in kinds
-    }
-    mean = sum(losses[kind] for kind in kinds) / len(kinds)
-    study.draw(
-        "figure", figures.by_variant({v: mean[v].to_dict() for v in mean.columns}, "Δ%", f"n = {len(study.seeds)}")
-    )
-    more = {}
+    lost = {(row["variant"], row["seed"]): {kind: row["0"] - row[kind] for kind in kinds} for row in rows}
+
+    def by_seed(variant: str, kinds: Sequence[str]) -> list[float | None]:
+        """Points lost in the mean over `kinds`, None for a network that diverged."""
+        every = [lost.get((variant, seed)) for seed in study.seeds]
+        return [None if one is None else sum(one[kind] for kind in kinds) / len(kinds) for one in every]
+
+    values = {name: dict(zip(study.seeds, by_seed(name, kinds), strict=True)) for name in networks}
+    study.draw("figure", figures.by_variant(values, "Δ%", f"n = {len(study.seeds)}"))
+    more: dict[str, Any] = {"at chance": {name: outcome.at_chance for name, outcome in networks.items()}}
     for kind in kinds:
-        found = Finding.paired("", "points", losses[kind]["none"].tolist(), losses[kind]["max"].tolist())
+        found = Finding.paired("", "points", by_seed("none", [kind]), by_seed("max", [kind]))
         more[f"lost by {kind}, none minus max"] = [found.effect, found.low, found.high]
     statistic = "accuracy lost by distortions, without pools minus with max pools"
-    return Finding.paired(statistic, "points", mean["none"].tolist(), mean["max"].tolist(), more)
+    chance = (networks["none"].at_chance, networks["max"].at_chance)
+    return Finding.paired(statistic, "points", by_seed("none", kinds), by_seed("max", kinds), more, at_chance=chance)
 
 
 if __name__ == "__main__":

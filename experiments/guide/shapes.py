@@ -12,7 +12,7 @@ what it adds to the first. A network for colour images is shown discs of six hue
 the third, n = 8 networks; no network was trained on such drawings.
 """
 
-import matplotlib.pyplot as plt
+import matplotlib
 import numpy as np
 from deeper import gains
 from PIL import Image, ImageDraw
@@ -64,9 +64,10 @@ def disc(hue: int, size: int, random: np.random.Generator) -> np.ndarray:
 
 
 def investigate(study: Study) -> Finding:
-    networks = study.trained(classic(study))
+    outcome = classic(study)
+    networks = study.learned(outcome)
     random = np.random.default_rng(0)
-    size, channels = networks[0].network.input_shape[1:]
+    size, channels = next(iter(networks.values())).network.input_shape[1:]
     drawn = np.stack([drawing(shape, size, random) for shape in SHAPES for _ in range(DRAWINGS)])
     shown = {"shapes": (np.repeat(drawn[..., None], channels, -1), np.repeat(np.arange(len(SHAPES)), DRAWINGS))}
     if channels == 3:
@@ -89,6 +90,7 @@ def investigate(study: Study) -> Finding:
         kind: means[kind].unstack().to_dict("index") | {"chance": 100.0 / len(np.unique(labels))}
         for kind, (_, labels) in shown.items()
     }
+    more["left out"] = study.left_out(outcome)
     added = gains(of_shapes, "rightly")
     return Finding.paired(
         "drawings named rightly, what training adds to the third convolution minus to the first", "points",
@@ -115,8 +117,8 @@ def named_rightly(trained: Trained, variables, images: np.ndarray, labels: np.nd
 
 
 def draw(study: Study, images: np.ndarray, table) -> None:
-    with plt.rc_context(figures.STYLE):
-        figure, plots = plt.subplots(1, 5, figsize=(8.5, 2.5), layout="constrained", width_ratios=(1, 1, 1, 1, 2))
+    with matplotlib.rc_context(figures.STYLE):
+        figure, plots = figures.subplots(1, 5, figsize=(8.5, 2.5), layout="constrained", width_ratios=(1, 1, 1, 1, 2))
         for i in range(len(SHAPES)):
             plots[i].imshow(images[i * DRAWINGS].squeeze(), cmap="gray")
             plots[i].axis("off")

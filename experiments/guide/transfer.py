@@ -33,7 +33,8 @@ def elsewhere(size: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def investigate(study: Study) -> Finding:
-    networks = study.trained(classic(study))
+    outcome = classic(study)
+    networks = study.learned(outcome)
     at_home = lab.dataset(study.config()).validation
     images, labels = elsewhere(at_home.image_shape[0])
     rows = [
@@ -50,7 +51,8 @@ def investigate(study: Study) -> Finding:
         "figure",
         figures.by_variant({"28 x 28": values["at home"], "8 x 8": values["elsewhere"]}, "%", f"n = {len(table)}"),
     )
-    more = {"at home": float(table["at home"].mean()), "elsewhere": float(table["elsewhere"].mean()), "chance": 10.0}
+    means = {where: float(table[where].mean()) for where in ("at home", "elsewhere")}
+    more = means | {"chance": 10.0, "left out": study.left_out(outcome)}
     statistic = "accuracy on MNIST's validation images minus on scikit-learn's digits"
     return Finding.paired(statistic, "points", table["at home"].tolist(), table["elsewhere"].tolist(), more)
 

@@ -11,7 +11,7 @@ over last at 16 layers, ReLU minus sigmoid, paired by seed. Expected: above 0 by
 
 import jax
 import jax.numpy as jnp
-import matplotlib.pyplot as plt
+import matplotlib
 import numpy as np
 
 from cnn_jax import lab, losses
@@ -80,8 +80,8 @@ def gradient_norms(network: Network, images, labels, seeds) -> list[list[float]]
 
 
 def draw(study: Study, table) -> None:
-    with plt.rc_context(figures.STYLE):
-        figure, plot = plt.subplots(figsize=(4.4, 3.0), layout="constrained")
+    with matplotlib.rc_context(figures.STYLE):
+        figure, plot = figures.subplots(figsize=(4.4, 3.0), layout="constrained")
         for i, (kind, rows) in enumerate(table.groupby("kind", sort=False)):
             middle = rows.groupby("convolution")["norm"].median()
             plot.plot(middle.index, middle, color=figures.COLOURS[i], marker=figures.MARKERS[i], ms=3, label=kind)

@@ -9,7 +9,7 @@ with belonging to the class, against the weight between the two; the statistic i
 all pairs. Expected: clearly positive after training and zero before, n = 8 networks.
 """
 
-import matplotlib.pyplot as plt
+import matplotlib
 import numpy as np
 from scipy import stats
 
@@ -24,7 +24,8 @@ QUESTION = Question("votes", "Do the last layer's weights go with the correlatio
 
 
 def investigate(study: Study) -> Finding:
-    networks = study.trained(classic(study))
+    outcome = classic(study)
+    networks = study.learned(outcome)
     split = lab.dataset(study.config()).validation
     images, labels = split.images[:2000], split.labels[:2000]
     rows, shown = [], None
@@ -38,7 +39,8 @@ def investigate(study: Study) -> Finding:
     table = study.write("votes", rows)
     assert shown is not None
     draw(study, *shown)
-    more = {state: float(table[state].mean()) for state in ("untrained", "trained")}
+    means = {state: float(table[state].mean()) for state in ("untrained", "trained")}
+    more = means | {"left out": study.left_out(outcome)}
     return Finding.paired(
         "rank correlation of weights with feature-class correlations, trained minus untrained", "",
         table["trained"].tolist(), table["untrained"].tolist(), more,
@@ -57,8 +59,8 @@ def both(trained: Trained, variables, images: np.ndarray, labels: np.ndarray) ->
 
 
 def draw(study: Study, correlations: np.ndarray, weights: np.ndarray) -> None:
-    with plt.rc_context(figures.STYLE):
-        figure, plot = plt.subplots(figsize=(3.6, 3.2), layout="constrained")
+    with matplotlib.rc_context(figures.STYLE):
+        figure, plot = figures.subplots(figsize=(3.6, 3.2), layout="constrained")
         for c in range(weights.shape[1]):
             plot.plot(correlations[:, c], weights[:, c], ".", ms=4, color=figures.COLOURS[c % len(figures.COLOURS)])
         plot.axhline(0, color="0.7", lw=0.8)

@@ -50,14 +50,14 @@ def rivals(axis: str, value: int) -> list[Contender]:
 
 def plot(measured: dict[str, Any], path: Path) -> None:
     """Median time of a step against the axis, both logarithmic, with quartiles."""
-    import matplotlib.pyplot as plt
+    import matplotlib
 
     from cnn_jax.report import figures
 
     axis, points = measured["axis"], measured["points"]
     values = [point[axis] for point in points]
-    with plt.rc_context(figures.STYLE):
-        figure, axes = plt.subplots(figsize=(4.5, 3.2), layout="constrained")
+    with matplotlib.rc_context(figures.STYLE):
+        figure, axes = figures.subplots(figsize=(4.5, 3.2), layout="constrained")
         for i, name in enumerate(points[0]["contenders"]):
             of = [point["contenders"][name] for point in points]
             median = [one["median"] for one in of]

@@ -10,7 +10,7 @@ import numpy as np
 from bench import worker, works
 from bench.worker import Built, Job
 from cnn_jax import runtime
-from cnn_jax.runs.record import device, versions
+from cnn_jax.runs.provenance import device, versions
 from cnn_jax.sweep import engine, plan
 from cnn_jax.training.config import Config
 from cnn_jax.training.epoch import Epoch
@@ -46,6 +46,12 @@ def build(job: Job) -> Built:
     return Built(network.parameters, run, lambda: {**facts, "versions": versions(), "device": device()})
 
 
+def mean_loss(state: State) -> float:
+    """Of the epoch so far, on the host; of several networks at once the first one's."""
+    total, examples = (np.ravel(part)[0] for part in (state.totals.sums["loss"], state.totals.examples))
+    return float(total / examples)
+
+
 def ours_step(epoch: Epoch, state: State) -> Run:
     """One dispatch for each step; the only wait is for the last of the steps that were asked for."""
     done = 0
@@ -56,7 +62,7 @@ def ours_step(epoch: Epoch, state: State) -> Run:
             at = done % epoch.steps
             state = epoch.run(state, at, at + 1)
             done += 1
-        return steps, float(state.sums.mean_loss)
+        return steps, mean_loss(state)
 
     return run
 
@@ -69,7 +75,7 @@ def ours_epoch(epoch: Epoch, state: State) -> Run:
         epochs = -(-steps // epoch.steps)
         for _ in range(epochs):
             state = epoch.run(state, 0, epoch.steps)
-        return epochs * epoch.steps, float(state.sums.mean_loss)
+        return epochs * epoch.steps, mean_loss(state)
 
     return run
 
@@ -95,7 +101,7 @@ def build_trials(job: Job, config: Config, program: Program) -> Built:
                 states[unit] = jax.block_until_ready(epochs[unit].run(states[unit], 0, epochs[unit].steps))
 
         engine.run(range(len(units)), work, plan.devices_of(way.workers))
-        return passes * epochs[0].steps, float(np.ravel(states[0].sums.mean_loss)[0])
+        return passes * epochs[0].steps, mean_loss(states[0])
 
     facts = {"implementation": program.implementation, "plan": way.to_json()}
     return Built(program.network.parameters, run, lambda: {**facts, "versions": versions(), "device": device()})

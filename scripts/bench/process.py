@@ -15,8 +15,15 @@ from typing import Any
 from bench.contenders import Contender
 from bench.works import Work
 from cnn_jax.errors import RequestError, RunError
+from cnn_jax.runs import provenance
 
 SCRIPTS = Path(__file__).resolve().parent.parent
+
+
+def commit() -> dict[str, Any] | None:
+    """The commit that is measured and whether tracked files differ from it; None outside of a git checkout."""
+    repository = provenance.repository_of(provenance.ROOT, {})
+    return None if repository is None else {"commit": repository.commit, "dirty": repository.dirty}
 
 
 class Worker:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cnn_jax import randomness
 from cnn_jax.data import load
 from cnn_jax.data.archives import sha256
 from cnn_jax.data.catalogue import CATALOGUE, IDX_FILES
@@ -58,7 +59,9 @@ def test_digits_are_scikit_learns():
     assert np.bincount(labels).tolist() == DIGITS_COUNTS
     levels = np.round(np.arange(17) * 255 / 16)
     assert np.isin(digits.train.images, levels).all()
-    train, _, _ = stratify(np.load(Path(load.__code__.co_filename).with_name("digits.npz"))["labels"], 0)
+    train, _, _ = stratify(
+        np.load(Path(load.__code__.co_filename).with_name("digits.npz"))["labels"], randomness.split(0)
+    )
     assert train[0] == 0  # so the first train image is the first of all
     assert digits.train.images[0, 0, :, 0].tolist() == np.round(np.array(DIGITS_FIRST_ROW) * 255 / 16).tolist()
 
@@ -130,7 +133,7 @@ def test_the_order_is_that_of_the_stock_tfds_reader(real_data, shared_cache):
 
     source = tfds.data_source("fashion_mnist", data_dir=shared_cache / "tfds", split="train", download=False)
     assert len(source) == 60000
-    keep, off = cut(60000, 5000, 0)
+    keep, off = cut(60000, 5000, randomness.split(0))
     for split, index in ((dataset.train, keep), (dataset.validation, off)):
         for position, example in enumerate(source.__getitems__(index[:50].tolist())):
             assert np.array_equal(split.images[position], example["image"])

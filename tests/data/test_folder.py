@@ -100,7 +100,7 @@ def test_hidden_files_and_files_outside_classes_are_skipped_and_counted(photos):
     extra = {".DS_Store": b"x", "cat/.DS_Store": b"x", "dog/Thumbs.db": b"x", ".git/a/b/c/d": b"x", "README.txt": b"x"}
     dataset = load(str(photos(files_of(TWO) | extra, "extra")))
     assert dataset.fingerprint == plain
-    assert dataset.source["skipped"] == {"hidden": 4, "outside a class folder": 1}
+    assert dataset.source["skipped"] == {"hidden": 4, "outside a class folder": 1, "not an image": 0}
 
 
 def test_duplicates_across_splits_are_counted(photos):
@@ -156,6 +156,10 @@ def test_links_are_followed_only_inside(photos, tmp_path, refuses):
     with refuses(folder / "cat" / "broken.png", "link to nothing"):
         load(str(folder))
     (folder / "cat" / "broken.png").unlink()
+    (folder / "cat" / "itself.png").symlink_to("itself.png")
+    with refuses(folder / "cat" / "itself.png"):
+        load(str(folder))
+    (folder / "cat" / "itself.png").unlink()
     (folder / "cat" / "loop").symlink_to("..")
     with refuses("loop", "deep"):
         load(str(folder))
@@ -177,14 +181,15 @@ def test_a_pipe_is_not_waited_for(photos, refuses):
         (files_of({"train/cat": 5, "test/cat": 5}), ["one class only (cat)"]),
         (files_of({"cat": 5, "dog": 2}), ["fewer than 3 images of dog"]),
         (files_of({"cat": 5, "dog": 5}) | {"bird/.hidden": b""}, ["class bird has no images"]),
-        (files_of({"train/a": 5, "train/b": 5}), ["no test folder beside train"]),
-        (files_of({"test/a": 5, "test/b": 5}), ["no train folder beside test"]),
+        (files_of({"train/a": 5, "train/b": 5}), ["no test split beside train", "--without-test"]),
+        (files_of({"test/a": 5, "test/b": 5}), ["no train split beside test"]),
         (files_of({"train/a": 5, "train/b": 5, "test/a": 5}), ["split test", "class b"]),
         (files_of({"train/a": 5, "train/b": 5, "test/a": 5, "test/c": 5}), ["split test", "class b"]),
         (files_of({f"{s}/{c}": 3 for s in ("train", "val", "valid", "test") for c in "ab"}), ["two folders", "val"]),
         (files_of({f"{s}/{c}": 3 for s in ("train", "test", "other") for c in "ab"}), ["too deep", "<class>/*"]),
         (files_of(TWO) | {"cat/x.png": b"text"}, ["cat/x.png", "neither a JPEG nor a PNG"]),
-        (files_of(TWO) | {"cat/x.txt": b"text"}, ["cat/x.txt", "neither a JPEG nor a PNG"]),
+        (files_of(TWO) | {"cat/x.GIF": b"text"}, ["cat/x.GIF", "neither a JPEG nor a PNG"]),
+        (files_of(TWO) | {"bird/x.txt": b"text"}, ["class bird has no images"]),
         (files_of(TWO) | {"cat/x.jpg": encoded(picture(1), "jpeg")[:-60]}, ["cat/x.jpg", "broken image"]),
     ],
 )

@@ -61,13 +61,6 @@ def test_transparency_is_flattened_over_white():
     assert decode("x", encoded(la)).tolist() == [[[200], [255]]]
 
 
-def test_exif_orientation_is_ignored():
-    exif = Image.Exif()
-    exif[0x0112] = 6  # turn by 90 degrees
-    data = saved(Image.fromarray(picture(1, 8, 20, 3)), "jpeg", exif=exif)
-    assert decode("x", data).shape == (8, 20, 3)
-
-
 def test_resizing_is_antialiased():
     stripes = np.tile(np.array([0, 255], np.uint8), (64, 32))
     found = resize(stripes, 8)

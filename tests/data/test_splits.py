@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cnn_jax import randomness
 from cnn_jax.data import Split, load
 from cnn_jax.data.splits import Parts, cut, divide, stratify
 from cnn_jax.errors import RequestError
@@ -13,7 +14,7 @@ from cnn_jax.errors import RequestError
 @given(st.integers(2, 300), st.integers(0, 2**32), st.data())
 def test_a_cut_is_disjoint_complete_and_ascending(examples, seed, data):
     count = data.draw(st.integers(1, examples - 1))
-    keep, off = cut(examples, count, seed)
+    keep, off = cut(examples, count, randomness.split(seed))
     assert len(off) == count
     assert np.array_equal(np.sort(np.concatenate([keep, off])), np.arange(examples))
     assert (np.diff(keep) > 0).all()
@@ -21,16 +22,16 @@ def test_a_cut_is_disjoint_complete_and_ascending(examples, seed, data):
 
 
 def test_the_cut_of_the_catalogue_is_pinned():
-    keep, off = cut(60000, 5000, 0)
+    keep, off = cut(60000, 5000, randomness.split(0))
     assert off[:8].tolist() == [9, 24, 49, 60, 65, 66, 72, 73]
     assert keep[:8].tolist() == [0, 1, 2, 3, 4, 5, 6, 7]
-    assert not np.array_equal(off, cut(60000, 5000, 1)[1])
+    assert not np.array_equal(off, cut(60000, 5000, randomness.split(1))[1])
 
 
 @given(st.lists(st.integers(3, 60), min_size=1, max_size=5), st.integers(0, 1000))
 def test_stratified_splits_share_every_class_alike(counts, seed):
     labels = np.random.default_rng(seed).permutation(np.repeat(np.arange(len(counts)), counts))
-    train, validation, test = stratify(labels, seed)
+    train, validation, test = stratify(labels, randomness.split(seed))
     assert np.array_equal(np.sort(np.concatenate([train, validation, test])), np.arange(len(labels)))
     for label, count in enumerate(counts):
         for part in (validation, test):

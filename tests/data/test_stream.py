@@ -13,6 +13,7 @@ import pytest
 import tensorflow_datasets as tfds
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pngs import GREY, chunk, exif, png
 from samples import encoded, picture
 from test_tfds_source import prepare
 
@@ -262,6 +263,22 @@ def test_a_record_that_holds_no_image_is_named(tmp_path, refuses):
     with refuses(f"{home} train ", "broken image"):
         open_stream("broken", data_dir=tmp_path)
     assert ended()
+
+
+def test_a_broken_chunk_behind_the_pixels_is_named(tmp_path, refuses):
+    good = [encoded(picture(i, 6, 5)) for i in range(8)]
+    broken = png(picture(9, 6, 5), 8, GREY, after=[chunk(b"tEXt", b"k\0v")[:-4] + bytes(4)])
+    home = prepare_images(tmp_path, "broken", [*good, broken], good)
+    for opener in (open_stream, load):
+        with refuses(f"{home} train ", "broken image: wrong checksum of its chunk tEXt"):
+            opener("broken", data_dir=tmp_path)
+
+
+def test_images_lying_on_their_side_and_transparent_ones_are_those_of_load(tmp_path):
+    images = [png(picture(i, 5, 6), 8, GREY, after=[chunk(b"eXIf", exif(6))]) for i in range(20)]
+    images += [png(picture(i, 6, 5) >> 6, 2, GREY, trns=b"\0\1") for i in range(20)]
+    streamed, _ = check_equal("turned", prepare_images(tmp_path, "turned", images, images[::3]).parents[1])
+    assert streamed.image_shape == (6, 5, 1)
 
 
 def test_an_image_of_another_shape_is_named(small, folder, refuses):

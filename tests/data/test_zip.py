@@ -44,7 +44,7 @@ def test_a_zip_is_the_folder_it_holds(packed, tmp_path):
 def test_hidden_members_are_skipped_and_counted(packed):
     extra = {"__MACOSX/cat/._000.png": b"x", "__MACOSX/b": b"x", "cat/.DS_Store": b"x", "cat/Thumbs.db": b"x"}
     dataset = load(str(packed(*(files_of(TWO) | extra).items())))
-    assert dataset.source["skipped"] == {"hidden": 3, "outside a class folder": 0}
+    assert dataset.source["skipped"] == {"hidden": 3, "outside a class folder": 0, "not an image": 0}
 
 
 def test_a_changed_zip_never_gives_stale_arrays_and_a_moved_one_is_known(packed, tmp_path, cache):

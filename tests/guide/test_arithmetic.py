@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from initial import variables_of
 
 from cnn_jax.layers import Activation, Conv, Dense, Pool
 from cnn_jax.losses import cross_entropy, squared_error
@@ -29,7 +30,7 @@ def test_the_classic_stack_is_in_the_zoo():
     network = get("guide").network()
     kinds = [type(node.layer) for node in network.nodes]
     assert kinds == [Conv, Activation, Conv, Activation, Pool, Activation, Conv, Activation, Pool, Dense]
-    variables = network.init(jax.random.key(0))
+    variables = variables_of(network)
     images = jax.random.normal(jax.random.key(1), (3, 32, 32, 3))
     layers = list(network.layers)
     without = Network(network.input_shape, tuple(layers[:5] + layers[6:]))

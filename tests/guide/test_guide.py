@@ -1,6 +1,7 @@
 """Every claim has an answer and every experiment a claim; all run in their quick form; the page can be read."""
 
 import ast
+import dataclasses
 import html
 import re
 import sys
@@ -8,9 +9,13 @@ from pathlib import Path
 
 import pytest
 from browser import chromium
-from commands import finish
+from commands import finish, refused
 
+from cnn_jax.errors import RunError
+from cnn_jax.lab.study import sentence
 from cnn_jax.references import references
+from cnn_jax.runs import evidence
+from cnn_jax.runs.verdict import Finding, Verdict
 
 ROOT = Path(__file__).resolve().parents[2]
 GUIDE = ROOT / "experiments" / "guide"
@@ -59,28 +64,87 @@ def test_an_experiment_says_what_it_asks_and_expects(name):
         assert part in text, part
 
 
-def test_the_table_is_what_the_evidence_says(tmp_path, monkeypatch):
+def test_the_readme_is_what_the_evidence_says(tmp_path, monkeypatch):
+    """Written again, it is the same, whatever evidence there is."""
     written = (GUIDE / "README.md").read_text()
     monkeypatch.setattr(book, "HERE", tmp_path)
     (tmp_path / "claims.toml").write_text((GUIDE / "claims.toml").read_text())
-    assert book.table(ROOT / "results" / "guide", GUIDE / "README.md") in written
+    monkeypatch.setattr(book, "table", lambda results, path: TABLE(results, GUIDE / "README.md"))
+    book.write_readme(ROOT / "results" / "guide")
+    assert (tmp_path / "README.md").read_text() == written
 
 
-HALVES = SCRIPTS[::2], SCRIPTS[1::2]
+TABLE = book.table
 
 
-@pytest.mark.parametrize("half", [0, 1])
-def test_all_experiments_run(half, tmp_path):
-    """In two parts, so that two workers share them. A second call finds everything done."""
-    command = ("experiments/guide/all.py", "--quick", "--only", *HALVES[half], "--out", tmp_path)
-    code, out, err = finish(*command, timeout=1200)
+@pytest.fixture
+def one_result(studied, tmp_path, monkeypatch):
+    """The folder of results where one claim, that of max pools, has the evidence of the small study."""
+    claims = {"chapter": book.claims()["chapter"], "claim": CLAIMS}
+    monkeypatch.setattr(book, "claims", lambda: claims)
+    evidence.keep(studied.folder, tmp_path / "guide" / "pooling")
+    return tmp_path / "guide"
+
+
+def test_evidence_comes_study_by_study(one_result, studied):
+    """A row of the table and a paragraph of the page for what is there; the rest is to be measured."""
+    rows = {row.split(" | ")[0][2:]: row for row in book.table(one_result, one_result / "README.md").splitlines()[2:]}
+    asked = [claim for claim in CLAIMS if claim["answer"].endswith(".py")]
+    assert sum("| to be measured |" in row for row in rows.values()) == len(asked) - 1
+    (row,) = (row for name, row in rows.items() if name.startswith("Pooling helps."))
+    finding = studied.verdict.finding
+    assert f"| {finding.answer} | {finding.statistic}: {finding.effect:+.3g} points (95 % t interval " in row
+    assert "[figure](pooling/figure.png)" in row
+    assert f"1 of {len(asked)} experiments: " in book._counts(one_result)
+    book.write_page(one_result, one_result / "guide.html")
+    text = (one_result / "guide.html").read_text()
+    assert text.count("To be measured.") == text.count("尚待测量。") == len(asked) - 1
+    assert html.escape(sentence(studied.verdict))[1:] in text
+
+
+def test_a_table_refuses_what_cite_refuses(one_result):
+    path = one_result / "pooling" / "pairs.csv"
+    path.write_text(path.read_text().replace("\n", "\n1", 2))
+    for write in (book.table, book.write_page):
+        with pytest.raises(RunError, match="pooling"):
+            write(one_result, one_result / "out.html")
+    assert not (one_result / "out.html").exists()
+
+
+def test_what_diverged_is_said_in_both_languages(studied):
+    finding = Finding.paired("x", "points", [90.0, 91.0, 92.0], [None, 50.0, 60.0], at_chance=(0, 1))
+    verdict = dataclasses.replace(studied.verdict, finding=finding)
+    (claim,) = (claim for claim in CLAIMS if claim["key"] == "pooling")
+    assert "0 and 1 of 3 runs diverged (Fisher's exact test, p = 1); 0 and 1 of 3 at chance" in book._said(
+        claim, verdict, "en"
+    )
+    assert "发散 0 次与 1 次（各 3 次训练，Fisher 精确检验 p = 1）；停留在随机水平 0 次与 1 次" in book._said(
+        claim, verdict, "zh"
+    )
+    nothing = dataclasses.replace(verdict, finding=Finding.paired("x", "points", [90.0] * 3, [None] * 3))
+    assert "无从比较" in book._said(claim, nothing, "zh")
+
+
+FEW = ("detectors", "before", "pooling")  # exact; what networks have learned; a comparison
+REST = [name for name in SCRIPTS if name not in FEW]
+SLOW = pytest.mark.slow
+
+
+@pytest.mark.parametrize(
+    "names", [FEW, pytest.param(REST[::2], marks=SLOW), pytest.param(REST[1::2], marks=SLOW)], ids=["few", "0", "1"]
+)
+def test_all_experiments_run(names, tmp_path):
+    """A second call finds everything done."""
+    command = ("experiments/guide/all.py", "--quick", "--only", *names, "--out", tmp_path)
+    code, out, err = finish(*command, timeout=2400)
     assert code == 0, err[-3000:]
-    for name in HALVES[half]:
-        assert (tmp_path / name / "verdict.json").is_file()
+    for name in names:
+        verdict = Verdict.open(tmp_path / name)
+        assert (verdict.quick, verdict.claim) == (True, name)
         assert (tmp_path / name / "figure.png").stat().st_size > 5000
         assert list((tmp_path / name).glob("*.csv"))
         assert re.search(rf"^{name}: (supported|not supported|inconclusive): ", out, re.MULTILINE)
-    again = finish(*command, timeout=300)
+    again = finish(*command, timeout=600)
     assert (again[0], again[1]) == (0, out)
     with chromium(tmp_path / "profile") as browser:
         browser.open(tmp_path / "guide.html")
@@ -90,3 +154,19 @@ def test_all_experiments_run(half, tmp_path):
         assert browser.run("return [...document.images].every(i => i.alt && i.naturalWidth > 300)")
         wide = browser.run("return document.documentElement.scrollWidth <= window.innerWidth")
         assert wide
+
+
+def test_a_record_has_no_place_of_this_machine(tmp_path):
+    """`--data-dir` fills the cache and is forgotten before the run begins."""
+    command = ("experiments/guide/detectors.py", "--dataset", "digits", "--out", tmp_path / "out")
+    code, _, err = finish(*command, "--data-dir", tmp_path / "archives")
+    assert code == 0, err
+    verdict = Verdict.open(tmp_path / "out")
+    assert verdict.provenance.argv == tuple(map(str, command))
+    assert "archives" not in (tmp_path / "out" / "verdict.json").read_text()
+
+
+def test_archives_that_are_not_there_are_one_line(tmp_path):
+    words = refused("experiments/guide/detectors.py", "--data-dir", tmp_path, "--out", tmp_path / "out")
+    assert "train-images-idx3-ubyte.gz" in words
+    assert not (tmp_path / "out").exists()

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from initial import variables_of
 
 from cnn_jax.errors import RequestError
 from cnn_jax.insight import attribution
@@ -21,9 +22,8 @@ KEY = jax.random.key(7)
 
 def made(text, shape=(8, 8, 2), seed=0):
     network = Network(shape, parse(text))
-    variables = network.init(jax.random.key(seed))
-    images = jax.random.normal(jax.random.key(seed + 1), (3, *shape))
-    return network, variables, images, jnp.array([0, 2, 1])
+    images = np.random.default_rng(seed + 1).normal(size=(3, *shape)).astype(np.float32)
+    return network, variables_of(network, seed), jnp.asarray(images), jnp.array([0, 2, 1])
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +77,7 @@ def test_the_rules_of_relus_by_hand():
 
 def test_the_deconvnet_unpools_to_where_the_maximum_stood():
     network = Network((4, 4, 1), (Pool("max", 2), Dense(1)))
-    variables = network.init(KEY)
+    variables = variables_of(network)
     images = jnp.arange(16.0).reshape(1, 4, 4, 1).at[0, 0, 0, 0].set(99)
     expected = np.zeros((4, 4))
     for (y, x), weight in zip([(0, 0), (1, 3), (3, 1), (3, 3)], variables["params"]["dense1"]["kernel"][:, 0]):  # noqa: B905
@@ -89,7 +89,7 @@ def test_the_deconvnet_unpools_to_where_the_maximum_stood():
 def test_grad_cam_before_a_global_pool_is_the_class_activation_map():
     """Selvaraju et al. 2017, 3.1: there the weights of Grad-CAM are those of the last layer, over the area."""
     network = Network((8, 8, 2), (Conv(5, 3), Activation("relu"), GlobalPool(), Dense(3)))
-    variables = network.init(KEY)
+    variables = variables_of(network)
     images = jax.random.normal(KEY, (3, 8, 8, 2))
     classes = np.array([0, 2, 1])
     maps = np.asarray(network.activations(variables, images)["relu1"])
@@ -147,8 +147,8 @@ def test_every_method_on_every_kind_of_network(name):
         network = Network((16, 16, 3), (Conv(4, 3), body, GlobalPool(), Dense(10)))
     else:
         network = build(name, (28, 28, 1) if name == "lenet5" else (32, 32, 3), 10)
-    variables = network.init(KEY)
-    images = jax.random.normal(KEY, (2, *network.input_shape))
+    variables = variables_of(network)
+    images = jnp.asarray(np.random.default_rng(1).normal(size=(2, *network.input_shape)).astype(np.float32))
     named = attribution.methods(network, KEY)
     assert len(named) == 8
     for method in named.values():

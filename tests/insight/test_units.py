@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from initial import variables_of
 from scipy import ndimage
 
 from cnn_jax.errors import RequestError
@@ -19,7 +20,7 @@ KEY = jax.random.key(3)
 
 def made(text, shape=(8, 8, 1), n=200):
     network = Network(shape, parse(text))
-    return network, network.init(KEY), np.asarray(jax.random.normal(KEY, (n, *shape)))
+    return network, variables_of(network), np.random.default_rng(1).normal(size=(n, *shape)).astype(np.float32)
 
 
 def test_the_strongest_patches_are_those_of_a_full_search():
@@ -89,8 +90,8 @@ def test_the_three_receptive_fields_agree_where_theory_says_so(name):
         network = Network((33, 40, 1), parse("conv5-2/2:pad1 max3/2:same conv3-2:d2 avg2:ceil conv2-2 dense-3"))
     else:
         network = Network((128, 128, 3), vgg(16, 2)[:24])
-    variables = network.init(KEY)
-    images = jax.random.normal(KEY, (4, *network.input_shape))
+    variables = variables_of(network)
+    images = jnp.asarray(np.random.default_rng(1).normal(size=(4, *network.input_shape)).astype(np.float32))
     found = fields.receptive_fields(network, variables, images)
     assert [one.layer for one in found] == [node.name for node in network.walk()]
     for one in found:
@@ -121,7 +122,7 @@ def test_the_effective_field_of_averages_is_the_power_of_the_kernel():
 
 def test_an_image_made_for_a_linear_unit_is_its_filter():
     network = Network((8, 8, 2), (Dense(3),))
-    variables = network.init(KEY)
+    variables = variables_of(network)
     plain = synthesis.Recipe(steps=100, decay=0.0, blur=0.0, clip=0.0, jitter=0)
     images, values = synthesis.maximise(network, variables, "dense1", jnp.array([0, 2]), KEY, recipe=plain)
     weights = np.asarray(variables["params"]["dense1"]["kernel"]).T[[0, 2]]

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from pathlib import Path
 
 import pytest
 from commands import finish, start
@@ -20,28 +21,35 @@ SAY = "from cnn_jax import ops; print(ops.resolve())"
 BUILD = "from cnn_jax.ops.native import library; print(library.build())"
 
 
-@pytest.fixture
-def built(tmp_path, native_folder):
-    """A cache with a copy of the library of this machine."""
-    shutil.copytree(native_folder, tmp_path / "native")
-    return tmp_path
+QUICKLY = {"CNN_JAX_CXXFLAGS": "-O0"}
 
 
-def test_two_processes_at_once_build_it_once(tmp_path):
-    processes = [start("-c", BUILD, CNN_JAX_CACHE=str(tmp_path)) for _ in range(2)]
-    ends = [process.communicate(timeout=300) for process in processes]
-    assert [process.returncode for process in processes] == [0, 0], ends
-    assert ends[0][0] == ends[1][0]
-    assert sum("building the native operations" in err for _, err in ends) == 1
-    assert not [path for path in (tmp_path / "native").iterdir() if path.name.startswith("building-")]
+@pytest.fixture(scope="module")
+def two_builds(tmp_path_factory):
+    """A cache where two processes at once wanted the library, and how they ended: (exit code, output, error)."""
+    cache = tmp_path_factory.mktemp("two-builds")
+    processes = [start("-c", BUILD, CNN_JAX_CACHE=str(cache), **QUICKLY) for _ in range(2)]
+    outputs = [process.communicate(timeout=300) for process in processes]
+    return cache, [(process.returncode, *output) for process, output in zip(processes, outputs, strict=True)]
 
 
-def test_a_damaged_library_is_built_again(built):
-    code, out, err = finish("-c", BUILD, CNN_JAX_CACHE=str(built))
-    assert (code, err) == (0, ""), err
-    file = built / out.strip()
+def test_two_processes_at_once_build_it_once(two_builds):
+    cache, ends = two_builds
+    assert [code for code, *_ in ends] == [0, 0], ends
+    assert ends[0][1] == ends[1][1]
+    assert sum("building the native operations" in err for *_, err in ends) == 1
+    assert not [path for path in (cache / "native").iterdir() if path.name.startswith("building-")]
+
+
+def test_a_damaged_library_is_built_again(two_builds, tmp_path):
+    cache, ((_, out, _), _) = two_builds
+    shutil.copytree(cache, tmp_path, dirs_exist_ok=True)
+    environment = {"CNN_JAX_CACHE": str(tmp_path), **QUICKLY}
+    file = tmp_path / Path(out.strip()).relative_to(cache)
+    code, again, err = finish("-c", BUILD, **environment)
+    assert (code, again.strip(), err) == (0, str(file), "")
     file.write_bytes(file.read_bytes()[:-100])
-    code, again, err = finish("-c", SAY, CNN_JAX_CACHE=str(built))
+    code, again, err = finish("-c", SAY, **environment)
     assert (code, again) == (0, "native\n"), err
     assert "building the native operations" in err
 

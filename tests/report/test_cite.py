@@ -138,6 +138,11 @@ def other_start(**repository):
     return change
 
 
+def both_configs(folder):
+    forged(folder, "config.json", lambda c: c.update(momentum=0.8))
+    forged(folder, "record.json", lambda r: r["config"].update(momentum=0.8))
+
+
 def forge(name, change):
     return lambda folder: forged(folder, name, change)
 
@@ -153,8 +158,8 @@ def forge(name, change):
         (forge("record.json", lambda r: r["provenance"].update(repository=None)), "names no commit"),
         (forge("record.json", lambda r: r["provenance"].update(script=None)), "from code that is in no file"),
         (forge("record.json", lambda r: r.update(test_scored=[0, 6, 7])), "trials 0"),
-        (forge("config.json", lambda c: c.update(epochs=2)), "it holds another run than the grid's"),
-        (forge("config.json", lambda c: c.update(momentum=0.8)), "it holds another run than the grid's"),
+        (forge("config.json", lambda c: c.update(epochs=2)), "config.json is not the one that was run"),
+        (both_configs, "it holds another run than the grid's (momentum: 0.8 -> 0.9)"),
         (forge("record.json", lambda r: r["config"].update(dropout=0.5)), "config.json is not the one that was run"),
         (lambda f: (f / "best" / "seeds.csv").unlink(), "best/seeds.csv is missing"),
         (lambda f: (f / "manifest.json").unlink(), "the sweep has not ended"),
@@ -215,8 +220,8 @@ def test_a_comparison_is_cited(tmp_path, sweep):
     assert ": different" in said
     assert comparison([other, sweep], "markdown", "test.accuracy").count("\n") == 3
     assert "equivalent" in comparison([sweep, sweep], "text", "test.accuracy", margin=1.0)
-    score_another(other)
-    with pytest.raises(RunError, match="cannot be cited"):
+    other_start(untracked=("cnn_jax/new.py",))(other)
+    with pytest.raises(RunError, match="cannot be cited: it ran with code"):
         comparison([other, sweep], "text", "test.accuracy")
 
 

@@ -51,7 +51,7 @@ def test_what_is_not_distinguishable_carries_what_could_have_been_seen(made):
     assert same.verdict == "not distinguishable"
     (b,) = comparisons([made / "a", made / "b"], "test.loss")
     assert b.detectable > 0
-    rows = [line for line in compare([made / "a", made / "a"], "test.accuracy").splitlines() if "distinguish" in line]
+    rows = [line for line in compare([made / "a", made / "a"], "test.accuracy").splitlines() if line.startswith("| /")]
     assert all("80 % power from" in row for row in rows)
 
 
@@ -63,7 +63,10 @@ def test_equivalence_needs_a_margin_and_two_one_sided_tests(made):
     (near,) = comparisons([made / "a", made / "c"], "test.accuracy", margin=10.0)
     shift = points("c") - points("a")
     assert near.equivalence.p == pytest.approx(stats.ttest_1samp(shift, 10.0, alternative="less").pvalue)
-    assert near.verdict == "equivalent"
+    assert near.verdict == "different, but equivalent"
+    (unsure,) = comparisons([made / "a", made / "b"], "test.accuracy", margin=0.01)
+    assert unsure.verdict in ("undecided", "different")
+    assert (unsure.verdict == "undecided") == (unsure.p >= 0.05)
     assert "Equivalent: within ±10 points" in compare([made / "a", made / "c"], "test.accuracy", margin=10.0)
 
 

@@ -3,11 +3,13 @@
 import json
 import random
 import signal
+import subprocess
 
 import jax
 import numpy as np
 import pytest
 from commands import finish, start, wait_for
+from counting import count
 
 from cnn_jax.runs.trained import Trained
 
@@ -58,6 +60,26 @@ def test_kill_9_at_random_moments(unkilled, tmp_path):
     code, _, err = finish(*TRAIN, "--out", path, "--resume")
     assert code == 0, err
     assert_same(path, unkilled)
+
+
+@pytest.mark.slow
+def test_sixty_kills(unkilled, tmp_path, record_property):
+    """Ten runs, each killed six times at any moment from the start of the process on, ends as the one nobody killed."""
+    random_, failures, kills = random.Random(60), [], 0
+    for number in range(10):
+        path = tmp_path / str(number)
+        for _ in range(6):
+            process = start(*TRAIN, "--out", path, "--resume")
+            try:
+                process.wait(timeout=random_.uniform(1.0, 9.0))
+            except subprocess.TimeoutExpired:
+                process.kill()
+            process.communicate()
+            kills += 1
+        code, _, err = finish(*TRAIN, "--out", path, "--resume")
+        if code or outcome(path) != outcome(unkilled):
+            failures.append(f"run {number}: exit code {code}, {err[-300:]}")
+    count(record_property, "kill -9 of a training run", tried=kills, failures=failures)
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])

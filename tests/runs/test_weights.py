@@ -1,12 +1,11 @@
 """Weights out and in again: files, other runs, other class counts, torchvision's names."""
 
 import json
-import subprocess
 
 import jax
 import numpy as np
 import pytest
-from commands import ROOT, finish, refused
+from commands import finish, refused
 
 from cnn_jax import lab
 from cnn_jax.errors import RequestError
@@ -145,25 +144,3 @@ def test_torchvisions_names_fill_every_array(name):
     del state[NAMES[name][0]]
     with pytest.raises(RequestError, match=rf"has no {NAMES[name][0]}, which would be"):
         torchvision.variables_of(network, state)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", NAMES)
-def test_outputs_are_torchvisions(name, tmp_path, request):
-    """Needs the Python of an environment with torchvision: --torchvision PYTHON."""
-    python = request.config.getoption("--torchvision")
-    if python is None:
-        pytest.skip("no --torchvision PYTHON")
-    done = subprocess.run(
-        [python, ROOT / "tests" / "runs" / "torchvision_outputs.py", name.removesuffix("_owt"), tmp_path],
-        capture_output=True, text=True,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    with np.load(tmp_path / "outputs.npz") as file:
-        images, expected = file["images"], file["outputs"]
-    network = get(name).network()
-    arrays, _ = weights.read(tmp_path / "state.npz")
-    variables = weights.fitted(network, network.init(jax.random.key(0)), arrays, "state.npz")
-    found = jax.jit(network.apply)(variables, images.transpose(0, 2, 3, 1))
-    scale = np.abs(expected).max()
-    np.testing.assert_allclose(found / scale, expected / scale, atol=1e-4)

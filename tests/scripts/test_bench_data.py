@@ -6,7 +6,7 @@ import os
 import pytest
 from commands import ROOT, finish, refused
 
-from cnn_jax.runs import record
+from cnn_jax.runs import provenance
 
 SCRIPT = ROOT / "scripts" / "bench_data.py"
 OURS = {"memory, NumPy", "memory, device", *(f"stream, {n} threads" for n in (1, 2, 4))}
@@ -28,7 +28,7 @@ def check(folder, contenders, examples):
         assert f"\n| {name} | " in table
     assert measured["data"]["examples"] == examples
     assert measured["data"]["image_shape"] == [64, 64, 3]
-    assert measured["versions"] == record.versions()
+    assert measured["versions"] == provenance.versions()
     assert {"cpu", "kind"} <= set(measured["device"])
     return measured, table
 

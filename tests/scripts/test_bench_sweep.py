@@ -9,6 +9,7 @@ sys.path.insert(0, str(ROOT / "scripts"))
 
 from bench import works
 
+import results
 from cnn_jax.zoo import build
 
 
@@ -28,8 +29,9 @@ def test_a_small_grid_is_measured(tmp_path):
 
 
 def test_the_grids_network_is_the_one_that_was_swept():
-    kept = json.loads((ROOT / "results" / "grid-fashion" / "config.json").read_text())
-    assert kept["network"] == works.GRID.text
-    for width in kept["axes"]["filters"]:
+    arguments = results.RESULTS_TABLE["grid-fashion"].arguments
+    assert arguments[arguments.index("--network") + 1] == works.GRID.text
+    filters = arguments.index("--filters")
+    for width in map(int, arguments[filters + 1 : filters + 5]):
         ours = build(works.GRID.text, (28, 28, 1), 10, width)
         assert build(works.widened(works.GRID, width).text, (28, 28, 1), 10).parameters == ours.parameters

@@ -39,6 +39,7 @@ def test_the_cells_that_are_worse_are_those_of_a_second_implementation(cells, n,
     comparisons = compare_with_best(values.tolist(), level)
     assert {i for i, one in enumerate(comparisons) if one.worse} == step_down(values, level)
     assert [one.p for one in comparisons] == list(p_not_best(values))
+    assert all(0.0 <= one.p <= 1.0 for one in comparisons)
     for i, one in enumerate(comparisons):
         assert one.worse == (one.p <= level) == (one.high <= 0.0)
         assert one.difference == pytest.approx(values[i].mean() - np.delete(values, i, 0).mean(1).max())
@@ -74,6 +75,17 @@ def test_three_cells_by_hand():
     assert (third.low, third.high) == (pytest.approx(-0.5 - half), pytest.approx(-0.5 + half))
     assert (first.low, first.high) == (pytest.approx(0.5 - half), pytest.approx(0.5 + half))
     assert third.detectable == pytest.approx(detectable(math.sqrt(1.5), 6))  # two candidates are left: one pair
+    exactly = compare_with_best([best, far, near], level=second.p)
+    assert [one.worse for one in exactly] == [False, True, False]
+    assert exactly[2].detectable == pytest.approx(detectable(math.sqrt(1.5), 6, second.p))
+
+
+def test_many_grids_at_once_are_each_alone():
+    values = np.random.default_rng(8).normal(size=(2, 3, 4, 6))
+    together = p_not_best(values)
+    assert together.shape == (2, 3, 4)
+    for i, j in np.ndindex(2, 3):
+        assert together[i, j] == pytest.approx(p_not_best(values[i, j]))
 
 
 def test_the_smallest_difference_that_could_be_seen_is_that_of_all_pairs_of_candidates():
@@ -122,13 +134,13 @@ def test_cells_with_a_failed_seed_take_no_part():
 
 
 def test_what_cannot_be_compared_is_refused():
-    with pytest.raises(ValueError, match="not all finite"):
+    with pytest.raises(ValueError, match=r"shape \(2, 2\) are not all finite"):
         compare_with_best([[0.1, float("nan")], [0.2, 0.3]])
     with pytest.raises(ValueError, match="at least 2 seeds"):
         compare_with_best([[0.1], [0.2]])
     with pytest.raises(ValueError):
         compare_with_best([[0.1, 0.2], [0.2, 0.3, 0.4]])
-    with pytest.raises(ValueError, match="level"):
+    with pytest.raises(ValueError, match="level 0 is not between"):
         compare_with_best([[0.1, 0.2], [0.2, 0.3]], level=0.0)
 
 

@@ -76,6 +76,11 @@ def test_ranks_and_levels_are_those_of_the_published_table(n, rank, level):
     assert interval.kind == f"{100 * level:.3g} % interval of the median"
 
 
+def test_a_verdict_needs_as_many_seeds_as_a_sign_test_does():
+    least = next(n for n in range(1, 20) if 2 / 2**n < 0.05)
+    assert SEEDS_FOR_A_VERDICT == least == next(n for n in range(1, 20) if median_interval([0.0] * n).level)
+
+
 @pytest.mark.parametrize("n", range(1, SEEDS_FOR_A_VERDICT))
 def test_too_few_values_give_the_range(n):
     values = [3.0, 1.0, 2.0, 5.0, 4.0][:n]
@@ -132,5 +137,5 @@ def test_a_quantile_lies_between_0_and_1(q):
 
 @pytest.mark.parametrize("level", [0.0, 1.0])
 def test_a_level_lies_between_0_and_1(level):
-    with pytest.raises(ValueError, match="level"):
+    with pytest.raises(ValueError, match=f"level {level:g} is not between 0 and 1"):
         median_interval([1.0, 2.0], level)

@@ -88,6 +88,12 @@ def test_a_margin_is_positive(margin):
         equivalent([0.1, 0.2], [0.1, 0.3], margin)
 
 
+@pytest.mark.parametrize("level", [0.0, 1.0])
+def test_a_level_lies_between_0_and_1(level):
+    with pytest.raises(ValueError, match=f"level {level:g} is not between"):
+        paired_t([0.1, 0.2], [0.1, 0.3], level)
+
+
 @pytest.mark.parametrize("level", [0.0, 0.5])
 def test_the_level_of_two_one_sided_tests_is_below_a_half(level):
     with pytest.raises(ValueError, match="level"):

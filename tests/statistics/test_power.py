@@ -33,6 +33,13 @@ def test_the_detectable_difference_goes_with_the_deviation():
     assert detectable(0.0, 8) == 0.0
 
 
+def test_the_largest_power_that_is_computed():
+    critical = stats.t.isf(0.025, 5)
+    assert stats.nct.sf(critical, 5, detectable(1.0, 6, power=0.9999) * math.sqrt(6)) == pytest.approx(0.9999, abs=1e-8)
+    with pytest.raises(ValueError, match="above the level, at most"):
+        detectable(1.0, 6, power=0.99991)
+
+
 def test_a_small_shift_counts_both_tails():
     """A power barely above the level is reached by both tails: 0.0608 = P(|T'| > 2.571) with a shift of 0.3."""
     critical = stats.t.isf(0.025, 5)
@@ -83,6 +90,9 @@ def test_the_interval_is_that_of_the_deviation():
     narrower = seeds_needed(1.0, 0.8, 6, confidence=0.5)
     assert needed.low < narrower.low < 15 < narrower.high < needed.high
     assert seeds_needed(1.0, 0.8, 2).high is None
+    finely = seeds_needed(1.0, 0.1, 3)  # chi-square with 2 degrees of freedom is exponential: -2 log of the tail
+    ends = [math.sqrt(2 / (-2 * math.log(tail))) for tail in (0.025, 0.975)]
+    assert [finely.low, finely.high] == [seeds_needed(end, 0.1, 3).n for end in ends]
 
 
 def test_the_interval_holds_the_true_number_as_often_as_it_says():
@@ -121,7 +131,7 @@ def test_no_power_of_what_cannot_be(arguments):
 
 @pytest.mark.parametrize("confidence", [0.0, 1.0])
 def test_a_confidence_lies_between_0_and_1(confidence):
-    with pytest.raises(ValueError, match="confidence"):
+    with pytest.raises(ValueError, match=f"confidence {confidence:g} is not between"):
         seeds_needed(1.0, 1.0, 6, confidence=confidence)
 
 

@@ -3,11 +3,12 @@
 import dataclasses
 import json
 import shutil
+import time
 
 import jax
 import numpy as np
 import pytest
-from commands import finish, start
+from commands import finish, start, wait_for
 
 from cnn_jax import lab
 from cnn_jax.errors import RequestError
@@ -172,6 +173,30 @@ def test_two_processes_give_the_table_of_one(tmp_path):
     assert table(tmp_path / "two") == table(tmp_path / "one")
     assert (tmp_path / "two" / "summary.md").read_text() == (tmp_path / "one" / "summary.md").read_text()
     assert len(list((tmp_path / "two").glob("record.json"))) == 1
+
+
+@pytest.mark.slow
+def test_the_death_of_a_process_ends_the_first_in_one_line(tmp_path):
+    """The second of two is killed; the first, which waits for its trials, says so and ends within a minute."""
+    port = 12000 + hash(str(tmp_path)) % 20000
+    first, second = (
+        start(
+            "experiments/sweep.py", "--network", CONFIG.network, "--epochs", "100000", "--seeds", "2",
+            "--learning-rates", "0.05", "--out", tmp_path / "out", CNN_JAX_PROCESSES=f"localhost:{port},2,{i}",
+        )
+        for i in range(2)
+    )  # fmt: skip
+    wait_for((tmp_path / "out" / "trials" / "0001" / "metrics.jsonl").exists, second)
+    second.kill()
+    second.communicate()
+    killed = time.monotonic()
+    _, err = first.communicate(timeout=120)
+    assert time.monotonic() - killed < 80
+    assert first.returncode in (1, 143)
+    lines = [line for line in err.splitlines() if "error" in line.lower() or "Traceback" in line or "@ " in line]
+    assert lines == [
+        "error: process 1 of 2 has died: no sign of it for 30 s; start all processes again with --resume"
+    ], err
 
 
 def test_a_wrong_word_about_processes_is_refused():

@@ -39,7 +39,7 @@ def table(cells, seeds, at_chance=(), **axes):
                 validation=None if value is None else evaluation(value, 10000, 1.0),
                 parameters=10,
                 seconds=1.0,
-            )  # fmt: skip
+            )
         )
     return Table(grid, tuple(rows))
 

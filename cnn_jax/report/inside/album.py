@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import numpy as np
 from matplotlib.figure import Figure
 
+from cnn_jax.errors import writing
 from cnn_jax.report import figures, page
 from cnn_jax.runs.folder import Folder
 
@@ -31,7 +32,9 @@ class Album:
     def keep(self, name: str, **data: Any) -> None:
         """NAME.npz: arrays by name."""
         arrays: dict[str, Any] = {key: np.asarray(value) for key, value in data.items()}
-        np.savez_compressed(self.folder.file(f"{name}.npz"), **arrays)
+        path = self.folder.file(f"{name}.npz")
+        with writing(path):
+            np.savez_compressed(path, **arrays)
 
     def draw(self, section: str, name: str, caption: str, figure: Figure, **data: Any) -> None:
         """NAME.png with its data as NAME.npz. The first sentence of the caption is what a screen reader says."""

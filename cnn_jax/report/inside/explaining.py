@@ -99,9 +99,10 @@ def _title(subject: Subject, i: int, probabilities: np.ndarray) -> str:
     return f"{subject.names[i]}{truth}: called {names[best]}, {100 * probabilities[best]:.0f} %"
 
 
-def _most_probable(subject: Subject, probabilities: np.ndarray) -> list[tuple[str, float]]:
+def _most_probable(subject: Subject, probabilities: np.ndarray) -> list[tuple[str, float | None]]:
+    names = subject.trained.class_names
     order = np.argsort(-probabilities, kind="stable")[:5]
-    return [(subject.trained.class_names[i], round(float(probabilities[i]), 4)) for i in order]
+    return [(names[i], round(float(p), 4) if np.isfinite(p := probabilities[i]) else None) for i in order]
 
 
 def _with_votes(subject: Subject, cards: list[ImageCard], called: np.ndarray) -> list[ImageCard]:

@@ -10,6 +10,7 @@ import pandas as pd
 from cnn_jax.data import Split
 from cnn_jax.errors import RequestError
 from cnn_jax.insight import fields, landscape, mistakes, tuning
+from cnn_jax.losses import LOSSES
 from cnn_jax.report import page, sights
 from cnn_jax.report.inside.album import Album
 from cnn_jax.report.inside.subject import Subject, spread
@@ -84,21 +85,23 @@ def orientation(subject: Subject, album: Album) -> None:
 
 def loss_surfaces(subject: Subject, album: Album, split: Split) -> None:
     network, section = subject.network, "The loss as a landscape"
+    loss = LOSSES[subject.trained.config.loss]
     at = spread(len(split), SURFACE)
     images, labels = subject.trained.normalise(split.images[at]), jnp.asarray(split.labels[at])
     n = len(labels)
     first, last = subject.history[0][1], subject.history[-1][1]
-    along = np.asarray(landscape.along_gradient(network, first, images, labels, jnp.asarray(RATES)))
+    along = np.asarray(landscape.along_gradient(network, loss, first, images, labels, jnp.asarray(RATES)))
     album.draw(
         section, "loss-along-gradient", "The loss of the untrained network after one step along its gradient. "
+        f"It is the run's own loss ({loss.title}), here and below without label smoothing and weight decay. "
         f"The same {n} validation images before and after: too small a learning rate hardly moves, too large a one "
-        "jumps over the valley.", sights.loss_along(RATES, along, subject.trained.config.learning_rate), rates=RATES,
-        losses=along,
+        "jumps over the valley.", sights.loss_along(RATES, along, subject.trained.config.learning_rate, loss.title),
+        rates=RATES, losses=along,
     )  # fmt: skip
 
     def surface(at: Any, directions: Any, xs: np.ndarray, ys: np.ndarray) -> np.ndarray:
         sides = jnp.asarray(xs, jnp.float32), jnp.asarray(ys, jnp.float32)
-        return np.asarray(landscape.on_plane(network, at, *directions, images, labels, *sides))
+        return np.asarray(landscape.on_plane(network, loss, at, *directions, images, labels, *sides))
 
     side = np.linspace(-1, 1, POINTS)
     directions = [landscape.random_direction(subject.variables, subject.key(i)) for i in (3, 4)]
@@ -106,7 +109,7 @@ def loss_surfaces(subject: Subject, album: Album, split: Split) -> None:
     album.draw(
         section, "loss-plane", "The loss around the trained weights (star) on a random plane. Directions are "
         f"normalised filter by filter (Li et al. 2018, 4), seed {subject.request.seed}; {n} validation images; batch "
-        "norm keeps its statistics.", sights.plane(side, side, losses), x=side, y=side, losses=losses,
+        "norm keeps its statistics.", sights.plane(side, side, losses, loss.title), x=side, y=side, losses=losses,
     )  # fmt: skip
     try:
         path = landscape.trajectory([variables["params"] for _, variables in subject.history])
@@ -120,9 +123,9 @@ def loss_surfaces(subject: Subject, album: Album, split: Split) -> None:
     album.draw(
         section, "loss-trajectory", f"The training's path through {len(subject.history)} kept states. It runs from the "
         "untrained network to the last weights (star), on the plane of its two principal components "
-        f"(Li et al. 2018, 7); the loss is over {n} validation images.", sights.plane(xs, ys, losses, path), x=xs, y=ys,
-        losses=losses,
-        path=path.places, steps=[step for step, _ in subject.history],
+        f"(Li et al. 2018, 7); the loss is over {n} validation images.",
+        sights.plane(xs, ys, losses, loss.title, path), x=xs, y=ys, losses=losses, path=path.places,
+        steps=[step for step, _ in subject.history],
     )  # fmt: skip
 
 

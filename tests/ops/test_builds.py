@@ -1,0 +1,57 @@
+"""The tests of the native operations pass on other processors than this one, and under sanitizers."""
+
+import platform
+import subprocess
+import sys
+
+import pytest
+from commands import ROOT, environment
+from needs import required
+
+from cnn_jax.ops.native import library
+
+TESTS = ("tests/ops/test_implementations.py", "tests/ops/test_norm.py", "tests/ops/test_convolution.py")
+SANITIZERS = "-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -O1"
+# The instruction sets of native code and of XLA's: AVX2 as of Intel's Haswell and AMD's Zen, and what every x86-64 has.
+PROCESSORS = {"avx2": ("-march=x86-64-v3", "AVX2"), "sse": ("-march=x86-64", "SSE4_2")}
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not (library.available() or required("compiler")), reason="no compiler"),
+]
+
+
+def run(*more, **variables):
+    """pytest on the operations in a process of its own: nothing fails, nothing is skipped. What it printed."""
+    command = [sys.executable, "-m", "pytest", "-n", "0", "-v", "-p", "no:cacheprovider", *TESTS, *more]
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment(**{"JAX_NUM_CPU_DEVICES": "8", **variables}), capture_output=True, text=True,
+        timeout=3000,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    assert "passed" in done.stdout, done.stdout[-3000:]
+    assert "skipped" not in done.stdout, done.stdout[-3000:]
+    return done.stdout + done.stderr
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="instruction sets of x86-64")
+@pytest.mark.parametrize("processor", PROCESSORS)
+def test_every_test_holds_without_the_widest_vectors(processor, tmp_path):
+    flags, isa = PROCESSORS[processor]
+    run(CNN_JAX_CACHE=str(tmp_path), CNN_JAX_CXXFLAGS=flags, XLA_FLAGS=f"--xla_cpu_max_isa={isa}")
+
+
+def test_no_undefined_behaviour_and_no_access_out_of_bounds(tmp_path):
+    """Of native code alone, with a library that checks itself."""
+    runtimes = [
+        subprocess.run([library.find_compiler(), f"-print-file-name=lib{name}.so"], capture_output=True, text=True)
+        for name in ("asan", "ubsan", "stdc++")
+    ]
+    printed = run(
+        "-k", "native or alone or trial",
+        CNN_JAX_CACHE=str(tmp_path),
+        CNN_JAX_CXXFLAGS=SANITIZERS,
+        LD_PRELOAD=":".join(found.stdout.strip() for found in runtimes),
+        ASAN_OPTIONS="detect_leaks=0",  # Python's own are many
+    )  # fmt: skip
+    assert "ERROR: AddressSanitizer" not in printed
