@@ -186,7 +186,7 @@ def test_a_note_without_typed_digits(note, end):
     assert not list(path.parent.glob(".*partial"))
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(st.sampled_from(["grid", "other", "three", "run", "failing", "lenet"]), min_size=1, max_size=4), st.data()
 )
@@ -282,8 +282,8 @@ def test_a_note_that_is_a_folder_or_nowhere_is_one_line(tmp_path):
             check(tmp_path / name)
 
 
-LARGE = 200_000
-MANY = 4_000  # numbers, of which a note may not have too many
+LARGE = 40_000
+MANY = 1_200  # numbers, of which a note may not have too many
 HOSTILE = {
     "one line of digits": "9" * LARGE,
     "one line of letters": "a" * LARGE,
@@ -334,7 +334,7 @@ def test_large_notes_of_one_kind_take_no_quadratic_time(note, end):
         refusal_of(path)
         slow[name] = time.process_time() - started
         path.write_text("")
-    assert {name: seconds for name, seconds in slow.items() if seconds > 8.0} == {}
+    assert {name: seconds for name, seconds in slow.items() if seconds > 5.0} == {}
 
 
 def pieces():
@@ -349,7 +349,7 @@ def test_notes_of_broken_pieces_are_read_or_refused(note, capsys, end):
     """Whatever is written, `check`, `--stamp` and `--generate` come to an end without a traceback."""
     parts, generator = pieces(), random.Random(end)
     path, tried, refused = note("", end), 0, 0
-    for _ in range(200):
+    for _ in range(60):
         text = generator.choice(["", " "]).join(generator.choices(parts, k=generator.randrange(1, 120)))
         path.write_text(text, encoding="utf-8", newline="")
         tried += 1
@@ -367,7 +367,7 @@ def test_notes_of_broken_pieces_are_read_or_refused(note, capsys, end):
         print(f"\nnotes of broken pieces, {end}: {tried} tried, {refused} refused in one line, 0 failures")
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.text(max_size=300), st.sampled_from([".md", ".tex", ".txt"]))
 def test_any_text_is_read_or_refused(tmp_path, text, end):
     path = tmp_path / f"note{end}"

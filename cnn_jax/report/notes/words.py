@@ -75,7 +75,7 @@ MEASURE = _dimension(
 STATISTIC = _dimension(
     "statistic",
     ignored=r"\b(?:mean|average|averaged?|max(?:imum)?)\s(?:pool\w*|image|pixel|subtraction|(?:of the )?weights?)"
-    r"|\bepochs? (?:of|with) the best validation",
+    r"|\bepochs? (?:of|with) the best validation|\bintervals? of the median\b",
     median=r"\bmedians?\b",
     mean=r"\bmean\b|\baverages?\b|\baveraged\b|\bavg\b",
     best=rf"\b(?:best|highest|maximum|maximal|peak|top|record){_SCORED}|\b(?:at|its|the)\sbest\b(?=\s?(?:[:,(]|is\b|$))"
