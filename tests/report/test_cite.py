@@ -10,6 +10,7 @@ from folders import CLEAN, COMMIT, DIGITS, START, result, write_run, write_sweep
 from cnn_jax.cli import verbs
 from cnn_jax.errors import RequestError, RunError
 from cnn_jax.report.cite import FORMS, cite
+from cnn_jax.report.notes import check
 from cnn_jax.report.statements import comparison
 from cnn_jax.runs import manifest
 from cnn_jax.runs.folder import Folder
@@ -106,6 +107,14 @@ def test_the_latex_row_fits_a_column(sweep):
     assert text.count("&") == 6
     assert r"\toprule" in text
     assert " %" not in text.replace(r"\%", "")
+
+
+def test_the_markdown_row_is_a_note_that_checks_whatever_the_folder_is_called(tmp_path):
+    grid = Grid(BASE, {"seed": SIX})
+    path = write_sweep(tmp_path / "my (first) [grid] 50 %", grid, [HIGH], TEST)
+    note = tmp_path / "note.md"
+    note.write_text(cite(path, "markdown").replace(f"{tmp_path.as_posix()}/", ""))
+    assert check(note).problems == []
 
 
 def spoil_trial(folder):

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from urllib.parse import unquote
 
 from cnn_jax.errors import DataError
 
@@ -73,7 +74,7 @@ class Visible:
             return
         if len(self.references) == MOST_REFERENCES:
             raise DataError(f"it has more than {MOST_REFERENCES:,} references")
-        path = match["path"].replace("\\_", "_")
+        path = unquote(match["path"].replace("\\_", "_"))  # a link of Markdown may encode blanks and brackets
         pin = target_at + match.end("path")
         found = Reference(kind, path, match["digest"], match["what"], (start, len(self)), source, inner, pin)
         self.references.append(found)
