@@ -10,11 +10,10 @@ from cnn_jax.metrics import metric_of
 from cnn_jax.references import SOFTWARE, references
 from cnn_jax.report import tables
 from cnn_jax.report.compare import comparisons
-from cnn_jax.runs.folder import Folder
 from cnn_jax.runs.manifest import digest
-from cnn_jax.runs.outcome import code_objections, outcome_of
+from cnn_jax.runs.outcome import outcome_of, verdict_of
 from cnn_jax.runs.schema import Provenance
-from cnn_jax.runs.verdict import Finding, Verdict
+from cnn_jax.runs.verdict import Finding
 
 
 def comparison(paths: Sequence[Path], form: str, score: str, margin: float | None = None) -> str:
@@ -50,12 +49,7 @@ def comparison(paths: Sequence[Path], form: str, score: str, margin: float | Non
 
 def verdict(path: Path, form: str) -> str:
     """What a study found. RunError where it deserves no citation: damaged, not by its rule, quick, code not kept."""
-    found = Verdict.open(path)
-    reasons = list(code_objections(Folder(path), found.provenance))
-    if found.quick:
-        reasons.append("its verdict is that of a quick run, which counts for nothing")
-    if reasons:
-        raise RunError(f"{path} cannot be cited: {'; '.join(reasons)}")
+    found = verdict_of(path)
     effect = effect_text(found.finding)
     row = {
         "claim": found.claim,

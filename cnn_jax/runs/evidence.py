@@ -4,24 +4,11 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from cnn_jax.errors import RunError
 from cnn_jax.runs import manifest
 from cnn_jax.runs.folder import Folder
-from cnn_jax.runs.outcome import code_objections, outcome_of
-from cnn_jax.runs.verdict import Verdict
+from cnn_jax.runs.outcome import outcome_of, verdict_of
 
 SHOWN = ("summary.md", "summary.csv", "summary.tex", "*.png")
-
-
-def verdict_of(path: Path | str) -> Verdict:
-    """The verdict in a folder that deserves to be cited. RunError with the reasons where it does not."""
-    verdict = Verdict.open(path)
-    reasons = list(code_objections(Folder(path), verdict.provenance))
-    if verdict.quick:
-        reasons.append("it is that of a quick run, which counts for nothing")
-    if reasons:
-        raise RunError(f"{path} cannot be cited: {'; '.join(reasons)}")
-    return verdict
 
 
 def keep(source: Path, target: Path) -> None:

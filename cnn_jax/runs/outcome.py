@@ -1,4 +1,4 @@
-"""What a finished run or sweep says: its numbers by seed, and whether they deserve to be cited."""
+"""What a finished run, sweep or study says, and whether it deserves to be cited: the one gate for every reader."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,6 +9,7 @@ from cnn_jax.runs.folder import Folder
 from cnn_jax.runs.reader import Run, is_sweep
 from cnn_jax.runs.schema import Data, Provenance, Record
 from cnn_jax.runs.sweeps import SeedScore, SweepReader, sweep_around
+from cnn_jax.runs.verdict import Verdict
 from cnn_jax.sweep.table import Table
 from cnn_jax.training.config import Config
 
@@ -129,3 +130,14 @@ def outcome_of(path: Path | str) -> Outcome:
     if reasons := list(dict.fromkeys(outcome.objections())):
         raise RunError(f"{path} cannot be cited: {'; '.join(reasons)}")
     return outcome
+
+
+def verdict_of(path: Path | str) -> Verdict:
+    """The verdict in a study's folder that deserves to be cited. RunError with the reasons where it does not."""
+    verdict = Verdict.open(path)
+    reasons = list(code_objections(Folder(path), verdict.provenance))
+    if verdict.quick:
+        reasons.append("its verdict is that of a quick run, which counts for nothing")
+    if reasons:
+        raise RunError(f"{path} cannot be cited: {'; '.join(reasons)}")
+    return verdict

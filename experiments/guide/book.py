@@ -12,10 +12,9 @@ from cnn_jax.lab.study import duration, effect_text, sentence
 from cnn_jax.references import references
 from cnn_jax.report import page, tables
 from cnn_jax.report.cite import device
-from cnn_jax.runs.evidence import verdict_of
 from cnn_jax.runs.folder import Folder
 from cnn_jax.runs.manifest import NAME as MANIFEST
-from cnn_jax.runs.outcome import outcome_of
+from cnn_jax.runs.outcome import outcome_of, verdict_of
 from cnn_jax.runs.verdict import Finding, Verdict
 
 HERE = Path(__file__).resolve().parent

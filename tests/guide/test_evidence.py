@@ -12,9 +12,9 @@ from cnn_jax.cli import archives
 from cnn_jax.errors import RunError
 from cnn_jax.lab.study import run
 from cnn_jax.runs import evidence, manifest
-from cnn_jax.runs.evidence import keep, verdict_of
+from cnn_jax.runs.evidence import keep
 from cnn_jax.runs.folder import Folder
-from cnn_jax.runs.outcome import Outcome, outcome_of
+from cnn_jax.runs.outcome import Outcome, outcome_of, verdict_of
 from cnn_jax.runs.verdict import Verdict
 
 sys.path.insert(0, str(ROOT / "scripts"))
@@ -114,7 +114,7 @@ def test_code_that_no_commit_has_is_not_cited(studied, tmp_path):
 
 def test_files_of_an_unfinished_folder_are_not_kept(tmp_path):
     (tmp_path / "runs").mkdir()
-    with pytest.raises(RunError, match=r"is missing|no run's folder"):
+    with pytest.raises(RunError, match=r"manifest.json does not exist"):
         evidence.files(Folder(tmp_path / "runs"))
 
 

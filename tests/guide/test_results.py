@@ -9,7 +9,7 @@ from commands import ROOT, refused
 
 from cnn_jax.errors import RunError
 from cnn_jax.report.cite import cite
-from cnn_jax.runs import evidence
+from cnn_jax.runs import evidence, outcome
 from cnn_jax.runs.outcome import Outcome
 
 sys.path.insert(0, str(ROOT / "scripts"))
@@ -52,7 +52,7 @@ def refused_inside(folder):
             continue
         try:
             if (place / "verdict.json").is_file():
-                evidence.verdict_of(place)
+                outcome.verdict_of(place)
             else:
                 cite(place, "text")
         except RunError as error:

@@ -16,8 +16,8 @@ from cnn_jax.metrics import SCORES, SPLITS, metric_of
 from cnn_jax.report.compare import comparisons
 from cnn_jax.runs.folder import Folder
 from cnn_jax.runs.manifest import digest
-from cnn_jax.runs.outcome import Outcome, code_objections, outcome_of
-from cnn_jax.runs.verdict import Finding, Verdict
+from cnn_jax.runs.outcome import Outcome, outcome_of
+from cnn_jax.runs.verdict import Finding
 from cnn_jax.statistics import Interval, median, median_interval
 
 T_INTERVAL = 0.95
@@ -295,13 +295,7 @@ def _t_interval(low: float, high: float) -> Interval:
 
 
 def _of_study(path: Path) -> Quantities:
-    verdict = Verdict.open(path)
-    reasons = list(code_objections(Folder(path), verdict.provenance))
-    if verdict.quick:
-        reasons.append("its verdict is that of a quick run, which counts for nothing")
-    if reasons:
-        raise RunError(f"{path} cannot be cited: {'; '.join(dict.fromkeys(reasons))}")
-    return _of_finding(verdict.finding)
+    return _of_finding(verdict_of(path).finding)
 
 
 def _of_finding(finding: Finding) -> Quantities:
