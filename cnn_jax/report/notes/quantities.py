@@ -16,7 +16,7 @@ from cnn_jax.metrics import SCORES, SPLITS, metric_of
 from cnn_jax.report.compare import comparisons
 from cnn_jax.runs.folder import Folder
 from cnn_jax.runs.manifest import digest
-from cnn_jax.runs.outcome import Outcome, outcome_of
+from cnn_jax.runs.outcome import Outcome, outcome_of, verdict_of
 from cnn_jax.runs.verdict import Finding
 from cnn_jax.statistics import Interval, median, median_interval
 
