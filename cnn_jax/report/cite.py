@@ -10,7 +10,7 @@ from cnn_jax.data.catalogue import CATALOGUE
 from cnn_jax.errors import RunError
 from cnn_jax.metrics import metric_of
 from cnn_jax.references import SOFTWARE, keys_in, references
-from cnn_jax.report import statements, tables
+from cnn_jax.report import page, statements, tables
 from cnn_jax.report.deviations import deviations
 from cnn_jax.report.sweep import failures
 from cnn_jax.runs.manifest import digest
@@ -116,7 +116,7 @@ def text(citation: Citation) -> str:
     keys = "".join(f"{key}; " for key in citation.network_keys)
     protocol = f" ({'; '.join(citation.deviations)})" if citation.deviations else ""
     return (
-        f"{citation.network} ({keys}{outcome.parameters:,} parameters), trained for {outcome.config.epochs} epochs on "
+        f"{citation.network} ({keys}{outcome.parameters:,} parameters), trained for {page.count(outcome.config.epochs, 'epoch')} on "
         f"{citation.data}{protocol}, has a {citation.named} of {citation.value} ({spread}; {outcome.test_images:,} "
         f"test images), measured on {device(start.device)} with cnn_jax {start.versions['cnn_jax']} at commit "
         f"{citation.commit}{citation.code} and jax {start.versions['jax']} on {start.started[:10]}.\n"

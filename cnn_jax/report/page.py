@@ -45,6 +45,11 @@ def sentence(clause: str) -> str:
     return f"{start}."
 
 
+def count(n: int, thing: str) -> str:
+    """'1 epoch', '20 epochs'."""
+    return f"{n:,} {thing}{'s' * (n != 1)}"
+
+
 def section(heading: str, *parts: str) -> str:
     return f"<section><h2>{html.escape(heading)}</h2>\n" + "\n".join(parts) + "</section>"
 

@@ -28,7 +28,7 @@ def report_sweep(folder: Folder, table: Table) -> None:
     folder.write_text("summary.tex", tables.latex(printed))
 
     about = ", ".join([record.data.name, *deviations(grid.base, record.data)])
-    caption = f"{about}, {grid.base.epochs} epochs, median over n = {len(grid.seeds)} seeds"
+    caption = f"{about}, {page.count(grid.base.epochs, 'epoch')}, median over n = {len(grid.seeds)} seeds"
     several = sorted(axes, key=lambda name: len(grid.axes[name]) == 1)  # axes with one value last
     figures.save(figures.heatmap(summary, several, caption), folder.file("heatmap.png"))
     bands = f"{caption}; bands: quartiles (left), range over seeds (by epoch); cross: the median seed diverged"
