@@ -116,7 +116,8 @@ def text(citation: Citation) -> str:
     keys = "".join(f"{key}; " for key in citation.network_keys)
     protocol = f" ({'; '.join(citation.deviations)})" if citation.deviations else ""
     return (
-        f"{citation.network} ({keys}{outcome.parameters:,} parameters), trained for {page.count(outcome.config.epochs, 'epoch')} on "
+        f"{citation.network} ({keys}{outcome.parameters:,} parameters), trained for "
+        f"{page.count(outcome.config.epochs, 'epoch')} on "
         f"{citation.data}{protocol}, has a {citation.named} of {citation.value} ({spread}; {outcome.test_images:,} "
         f"test images), measured on {device(start.device)} with cnn_jax {start.versions['cnn_jax']} at commit "
         f"{citation.commit}{citation.code} and jax {start.versions['jax']} on {start.started[:10]}.\n"
