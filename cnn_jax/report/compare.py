@@ -41,6 +41,7 @@ class Comparison:
     test: WithFailures
     p: float | None
     equivalence: Equivalence | None
+    family: int  # how many comparisons there are
 
     @property
     def verdict(self) -> str:
@@ -57,10 +58,10 @@ class Comparison:
 
     @property
     def detectable(self) -> float | None:
-        """The smallest true difference that would have been found with 80 % power, without correction."""
+        """The smallest true difference that would have been found with 80 % power, at the level of this family."""
         if self.test.finished is None or self.p is None:
             return None
-        return detectable(self.test.finished.deviation, self.test.finished.n)
+        return detectable(self.test.finished.deviation, self.test.finished.n, LEVEL / self.family)
 
 
 def comparisons(paths: Sequence[Path], score: str, margin: float | None = None) -> list[Comparison]:
@@ -83,7 +84,7 @@ def comparisons(paths: Sequence[Path], score: str, margin: float | None = None) 
     for (name, a, b), test in zip(rows, tests, strict=True):
         enough = test.finished is not None and test.finished.n >= SEEDS_FOR_A_VERDICT
         same = equivalent(*finished_in_both(a, b), margin) if margin is not None and enough else None
-        compared.append(Comparison(name, a, b, test, next(corrected) if enough else None, same))
+        compared.append(Comparison(name, a, b, test, next(corrected) if enough else None, same, len(rows)))
     return compared
 
 
