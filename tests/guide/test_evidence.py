@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import shutil
 import sys
 
@@ -69,7 +70,7 @@ def test_new_evidence_replaces_the_old(studied, tmp_path):
 
 SPOILT = {
     "a pair": ("pairs.csv", lambda text: text.replace("\n", "\n9", 2)),
-    "the answer": ("verdict.json", lambda text: text.replace('"inconclusive"', '"supported"', 1)),
+    "the answer": ("verdict.json", lambda text: re.sub('"answer": "[a-z ]+"', '"answer": "not supported"', text)),
     "the figure of a table": ("seeds.csv", lambda text: text.replace("3", "4")),
     "a trial of a sweep": ("large/trials/0002/result.json", lambda text: text.replace('"steps": 6', '"steps": 7')),
     "a row of a sweep": ("small/results.csv", lambda text: text.replace("complete", "diverged", 1)),

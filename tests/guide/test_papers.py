@@ -36,7 +36,7 @@ def test_evidence_comes_paper_by_paper(studied, tmp_path):
     errors = sorted(100 * (1 - x) for x in outcome.by_seed("test.accuracy").values())
     middle = (errors[2] + errors[3]) / 2
     assert f"| {middle:.2f} % (96.9 % interval of the median {errors[0]:.2f} – {errors[5]:.2f} %) | n = 6" in row
-    assert "96 of 1,258 training images" in row or "96 training images" in row
+    assert f"96 of {outcome.data.source['split']['available']:,} training images" in row
     path = tmp_path / "lenet5" / "results.csv"
     path.write_text(path.read_text().replace("complete", "diverged", 1))
     with pytest.raises(RunError, match=r"results\.csv was changed"):
