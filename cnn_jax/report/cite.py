@@ -14,8 +14,7 @@ from cnn_jax.report import page, statements, tables
 from cnn_jax.report.deviations import deviations
 from cnn_jax.report.sweep import failures
 from cnn_jax.runs.manifest import digest
-from cnn_jax.runs.outcome import Outcome, outcome_of
-from cnn_jax.statistics import median, median_interval
+from cnn_jax.runs.outcome import Outcome, outcome_of, over_seeds
 from cnn_jax.training.optimizer import SCHEDULES, SOURCES
 from cnn_jax.zoo import ZOO
 
@@ -35,11 +34,11 @@ class Citation:
         self.outcome, self.score = outcome, score
         self.metric = metric_of(score)
         values = list(outcome.by_seed(score).values())
-        value = median(values)
+        value, interval = over_seeds(values, self.metric)
         if value is None:
             raise RunError(f"{outcome.folder.path} cannot be cited: its median seed diverged")
         self.value = self.metric.text(value)
-        self.interval = tables.interval_text(median_interval(values), self.metric) if len(values) > 1 else None
+        self.interval = tables.interval_text(interval, self.metric) if len(values) > 1 else None
         self.start = outcome.record.provenance
         self.deviations = deviations(outcome.config, outcome.data)
 

@@ -9,7 +9,7 @@ import pandas as pd
 from cnn_jax.errors import RequestError
 from cnn_jax.metrics import metric_of
 from cnn_jax.report import tables
-from cnn_jax.runs.outcome import Outcome
+from cnn_jax.runs.outcome import Outcome, over_seeds
 from cnn_jax.statistics import (
     MOST_FLIPS,
     SEEDS_FOR_A_VERDICT,
@@ -19,7 +19,6 @@ from cnn_jax.statistics import (
     detectable,
     equivalent,
     holm,
-    median,
     seeds_needed,
     sign_flips,
 )
@@ -111,7 +110,7 @@ def compare(paths: Sequence[Path], score: str, *, detect: float | None = None, m
         return _cells(Outcome.load(paths[0]))
     metric, rows = metric_of(score), comparisons(paths, score, margin)
     table = pd.DataFrame([_row(one, metric.difference_unit, detect, margin) for one in rows])
-    middle = median(list(Outcome.load(paths[0]).by_seed(score).values()))
+    middle, _ = over_seeds(list(Outcome.load(paths[0]).by_seed(score).values()), metric)
     heading = f"{score} against {paths[0]} (median {'diverged' if middle is None else metric.text(middle)})"
     return f"{heading}\n\n{tables.markdown(table)}\n{_legend(len(rows), metric.difference_unit, detect, margin)}\n"
 

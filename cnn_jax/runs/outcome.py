@@ -1,15 +1,17 @@
 """What a finished run, sweep or study says, and whether it deserves to be cited: the one gate for every reader."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cnn_jax.errors import RunError
+from cnn_jax.metrics import Metric
 from cnn_jax.runs.folder import Folder
 from cnn_jax.runs.reader import Run, is_sweep
 from cnn_jax.runs.schema import Data, Provenance, Record
 from cnn_jax.runs.sweeps import SeedScore, SweepReader, sweep_around
 from cnn_jax.runs.verdict import Verdict
+from cnn_jax.statistics import Interval, median, median_interval
 from cnn_jax.sweep.table import Table
 from cnn_jax.training.config import Config
 
@@ -102,6 +104,17 @@ class Outcome:
                 f"its test split was scored for more than the chosen cell ({self.sweep.table.chosen}): trials "
                 f"{', '.join(map(str, outside))}"
             )
+
+
+def over_seeds(values: Sequence[float | None], metric: Metric) -> tuple[float | None, Interval]:
+    """The median of a metric over seeds and its interval. A seed that diverged (None) is worse than every number: it
+    ranks below all accuracies and above all losses."""
+    if metric.higher_is_better:
+        return median(values), median_interval(values)
+    negative = [None if value is None else -value for value in values]
+    middle, interval = median(negative), median_interval(negative)
+    low, high = (None if end is None else -end for end in (interval.high, interval.low))
+    return None if middle is None else -middle, replace(interval, low=low, high=high)
 
 
 def code_objections(folder: Folder, start: Provenance) -> Iterator[str]:

@@ -22,7 +22,7 @@ def studied(tmp_path_factory):
     outcomes = {}
 
     def investigate(study):
-        for name, rate in (("small", 0.1), ("large", 1.5)):
+        for name, rate in (("small", 0.1), ("large", 0.6)):
             outcomes[name] = study.sweep(name, {"learning_rate": (rate,)}, parallel="one", devices=1, **FIELDS)
         a, b = (list(percentages(outcome).values()) for outcome in outcomes.values())
         study.write("seeds", [{"small": x, "large": y} for x, y in zip(a, b, strict=True)])

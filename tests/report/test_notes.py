@@ -211,6 +211,15 @@ def test_the_row_of_a_citation_is_a_note_that_passes(folders, tmp_path):
         assert (report.references, report.unpinned) == (1, 0)
 
 
+def test_a_diverged_seed_is_worse_than_every_loss(folders):
+    """By `cite` and by `check`: its end of the interval is the upper one, and it makes the median larger, not less."""
+    quantity = read_once(folders, "failing")["test.loss"]
+    worst = [2.0 - correct / 269 for correct in (253, 252, 251, 250, 30)]
+    assert (quantity.interval.low, quantity.interval.high) == (pytest.approx(worst[0]), None)
+    assert quantity.value == pytest.approx((worst[2] + worst[3]) / 2)
+    assert f"{worst[0]:.4f} – diverged" in cite(folders / "failing", "text", "test.loss")
+
+
 def test_published_numbers_have_a_publication():
     for key, numbers in published().items():
         assert key in references()

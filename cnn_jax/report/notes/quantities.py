@@ -16,7 +16,7 @@ from cnn_jax.metrics import SCORES, SPLITS, metric_of
 from cnn_jax.report.compare import comparisons
 from cnn_jax.runs.folder import Folder
 from cnn_jax.runs.manifest import digest
-from cnn_jax.runs.outcome import Outcome, outcome_of, verdict_of
+from cnn_jax.runs.outcome import Outcome, outcome_of, over_seeds, verdict_of
 from cnn_jax.runs.verdict import Finding
 from cnn_jax.statistics import Interval, median, median_interval
 
@@ -206,10 +206,11 @@ def _of_score(
     """The median over seeds with its interval, or one run; of an accuracy its error too. Nothing where the median seed
     diverged."""
     split, _, name = score.partition(".")
-    metric, middle = metric_of(score), median(values)
+    metric = metric_of(score)
+    middle, spread = over_seeds(values, metric)
     if middle is None:
         return {}
-    interval = median_interval(values) if len(values) > 1 else None
+    interval = spread if len(values) > 1 else None
 
     def quantity(measure: str, of: Callable[[float], float], mirrored: bool) -> Quantity:
         ends = None
