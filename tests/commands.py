@@ -21,7 +21,7 @@ def start(*arguments, **more):
     )  # fmt: skip
 
 
-def finish(*arguments, timeout=300, **more):
+def finish(*arguments, timeout=900, **more):
     """Runs to the end: (exit code, standard output, standard error)."""
     process = start(*arguments, **more)
     out, err = process.communicate(timeout=timeout)

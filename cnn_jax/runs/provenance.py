@@ -41,7 +41,7 @@ def provenance() -> tuple[Provenance, Attachments]:
     repository = repository_of(ROOT, attachments)
     main = getattr(sys.modules.get("__main__"), "__file__", None)
     script = None
-    if main is not None:
+    if main is not None and Path(main).is_file():  # of a script on standard input it is '<stdin>'
         script = _source(Path(main), attachments)
     elif "-c" in sys.orig_argv[:-1]:
         script = _typed(sys.orig_argv[sys.orig_argv.index("-c") + 1], attachments)

@@ -2,9 +2,10 @@
 
 import hashlib
 import subprocess
+import sys
 from pathlib import Path
 
-from commands import finish
+from commands import ROOT, environment, finish
 
 from cnn_jax.runs import provenance
 from cnn_jax.runs.folder import Folder
@@ -57,6 +58,15 @@ def test_code_on_the_command_line_is_kept(tmp_path):
     source = Folder(tmp_path / "run").read("record.json", Record).provenance.script
     assert source.path == "-c"
     assert (tmp_path / "run" / source.copy).read_text() == SCRIPT.replace("import beside\n", "")
+
+
+def test_a_program_that_was_typed_in_has_no_script(tmp_path):
+    code = SCRIPT.replace("import beside\n", "").replace("sys.argv[1]", repr(str(tmp_path / "run")))
+    done = subprocess.run(
+        [sys.executable, "-"], input=code, text=True, env=environment(), cwd=ROOT, capture_output=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert Folder(tmp_path / "run").read("record.json", Record).provenance.script is None
 
 
 def test_versions_environment_and_settings_are_recorded(monkeypatch):
