@@ -16,7 +16,7 @@ def deviations(config: Config, data: Data) -> list[str]:
     if config.final_fit:
         clauses.append("trained on training and validation images together after the choice")
     elif validation:
-        clauses.append(f"{validation:,} of {available + validation:,} images held out for validation")
+        clauses.append(f"{validation:,} of {available + validation:,} training images held out for validation")
     if config.select == "best":
         clauses.append("weights of the epoch of the best validation accuracy")
     return clauses

@@ -110,7 +110,7 @@ def test_a_row_is_what_cite_says(studied, tmp_path):
     assert f"| 96.9 % interval of the median {100 * accuracies[0]:.2f} – {100 * accuracies[5]:.2f} % |" in grid
     assert f"| {100 - middle:.2f} % |" in grid
     assert cite(tmp_path / "grid-fashion", "text").count(f"{middle:.2f} %") == 1
-    assert "60 of 1,528 images held out for validation" in grid
+    assert "60 of 1,528 training images held out for validation" in grid
     assert "| to be measured |" in small
     assert "`scripts/run scripts/results.py run small-fashion --data-dir DIR`" in small
     path = tmp_path / "grid-fashion" / "trials" / "0000" / "result.json"

@@ -165,7 +165,7 @@ def test_a_run_without_a_checkpoint_is_refused_in_one_line(run, tmp_path):
         (bare / name).write_bytes((run / name).read_bytes())
     code, _, err = finish("-m", "cnn_jax", "see", bare)
     assert code == 1
-    assert err.strip() == f"error: {bare} has no checkpoint of a finished epoch yet"
+    assert err.strip() == f"error: {bare} has no checkpoint of a finished epoch yet", err
 
 
 @pytest.mark.slow

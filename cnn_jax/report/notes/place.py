@@ -138,7 +138,7 @@ class Place:
                 yield from self._of_level(quantity, levels)
                 break
         for match in words.KIND.finditer(contexts[0]):
-            if not (match.lastgroup == "t" and "t interval" in kind):
+            if {"t": "t interval", "median": "of the median"}.get(match.lastgroup or "", "\0") not in kind:
                 yield f"has the {quantity.range}, which is no {match[0]}"
         if kind == "range" and not any("range" in one.lower() for one in (self.block.text[:4000], *contexts)):
             yield f"is over n = {quantity.n} seeds: what is stated is the range, and must be called that"

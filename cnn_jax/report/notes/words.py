@@ -138,7 +138,8 @@ LEVEL = re.compile(
     rf"(?<![\w.])(?P<level>{NUMBER})\s?%[\s-](?:[\w'’-]+\s){{0,3}}?(?:intervals?|CI\b|confidence|credible)", re.I
 )
 KIND = re.compile(
-    r"(?P<t>\bt[- ]interval|\bstudent\b)|(?P<bootstrap>\bbootstrap\w*)|(?P<credible>\bcredible\b|\bbayesian\b)|"
+    r"(?P<t>\bt[- ]interval|\bstudent\b)|(?P<median>\bintervals? of the median\b)|"
+    r"(?P<bootstrap>\bbootstrap\w*)|(?P<credible>\bcredible\b|\bbayesian\b)|"
     r"(?P<quartiles>\binter-?quartile\w*|\bIQR\b|\bquartiles?\b|\bpercentiles?\b)"
     r"|(?P<deviation>\bstandard deviations?\b|\bstd\b|\bs\.?d\.?\b|\bsigma\b)"
     r"|(?P<error>\bstandard errors?\b|\bs\.?e\.?m\.?\b)|"
