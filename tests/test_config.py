@@ -34,7 +34,7 @@ def test_a_config_survives_json():
         ({"filters": "8"}, "filters = '8' has the wrong type; expected a whole number or null"),
         ([], "a config is a JSON object"),
         ({"augment": "alternate"}, "augmentation 'alternate' is unknown; there are flip, crop<pad>"),
-        ({"augment": "crop" + "9" * 6000}, "augmentation 'crop9{36}' is unknown"),
+        ({"augment": "crop" + "9" * 6000}, r"augmentation 'crop9{50,}.*' is unknown"),
         ({"augment": "mixup0.00"}, "augmentation 'mixup0.00' is no mixture: its alpha must be above 0"),
         ({"augment": "flip crop2 flip"}, "augment = 'flip crop2 flip' lists flip twice"),
         ({"augment": "mixup0.4", "batch_size": 1}, "mixup needs a batch_size of at least 2"),

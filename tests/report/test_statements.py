@@ -62,7 +62,7 @@ def test_six_pairs_give_an_answer_by_the_margin():
 
 def test_the_citation_says_effect_interval_n_failures_and_rule(found):
     said = cite(found, "text")
-    for part in ("Inconclusive: test accuracy, a minus b: +1.9 points (95 % t interval", "n = 5", "1 and 2 of 7 runs",
+    for part in ("Inconclusive: test accuracy, a minus b: +2 points (95 % t interval", "n = 5", "1 and 2 of 7 runs",
                  "Fisher", "Rule: the interval lies above 0", "digits", "scripts/run"):  # fmt: skip
         assert part in said
     assert f"(run:{found.as_posix()}@" in cite(found, "markdown")
