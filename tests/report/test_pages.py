@@ -25,7 +25,7 @@ def test_a_sweep_leaves_the_contracts_files(sweep):
         "record.json", "report.html", "best/result.json", "best/seeds.csv", "best/checkpoints", "best/report.html",
     ):  # fmt: skip
         assert (sweep / name).exists(), name
-    contract = "seed,validation_accuracy,validation_loss,test_accuracy,test_loss,examples".split(",")
+    contract = ["seed", "validation_accuracy", "validation_loss", "test_accuracy", "test_loss", "examples"]
     header = (sweep / "best" / "seeds.csv").read_text().splitlines()[0].split(",")
     assert [name for name in header if name in contract] == contract
     tested = [path for path in sweep.glob("trials/*/result.json") if '"test": null' not in path.read_text()]
