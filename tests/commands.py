@@ -9,6 +9,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 
 
+# For processes that are killed, or whose disk is full: they would leave broken programs to all others.
+NO_SHARED_COMPILATIONS = {"JAX_ENABLE_COMPILATION_CACHE": "false"}
+
+
 def environment(**more):
     return {**os.environ, "JAX_NUM_CPU_DEVICES": "1", "JAX_PLATFORMS": "cpu", **more}
 

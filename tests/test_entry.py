@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from commands import ROOT, environment, finish
+from commands import NO_SHARED_COMPILATIONS, ROOT, environment, finish
 
 RAISE = """
 import sys
@@ -17,6 +17,14 @@ def command(arguments):
     {body}
 common.main(command)
 """
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _no_shared_compilations():
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in NO_SHARED_COMPILATIONS.items():
+            patch.setenv(name, value)
+        yield
 
 
 def ended(body, *arguments, **more):

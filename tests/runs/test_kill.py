@@ -8,7 +8,7 @@ import subprocess
 import jax
 import numpy as np
 import pytest
-from commands import finish, start, wait_for
+from commands import NO_SHARED_COMPILATIONS, finish, start, wait_for
 from counting import count
 
 from cnn_jax.runs.trained import Trained
@@ -21,6 +21,14 @@ TRAIN = (
     *("--network", "conv3-4:same bn relu max2 drop0.2 dense-10", "--epochs", "40", "--batch-size", "16"),
     *("--augment", "crop1", "--optimizer", "adam", "--learning-rate", "0.001", "--ema", "0.9"),
 )
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _no_shared_compilations():
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in NO_SHARED_COMPILATIONS.items():
+            patch.setenv(name, value)
+        yield
 
 
 def outcome(path):
