@@ -5,6 +5,7 @@ import re
 
 import numpy as np
 import pytest
+import torchvision_outputs
 from browser import DOWN, RIGHT, TAB, chromium
 from commands import ROOT, finish, refused
 from PIL import Image
@@ -171,13 +172,12 @@ def test_a_run_without_a_checkpoint_is_refused_in_one_line(run, tmp_path):
 @pytest.mark.slow
 def test_the_pictures_of_an_imagenet_network_from_a_state_dict(tmp_path):
     """AlexNet from a file with torchvision's names (random numbers here), without any data set."""
-    import test_weights
-
-    from cnn_jax.zoo import get
-
-    network = get("alexnet_owt").network()
-    state = {name: array * 0.02 for name, array in test_weights.made_up(network).items()}
-    np.savez(tmp_path / "alexnet.npz", **state)
+    with np.load(torchvision_outputs.FILE) as file:
+        lines = [line.split() for line in file["alexnet state"]]
+    np.savez(
+        tmp_path / "alexnet.npz",
+        **torchvision_outputs.state({key: tuple(map(int, shape)) for key, *shape in lines}),
+    )
     out = tmp_path / "seen"
     code, _, err = finish(
         "-m", "cnn_jax", "see", tmp_path / "alexnet.npz", "--network", "alexnet_owt", "--images", THREE, "--layers",
