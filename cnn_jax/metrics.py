@@ -106,7 +106,7 @@ def totals(
 
     def total(metric: Metric) -> Array:
         values: Num[Array, " n"] | Bool[Array, " n"] = metric.per_example(losses, logits, labels)
-        return jnp.where(mask > 0, values, 0).sum(dtype=jnp.int32 if metric.whole else jnp.float32)
+        return jnp.where(mask > 0, values, 0).sum(dtype=jnp.int32 if metric.whole else None)
 
     sums = {name: total(metric) for name, metric in METRICS.items()}
     return Totals(sums, (mask > 0).sum(dtype=jnp.int32))

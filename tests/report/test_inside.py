@@ -166,7 +166,7 @@ def test_a_run_without_a_checkpoint_is_refused_in_one_line(run, tmp_path):
         (bare / name).write_bytes((run / name).read_bytes())
     code, _, err = finish("-m", "cnn_jax", "see", bare)
     assert code == 1
-    assert err.strip() == f"error: {bare} has no checkpoint of a finished epoch yet", err
+    assert err.strip() == f"error: {bare} has no checkpoints: they are not part of the evidence that is kept", err
 
 
 @pytest.mark.slow
