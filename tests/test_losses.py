@@ -13,7 +13,7 @@ from scipy import optimize
 
 from cnn_jax.errors import RequestError
 from cnn_jax.losses import LOSSES, best_constant, cross_entropy, l2, squared_error
-from cnn_jax.metrics import sums
+from cnn_jax.metrics import totals
 from cnn_jax.training.config import Config
 
 
@@ -91,16 +91,18 @@ def test_a_mask_is_a_subset():
     logits, labels = jnp.asarray(random.normal(size=(7, 5)), jnp.float32), jnp.asarray(random.integers(0, 5, 7))
     mask = jnp.asarray([1, 0, 1, 1, 0, 0, 1.0])
     losses = jnp.where(mask > 0, cross_entropy(logits, labels), jnp.nan)  # padding may hold anything
-    found, kept = sums(losses, logits, labels, mask), np.flatnonzero(mask)
+    found, kept = totals(losses, logits, labels, mask), np.flatnonzero(mask)
     assert int(found.examples) == 4
-    assert int(found.correct) == int((logits.argmax(-1) == labels)[kept].sum())
-    assert float(found.loss) == pytest.approx(float(losses[kept].sum()), rel=1e-6)
+    assert int(found.sums["accuracy"]) == int((logits.argmax(-1) == labels)[kept].sum())
+    assert float(found.sums["loss"]) == pytest.approx(float(losses[kept].sum()), rel=1e-6)
 
 
 def test_a_constant_classifier_has_the_frequency_of_its_class_as_accuracy():
     labels = jnp.asarray([2, 2, 0, 1, 2])
     logits = jnp.zeros((5, 3)).at[:, 2].set(1.0)
-    assert float(sums(cross_entropy(logits, labels), logits, labels, jnp.ones(5)).accuracy) == pytest.approx(3 / 5)
+    assert totals(cross_entropy(logits, labels), logits, labels, jnp.ones(5)).means()["accuracy"] == pytest.approx(
+        3 / 5
+    )
 
 
 def test_l2_counts_kernels_only():

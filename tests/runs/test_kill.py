@@ -127,7 +127,7 @@ def test_a_killed_sweep_ends_with_the_same_table(tmp_path):
     wait_for(lambda: rows.exists() and rows.read_text().count("\n") >= 4, process)
     process.kill()
     process.communicate()
-    finished = [path.with_name("metrics.jsonl") for path in killed.glob("trials/*/result.json")]
+    finished = [path.with_name("metrics.jsonl") for path in killed.glob("trials/*/manifest.json")]
     before = {path: path.stat().st_mtime_ns for path in finished}
     assert 3 <= len(before) < 6
     code, _, err = finish("experiments/sweep.py", "--out", killed, "--resume")

@@ -32,7 +32,7 @@ def test_the_same_code_on_the_same_machine_is_identical(made, tmp_path, kind):
     again = rerun(made / kind, tmp_path / "again", show=False)
     assert again.answer == "identical"
     assert again.numbers[0] == again.numbers[1]
-    assert again.changes == ()
+    assert [change for change in again.changes if not change.startswith("CNN_JAX_CACHE")] == []  # of the tests
 
 
 def test_what_differs_around_a_run_is_said(made, tmp_path):
