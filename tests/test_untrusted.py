@@ -54,6 +54,21 @@ def described(text):
     assert notation.from_json(json.loads(json.dumps(notation.to_json(layers)))) == layers
 
 
+def ended(command, words):
+    """A command as a program: also what it has no words of its own for, as a path too long for the system, ends where
+    every command ends, in one line."""
+    try:
+        return answered(command, words)
+    except OSError as error:
+        with contextlib.redirect_stderr(io.StringIO()) as said:
+            code = common._end(error)
+        line = said.getvalue()
+        assert code == 1
+        assert line.count("\n") == 1
+        assert len(line) <= MOST, line[:300]
+        return "refused"
+
+
 LONG = 60_000
 HUGE = "9" * 4000
 TEXTS = {
@@ -297,13 +312,19 @@ def test_fuzzed_text_is_answered_in_one_line(request, capsys, tmp_path, monkeypa
     for _ in range(6 * times):
         for name, command in COMMANDS.items():
             words = line_of(chance, "" if name in ("train", "sweep") else name)
-            counts[name][answered(command, [word for word in words if "\ud800" not in word and "\0" not in word])] += 1
+            counts[name][ended(command, [word for word in words if "\ud800" not in word and "\0" not in word])] += 1
     with capsys.disabled():
         print("\nfuzzed text, 0 tracebacks:")
         for name, count in counts.items():
             print(f"  {name:<14} {count.total():>5} tried, {count['met']:>5} met, {count['refused']:>5} refused")
     assert counts["networks"]["met"] > 20
     assert counts["configs"]["met"] > 20
+
+
+@pytest.mark.parametrize("command", (train.command, sweep.command))
+def test_a_folder_to_resume_with_a_name_too_long_is_refused_in_one_line(command, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert ended(command, ["--resume", "--out", "x" * LONG]) == "refused"
 
 
 def test_no_command_has_the_surrogates_of_a_broken_argument(monkeypatch):

@@ -59,7 +59,7 @@ def _end(error: BaseException) -> int:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 128 + signal.SIGPIPE
         case OSError():
-            line, code = f"error: {error.filename or 'the system'}: {error.strerror or error}", 1
+            line, code = f"error: {shortened(str(error.filename or 'the system'))}: {error.strerror or error}", 1
         case MemoryError():
             line, code = f"error: out of memory {error}", 1
         case RecursionError():
@@ -143,7 +143,7 @@ def stored_config(arguments: Sequence[str]) -> dict[str, Any] | None:
         raise RequestError("--resume needs the folder to go on with: --out FOLDER")
     if path is None and "--resume" in arguments and (out := option(arguments, "out")) is not None:
         inside = Path(out) / "config.json"
-        path = str(inside) if inside.is_file() else None
+        path = str(inside) if os.path.isfile(inside) else None  # False, unlike that of pathlib, for what can be no path
     if path is None:
         return None
     values = read_json(path)
