@@ -124,6 +124,7 @@ def test_a_trial_is_the_run_of_its_seed(tmp_path):
     assert trial | {"seconds": 0} == run | {"seconds": 0}
 
 
+@pytest.mark.slow
 def test_every_command_of_the_readme_runs(tmp_path):
     """In the order of the page, in an empty folder; scripts/run itself is tested below."""
     text = (ROOT / "README.md").read_text()

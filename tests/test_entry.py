@@ -100,7 +100,7 @@ common.main(train.command)
 """
 
 
-@pytest.mark.parametrize("limit", [100, 12_000])
+@pytest.mark.parametrize("limit", [100, pytest.param(12_000, marks=pytest.mark.slow)])
 def test_a_disk_that_takes_no_more_is_one_line(limit, tmp_path):
     """No file may grow beyond a limit: config.json, then the record, then a checkpoint (in Orbax's threads) is cut."""
     code, _, err = finish(
@@ -115,7 +115,7 @@ def test_a_disk_that_takes_no_more_is_one_line(limit, tmp_path):
 
 
 @pytest.mark.skipif(os.geteuid() != 0 or shutil.which("mount") is None, reason="needs to mount a file system")
-@pytest.mark.parametrize("kilobytes", [48, 96])
+@pytest.mark.parametrize("kilobytes", [48, pytest.param(96, marks=pytest.mark.slow)])
 def test_a_full_disk_is_one_line(kilobytes, tmp_path):
     """A real file system without room, at two moments of a run."""
     disk = tmp_path / "disk"

@@ -77,7 +77,7 @@ def test_every_layer(layer):
         train = {**variables, "params": params}
         return jnp.square(network.apply_train(train, images, key=jax.random.key(2))[0]).sum()
 
-    for path, gradient in jax.tree_util.tree_leaves_with_path(jax.grad(loss)(variables["params"])):
+    for path, gradient in jax.tree_util.tree_leaves_with_path(jax.jit(jax.grad(loss))(variables["params"])):
         assert jnp.isfinite(gradient).all(), path
         assert (gradient != 0).any(), path
     assert from_json(to_json((layer,))) == (layer,)
@@ -225,6 +225,7 @@ def test_gradients_are_the_numeric_ones():
         variables = jax.tree.map(lambda x: x.astype(jnp.float64), network.init(jax.random.key(0)))
         images = jax.random.normal(jax.random.key(1), (3, 8, 8, 2), jnp.float64)
 
+        @jax.jit
         def loss(params):
             logits, _ = network.apply_train({**variables, "params": params}, images, key=jax.random.key(2))
             return jnp.sin(logits).sum()

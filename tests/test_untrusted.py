@@ -10,6 +10,7 @@ from collections import Counter
 
 import pytest
 from commands import finish, refused
+from counting import cases, count
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -298,30 +299,37 @@ COMMANDS = {
 }  # fmt: skip
 
 
-def test_fuzzed_text_is_answered_in_one_line(request, capsys, tmp_path, monkeypatch):
+def test_fuzzed_text_is_answered_in_one_line(request, record_property, tmp_path, monkeypatch):
     """Seeded: the same texts each time. Networks, augmentations, configs, then command lines; ten times as many with
     --slow."""
     monkeypatch.chdir(tmp_path)
-    chance, times = random.Random(1), 10 if request.config.getoption("--slow") else 1
-    counts = {name: Counter() for name in ("networks", "augmentations", "configs", *COMMANDS)}
+    chance, times = random.Random(1), cases(request, quick=1, slow=10)
+    counts, failures = {name: Counter() for name in ("networks", "augmentations", "configs", "command lines")}, {}
+
+    def try_out(kind, answer, work, given):
+        try:
+            counts[kind][answer(work, given)] += 1
+        except Exception as error:
+            counts[kind]["failed"] += 1
+            failures.setdefault(kind, []).append(f"{quote(given)}: {quote(error)}")
+
     for _ in range(300 * times):
-        counts["networks"][answered(described, text_of(chance))] += 1
+        try_out("networks", answered, described, text_of(chance))
         token = chance.choice(("crop", "mixup", "cutout")) + chance.choice((text_of(chance), "4", "0.2", "9" * 30))
-        counts["augmentations"][answered(parse_augmentation, token)] += 1
-        counts["configs"][answered(read_config, config_of(chance))] += 1
+        try_out("augmentations", answered, parse_augmentation, token)
+        try_out("configs", answered, read_config, config_of(chance))
     for _ in range(6 * times):
         for name, command in COMMANDS.items():
             words = line_of(chance, "" if name in ("train", "sweep") else name)
-            counts[name][ended(command, [word for word in words if "\ud800" not in word and "\0" not in word])] += 1
-    with capsys.disabled():
-        print("\nfuzzed text, 0 tracebacks:")
-        for name, count in counts.items():
-            print(f"  {name:<14} {count.total():>5} tried, {count['met']:>5} met, {count['refused']:>5} refused")
-    assert counts["networks"]["met"] > 20
-    assert counts["configs"]["met"] > 20
+            words = [word for word in words if "\ud800" not in word and "\0" not in word]
+            try_out("command lines", ended, command, words)
+    for kind, answers in counts.items():
+        count(record_property, f"fuzzed {kind}", tried=answers.total(), failures=failures.get(kind, ()))
+    assert counts["networks"]["met"] > 10 * times
+    assert counts["configs"]["met"] > 10 * times
 
 
-@pytest.mark.parametrize("command", (train.command, sweep.command))
+@pytest.mark.parametrize("command", [train.command, sweep.command])
 def test_a_folder_to_resume_with_a_name_too_long_is_refused_in_one_line(command, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert ended(command, ["--resume", "--out", "x" * LONG]) == "refused"

@@ -75,6 +75,7 @@ def test_the_splits_of_digits_are_pinned():
     assert digits.fingerprint[:16] == "fd04a4a39345521e"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "test_counts", "fingerprint", "train_labels", "validation_labels", "test_labels"),
     [

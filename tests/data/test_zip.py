@@ -159,6 +159,7 @@ def test_another_file_is_refused(content, tmp_path, refuses):
         load(str(path))
 
 
+@pytest.mark.slow
 def test_the_real_zip_of_cifar10_has_its_counts_and_is_decoded_once(real_data, cache, monkeypatch):
     path = real_data / "cifar10_jpeg" / "cifar10-jpeg.zip"
     if not path.is_file():

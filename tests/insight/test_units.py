@@ -79,7 +79,9 @@ def test_what_is_not_there_is_refused_in_words():
         units.first_filters(Network((8, 8, 1), (Dense(3),)), {})
 
 
-@pytest.mark.parametrize("name", ["lenet5", "vgg16 to its fourth pool", "resnet20", "strides"])
+@pytest.mark.parametrize(
+    "name", ["lenet5", pytest.param("vgg16 to its fourth pool", marks=pytest.mark.slow), "resnet20", "strides"]
+)
 def test_the_three_receptive_fields_agree_where_theory_says_so(name):
     """Arithmetic is the support of the gradient exactly; the effective field is never larger."""
     if name == "lenet5":

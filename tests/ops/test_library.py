@@ -41,6 +41,7 @@ def test_two_processes_at_once_build_it_once(two_builds):
     assert not [path for path in (cache / "native").iterdir() if path.name.startswith("building-")]
 
 
+@pytest.mark.slow
 def test_a_damaged_library_is_built_again(two_builds, tmp_path):
     cache, ((_, out, _), _) = two_builds
     shutil.copytree(cache, tmp_path, dirs_exist_ok=True)

@@ -1,5 +1,6 @@
 """The page about a trained network: from the command, in a real browser, with everything that can go wrong."""
 
+import base64
 import json
 import re
 
@@ -33,6 +34,20 @@ def page(run):
     return run / "insight" / "index.html"
 
 
+def test_a_small_network_is_seen(tmp_path):
+    code, _, err = finish(
+        "experiments/train.py", "--network", "conv3-2 relu dense-10", "--epochs", "1", "--out", tmp_path / "run"
+    )
+    assert code == 0, err
+    code, _, err = finish("-m", "cnn_jax", "see", tmp_path / "run", "--count", "1", "--layers", "conv1")
+    assert code == 0, err
+    page = (tmp_path / "run" / "insight" / "index.html").read_text()
+    for name in ("attributions", "filters", "units-conv1", "loss-plane", "confusion"):
+        picture = (tmp_path / "run" / "insight" / f"{name}.png").read_bytes()
+        assert base64.b64encode(picture).decode() in page, name
+
+
+@pytest.mark.slow
 def test_every_figure_is_a_png_with_its_data(page):
     names = {path.stem for path in page.parent.glob("*.png")}
     assert names == {
@@ -51,6 +66,7 @@ def test_every_figure_is_a_png_with_its_data(page):
         assert data["images"].shape == (9, 8, 8, 1)
 
 
+@pytest.mark.slow
 def test_the_page_loads_nothing_and_says_what_failed(page):
     text = page.read_text()
     assert not re.search(r"(src|href)=[\"'](?!data:)", text)
@@ -101,6 +117,7 @@ def words(browser, where):
     return browser.run(f"return document.getElementById('{where}').textContent")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_the_page_in_a_real_browser(page, tmp_path, scheme):
     with chromium(tmp_path / "profile") as browser:
@@ -128,6 +145,7 @@ def test_the_page_in_a_real_browser(page, tmp_path, scheme):
         assert len(Image.open(tmp_path / "page.png").convert("RGB").getcolors(1 << 20) or range(999)) > 100
 
 
+@pytest.mark.slow
 def test_the_page_by_keyboard_alone(page, tmp_path):
     """Tab goes from group to group in the order of the page, arrows choose within one."""
     with chromium(tmp_path / "profile") as browser:

@@ -11,6 +11,7 @@ import signal
 
 import pytest
 from commands import finish
+from counting import cases, count
 
 from cnn_jax import lab
 from cnn_jax.errors import RequestError, RunError
@@ -82,10 +83,11 @@ def timeless(path):
     return found
 
 
-def until_it_lives(work, deaths, path):
-    """Dies at every write in turn, each in a folder of its own; returns what each ended as after one resume."""
+def until_it_lives(work, deaths, path, every):
+    """Dies at every write in turn (at each `every`-th one, from the first on), each in a folder of its own; returns
+    what each ended as after one resume."""
     ends = []
-    for n in range(1, 100):
+    for n in range(1, 100, every):
         deaths(n)
         try:
             work(path / str(n), False)
@@ -99,29 +101,35 @@ def until_it_lives(work, deaths, path):
     raise AssertionError("more writes than expected")
 
 
+def died(work, deaths, path, request, record_property, kind, writes):
+    """Counts the deaths at the more than `writes` writes of `work` after which it does not end as undisturbed; one in
+    eight without --slow."""
+    work(path / "whole", False)
+    whole = timeless(path / "whole")
+    every = cases(request, quick=8, slow=1)
+    ends = until_it_lives(work, deaths, path, every)
+    assert len(ends) > writes // every
+    wrong = [f"after write {1 + i * every}" for i, end in enumerate(ends) if end != whole]
+    count(record_property, f"deaths at a write of {kind}", tried=len(ends), failures=wrong)
+
+
 @pytest.mark.filterwarnings("ignore")
-def test_a_run_dies_at_every_write(deaths, tmp_path, monkeypatch):
+def test_a_run_dies_at_every_write(deaths, tmp_path, monkeypatch, request, record_property):
     monkeypatch.setattr(session, "CHECKPOINT_SECONDS", 0.0)
     monkeypatch.setattr(fit, "POLL_SECONDS", 0.0)
 
     def work(out, resume):
         lab.train(CONFIG, out, resume=resume, show=False)
 
-    work(tmp_path / "whole", False)
-    ends = until_it_lives(work, deaths, tmp_path)
-    assert len(ends) > 10
-    assert all(end == timeless(tmp_path / "whole") for end in ends)
+    died(work, deaths, tmp_path, request, record_property, "a run", 10)
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_a_sweep_dies_at_every_write(deaths, tmp_path):
+def test_a_sweep_dies_at_every_write(deaths, tmp_path, request, record_property):
     def work(out, resume):
         lab.sweep(GRID, out, resume=resume, show=False)
 
-    work(tmp_path / "whole", False)
-    ends = until_it_lives(work, deaths, tmp_path)
-    assert len(ends) > 20
-    assert all(end == timeless(tmp_path / "whole") for end in ends)
+    died(work, deaths, tmp_path, request, record_property, "a sweep", 20)
 
 
 @pytest.mark.parametrize("step", [1, 5, 6, 10])
@@ -211,13 +219,10 @@ def test_a_final_fit_trains_the_chosen_cell_on_validation_too(tmp_path, deaths):
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.slow
-def test_a_final_fit_dies_at_every_write(deaths, tmp_path):
+def test_a_final_fit_dies_at_every_write(deaths, tmp_path, request, record_property):
     grid = Grid(dataclasses.replace(GRID.base, final_fit=True), {"seed": (0, 1)})
 
     def work(out, resume):
         lab.sweep(grid, out, resume=resume, show=False)
 
-    work(tmp_path / "whole", False)
-    ends = until_it_lives(work, deaths, tmp_path)
-    assert len(ends) > 20
-    assert all(end == timeless(tmp_path / "whole") for end in ends)
+    died(work, deaths, tmp_path, request, record_property, "a sweep with a final fit", 20)

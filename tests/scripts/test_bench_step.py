@@ -46,6 +46,7 @@ def test_quick_measures_every_contender_and_writes_its_files(tmp_path):
     assert (tmp_path / "step.md").read_text() == table.markdown(measured) == out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("mode", "names"), [("epoch", ["ours", "flax"]), ("start", ["ours", "ours-lax"])])
 def test_the_other_modes(tmp_path, mode, names):
     arguments = ("--works", "L", "--rounds", "1", "--steps", "1", "--batch-size", "16", "--contenders", *names)

@@ -3,6 +3,7 @@
 import json
 import sys
 
+import pytest
 from commands import ROOT, finish
 
 sys.path.insert(0, str(ROOT / "scripts"))
@@ -13,6 +14,7 @@ import results
 from cnn_jax.zoo import build
 
 
+@pytest.mark.slow
 def test_a_small_grid_is_measured(tmp_path):
     """With Flax, on the embedded digits."""
     code, out, err = finish(

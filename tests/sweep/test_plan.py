@@ -49,7 +49,7 @@ def one(tmp_path_factory):
     return lab.sweep(GRID, tmp_path_factory.mktemp("sweep") / "one", parallel="one", show=False)
 
 
-@pytest.mark.parametrize("parallel", ["workers", "map"])
+@pytest.mark.parametrize("parallel", [pytest.param("workers", marks=pytest.mark.slow), "map"])
 def test_trials_on_eight_devices_or_in_one_loop_are_the_trials_alone(parallel, one, tmp_path):
     """Bit for bit, beside neighbours that diverge."""
     done = lab.sweep(GRID, tmp_path / "out", parallel=parallel, show=False)
@@ -160,6 +160,7 @@ def test_compiling_is_shared():
     assert compile_program(*arguments) == 0.0
 
 
+@pytest.mark.slow
 def test_two_processes_give_the_table_of_one(tmp_path):
     options = (
         "experiments/sweep.py", "--network", CONFIG.network, "--epochs", "2", "--seeds", "2", "--filters", "4", "6",
