@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Which small faults do the tests notice? Mutation scores by module.
 
-    scripts/run scripts/mutate.py cnn_jax/statistics/order.py cnn_jax/losses.py --tests tests/statistics tests/test_losses.py
+    scripts/run scripts/mutate.py cnn_jax/statistics/order.py cnn_jax/losses.py --tests tests/statistics tests/test_losses.py --keep
 
 Every mutant differs from a module by one operator, constant, comparison or statement. It is put in the module's place
 as the tests import it, and only the tests that run its line are run, the fastest first, until one fails. A mutant
@@ -9,7 +9,8 @@ that takes too long counts as killed. tests/equivalent_mutants.toml lists those 
 original, with the reason; they are not counted. Processes that a test starts run the original.
 
 What was killed is remembered in --memory by the module's content, so that the same command goes on after an
-interruption, and tries only the survivors once tests are added. A fork for each mutant saves the imports: about 0.5 s
+interruption, and tries only the survivors once tests are added. --keep writes the scores into results/mutation.json
+and the table of all kept ones into docs/testing.md. A fork for each mutant saves the imports: about 0.5 s
 a mutant on a quiet core, for tests that take no longer.
 """  # noqa: E501
 
@@ -39,6 +40,9 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 EQUIVALENT = ROOT / "tests" / "equivalent_mutants.toml"
+SCORES = ROOT / "results" / "mutation.json"
+PAGE = ROOT / "docs" / "testing.md"
+BEGIN, END = "<!-- mutation scores -->\n\n", "\n\n<!-- end of mutation scores -->"
 PATIENCE = 30.0  # seconds that a process may wait for each one of a processor that it may use
 OPERATORS: dict[Any, Any] = {
     ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult, ast.FloorDiv: ast.Div, ast.Mod: ast.Mult,
@@ -350,6 +354,24 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
+def keep(rows: Sequence[dict[str, Any]], tests: Sequence[str]) -> None:
+    """Adds rows to SCORES, each with the content of its module and the tests, and writes PAGE's table from SCORES."""
+    kept = json.loads(SCORES.read_text()) if SCORES.exists() else {}
+    for row in rows:
+        digest = hashlib.sha256((ROOT / row["module"]).read_bytes()).hexdigest()
+        kept[row["module"]] = {**row, "sha256": digest, "tests": list(tests)}
+    SCORES.write_text(json.dumps(dict(sorted(kept.items())), indent=1) + "\n")
+    text = PAGE.read_text()
+    before, after = text.split(BEGIN)[0], text.split(END)[1]
+    PAGE.write_text(before + BEGIN + kept_table() + END + after)
+
+
+def kept_table() -> str:
+    """The table of SCORES, as it stands in PAGE."""
+    rows = json.loads(SCORES.read_text()).values()
+    return table([{name: row[name] for name in row if name not in ("sha256", "tests")} for row in rows])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("modules", nargs="+", type=Path)
@@ -361,6 +383,7 @@ def main() -> None:
         default=10.0,
         help="of a processor, for a mutant beyond three times what its tests take",
     )
+    parser.add_argument("--keep", action="store_true", help="write the scores into results/ and docs/")
     arguments = parser.parse_args()
     os.environ.setdefault("JAX_NUM_CPU_DEVICES", "8")  # as tests/conftest.py: JAX reads it when it is imported
     warnings.filterwarnings("ignore", message=".*fork")
@@ -370,9 +393,12 @@ def main() -> None:
     with multiprocessing.get_context("fork").Pool(1, maxtasksperchild=1) as pool:  # each imports its own
         tasks = [(path, arguments.tests, arguments.memory, arguments.seconds) for path in modules]
         try:
-            print(table(pool.starmap(score, tasks, chunksize=1)))
+            rows = pool.starmap(score, tasks, chunksize=1)
         except RuntimeError as error:
             raise SystemExit(str(error)) from None
+    print(table(rows))
+    if arguments.keep:
+        keep(rows, arguments.tests)
 
 
 if __name__ == "__main__":

@@ -120,6 +120,14 @@ def test_what_tests_notice_is_told_from_what_they_do_not(victim):
     assert row.endswith(f" | 0 | 0 | {len(survivors)} | 100.0% |")
 
 
+def test_the_page_has_the_kept_scores():
+    scores = json.loads(mutate.SCORES.read_text())
+    assert f"{mutate.BEGIN}{mutate.kept_table()}{mutate.END}" in mutate.PAGE.read_text()
+    for row in scores.values():
+        tried = row["mutants"] - row["equivalent"]
+        assert row["score"] == f"{(row['killed'] + row['timeout']) / tried:.1%}"
+
+
 def test_tests_that_fail_without_a_mutant_are_refused(victim):
     (victim / "tests" / "test_mutant_victim.py").write_text(TESTS.replace('== "bad"', '== "worse"'))
     done = scores(victim)

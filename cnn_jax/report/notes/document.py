@@ -80,6 +80,31 @@ class Visible:
         self.references.append(found)
 
 
+class MarkupReader:
+    """Reads a source mark by mark: what lies between the matches of `markup` is copied, `mark` adds what a reader sees
+    of one and returns where to go on."""
+
+    def __init__(self, source: str, markup: re.Pattern[str]):
+        self.source, self.markup, self.out = source, markup, Visible()
+
+    def read(self) -> Visible:
+        self.between(0, len(self.source))
+        return self.out
+
+    def between(self, at: int, end: int) -> None:
+        """Adds what a reader sees of source[at:end]."""
+        while at < end:
+            match = self.markup.search(self.source, at, end)
+            if match is None:
+                self.out.add(self.source[at:end], at, copied=True)
+                return
+            self.out.add(self.source[at : match.start()], at, copied=True)
+            at = self.mark(match)
+
+    def mark(self, match: re.Match[str]) -> int:
+        raise NotImplementedError
+
+
 @dataclass(frozen=True)
 class Cell:
     """A cell of a row: where it stands in the text of the row, and the heading of its column."""

@@ -7,7 +7,7 @@ its second argument: `\\newcommand{\\result}[2]{#2}`.
 import re
 
 from cnn_jax.errors import DataError
-from cnn_jax.report.notes.document import CAPTION, CELL, Visible
+from cnn_jax.report.notes.document import CAPTION, CELL, MarkupReader, Visible
 
 _ARGUMENT = r"\{(?:[^{}]|\{[^{}]{0,120}\}){0,400}\}"
 _DROPPED = (
@@ -62,30 +62,17 @@ def visible(source: str) -> Visible:
     return _Reader(source).read()
 
 
-class _Reader:
+class _Reader(MarkupReader):
     def __init__(self, source: str):
-        self.source, self.out = source, Visible()
+        super().__init__(source, _MARKUP)
         self.tables = 0  # how many tabulars are open
 
-    def read(self) -> Visible:
-        self._between(0, len(self.source))
-        return self.out
-
-    def _between(self, at: int, end: int) -> None:
-        while at < end:
-            match = _MARKUP.search(self.source, at, end)
-            if match is None:
-                self.out.add(self.source[at:end], at, copied=True)
-                return
-            self.out.add(self.source[at : match.start()], at, copied=True)
-            at = self._mark(match)
-
-    def _mark(self, match: re.Match[str]) -> int:
+    def mark(self, match: re.Match[str]) -> int:
         """Adds what a reader sees of one mark; returns where to go on."""
         out, start, kind = self.out, match.start(), match.lastgroup
         if kind == "result":
             before = len(out)
-            self._between(*match.span("text"))
+            self.between(*match.span("text"))
             span, inner = match.span(), match.span("text")
             out.refer(match["kind"], match["target"], before, span, inner, match.start("target"))
         elif kind == "verbatim":

@@ -6,7 +6,7 @@ import itertools
 import re
 from collections import defaultdict
 
-from cnn_jax.report.notes.document import CELL, Visible
+from cnn_jax.report.notes.document import CELL, MarkupReader, Visible
 
 _FENCE = re.compile(r"[ \t]*(```+|~~~+)[^`]*$")
 _TABLE_RULE = re.compile(r"[ \t]*\|?[ \t]*:?-+:?[ \t]*(?:\|[ \t:|-]*)?")
@@ -57,9 +57,9 @@ def _without_fences(source: str) -> str:
     return "".join(lines)
 
 
-class _Reader:
+class _Reader(MarkupReader):
     def __init__(self, source: str, markup: re.Pattern[str]):
-        self.source, self.markup, self.out = source, markup, Visible()
+        super().__init__(source, markup)
         self.ticks: dict[int, list[int]] = defaultdict(list)  # where runs of so many backticks begin
         for run in re.finditer("`+", source):
             self.ticks[len(run[0])].append(run.start())
@@ -67,20 +67,7 @@ class _Reader:
         self.tables = _tables(source)
         self.last_comment = source.rfind("-->")
 
-    def read(self) -> Visible:
-        self._between(0, len(self.source))
-        return self.out
-
-    def _between(self, at: int, end: int) -> None:
-        while at < end:
-            match = self.markup.search(self.source, at, end)
-            if match is None:
-                self.out.add(self.source[at:end], at, copied=True)
-                return
-            self.out.add(self.source[at : match.start()], at, copied=True)
-            at = self._mark(match)
-
-    def _mark(self, match: re.Match[str]) -> int:
+    def mark(self, match: re.Match[str]) -> int:
         """Adds what a reader sees of one mark; returns where to go on."""
         out, start, kind = self.out, match.start(), match.lastgroup
         if kind == "newline":
@@ -127,7 +114,7 @@ class _Reader:
 
     def _link(self, match: re.Match[str]) -> int:
         start, (begin, end) = len(self.out), match.span("text")
-        self._between(begin, end)
+        self.between(begin, end)
         if match["kind"]:
             self.out.refer(match["kind"], match["target"], start, match.span(), (begin, end), match.start("target"))
         return match.end()
