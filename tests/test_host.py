@@ -3,6 +3,7 @@
 import json
 import textwrap
 
+import pytest
 from commands import finish
 
 HOST = """
@@ -69,6 +70,7 @@ def test_importing_every_module_changes_nothing_in_the_process(tmp_path):
     assert changed_by(EVERY_MODULE, tmp_path) == {}
 
 
+@pytest.mark.slow
 def test_training_and_a_sweep_change_nothing_in_the_process(tmp_path):
     assert changed_by(TRAINING, tmp_path) == {}
 

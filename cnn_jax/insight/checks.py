@@ -86,7 +86,8 @@ class Stamp:
 
     `cascade`: the layers drawn anew one after the other, and the mean rank correlation with the true map then; the last
     is with all of them random. `correlation` is that one, with its 95 % interval over images in `span`. `deletion` and
-    `insertion` are the mean areas; the paired differences are those to a random order of the same image's pixels.
+    `insertion` are the mean areas; the paired differences are those to a random order of the same image's pixels. One
+    image says nothing about others: its intervals are all that is possible, from -1 to 1.
     """
 
     method: str
@@ -120,7 +121,7 @@ class Stamp:
             )
         areas = (("deletion", self.deletion), ("insertion", self.insertion))
         for (name, value), good, pair in zip(areas, self.faithful, self.against_random, strict=True):
-            than = "better than" if good else "NOT better than"
+            than = "better than" if good else "NOT better than" if self.n > 1 else "which one image cannot compare with"
             parts.append(f"{name} area {value:.2f}, {than} a random order ({pair.difference:+.2f})")
         return "; ".join(parts) + "."
 
@@ -156,12 +157,19 @@ def _stamp(
         last = rank_correlation(maps, importance(name, np.asarray(method(network, others, images, classes))))
         points.append((layer, float(last.mean())))
     areas = [_area(network, variables, images, classes, ranks(maps), insert) for insert in (False, True)]
-    pairs = [paired_t(ours.tolist(), chance.tolist()) for ours, chance in zip(areas, by_chance, strict=True)]
-    over = paired_t(last.tolist(), [0.0] * len(last))
+    pairs = [_over_images(ours, chance) for ours, chance in zip(areas, by_chance, strict=True)]
+    over = _over_images(last, np.zeros(len(last)))
     return Stamp(
         name, len(images), tuple(points), float(last.mean()), (over.low, over.high), float(areas[0].mean()),
         float(areas[1].mean()), (pairs[0], pairs[1]),
     )  # fmt: skip
+
+
+def _over_images(a: np.ndarray, b: np.ndarray) -> Paired:
+    """Of shares or correlations; of a single image the interval that is certain."""
+    if len(a) < 2:
+        return Paired(float(a[0] - b[0]), -1.0, 1.0, 1.0, 0.0, 1)
+    return paired_t(a.tolist(), b.tolist())
 
 
 def _area(

@@ -128,6 +128,7 @@ def sorted_rows(pixels, labels):
     return sorted(row.tobytes() + bytes([label]) for row, label in zip(pixels, labels, strict=True))
 
 
+@pytest.mark.slow
 def test_the_order_is_that_of_the_stock_tfds_reader(real_data, shared_cache):
     dataset = load("fashion_mnist", data_dir=real_data)
     import tensorflow_datasets as tfds
@@ -141,6 +142,7 @@ def test_the_order_is_that_of_the_stock_tfds_reader(real_data, shared_cache):
             assert split.labels[position] == example["label"]
 
 
+@pytest.mark.slow
 def test_provenance_is_recorded(real_data, shared_cache):
     import json
 

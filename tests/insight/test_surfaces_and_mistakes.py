@@ -183,3 +183,9 @@ def test_a_method_that_ignores_the_network_fails_and_one_that_knows_it_passes():
     assert not bad.depends_on_weights
     assert "FAILS the randomisation check" in bad.words()
     assert "NOT better than a random order" in bad.words()
+    (alone,) = checks.examine(
+        network, variables, images[:1], classes[:1], {"gradient x input": attribution.gradient_times_input},
+        jax.random.key(2),
+    )  # fmt: skip
+    assert (alone.n, alone.span, alone.faithful) == (1, (-1.0, 1.0), (False, False))
+    assert "which one image cannot compare with a random order" in alone.words()

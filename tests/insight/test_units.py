@@ -80,7 +80,13 @@ def test_what_is_not_there_is_refused_in_words():
 
 
 @pytest.mark.parametrize(
-    "name", ["lenet5", pytest.param("vgg16 to its fourth pool", marks=pytest.mark.slow), "resnet20", "strides"]
+    "name",
+    [
+        "lenet5",
+        pytest.param("vgg16 to its fourth pool", marks=pytest.mark.slow),
+        pytest.param("resnet20", marks=pytest.mark.slow),
+        "strides",
+    ],
 )
 def test_the_three_receptive_fields_agree_where_theory_says_so(name):
     """Arithmetic is the support of the gradient exactly; the effective field is never larger."""

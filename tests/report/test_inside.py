@@ -39,8 +39,12 @@ def test_a_small_network_is_seen(tmp_path):
         "experiments/train.py", "--network", "conv3-2 relu dense-10", "--epochs", "1", "--out", tmp_path / "run"
     )
     assert code == 0, err
-    code, _, err = finish("-m", "cnn_jax", "see", tmp_path / "run", "--count", "1", "--layers", "conv1")
+    code, _, err = finish(
+        "-m", "cnn_jax", "see", tmp_path / "run", "--images", THREE, "--count", "0", "--layers", "conv1"
+    )
     assert code == 0, err
+    record = json.loads((tmp_path / "run" / "insight" / "record.json").read_text())
+    assert {stamp["n"] for stamp in record["stamps"]} == {32}, "one image, checked with others of the validation split"
     page = (tmp_path / "run" / "insight" / "index.html").read_text()
     for name in ("attributions", "filters", "units-conv1", "loss-plane", "confusion"):
         picture = (tmp_path / "run" / "insight" / f"{name}.png").read_bytes()

@@ -103,10 +103,10 @@ def until_it_lives(work, deaths, path, every):
 
 def died(work, deaths, path, request, record_property, kind, writes):
     """Counts the deaths at the more than `writes` writes of `work` after which it does not end as undisturbed; one in
-    eight without --slow."""
+    twelve without --slow."""
     work(path / "whole", False)
     whole = timeless(path / "whole")
-    every = cases(request, quick=8, slow=1)
+    every = cases(request, quick=12, slow=1)
     ends = until_it_lives(work, deaths, path, every)
     assert len(ends) > writes // every
     wrong = [f"after write {1 + i * every}" for i, end in enumerate(ends) if end != whole]

@@ -99,7 +99,7 @@ def test_a_signal_saves_and_ends_as_interrupted(unkilled, tmp_path, number, code
     metrics = path / "metrics.jsonl"
     wait_for(lambda: metrics.exists() and metrics.read_text().count("\n") >= 2, process)
     process.send_signal(number)
-    _, err = process.communicate(timeout=30)
+    _, err = process.communicate(timeout=120)
     assert process.returncode == code, err
     assert "Traceback" not in err
     result = json.loads((path / "result.json").read_text())

@@ -13,6 +13,7 @@ def trained(tmp_path, network):
     return lab.train(Config(network=network, epochs=1, devices=1), tmp_path / "run", show=False).path
 
 
+@pytest.mark.slow
 def test_attributions_are_timed(tmp_path):
     run = trained(tmp_path, "conv3-4:same relu max2 dense-10")
     code, out, err = finish("scripts/bench_insight.py", run, "--rounds", "2", "--out", tmp_path / "out")
@@ -25,6 +26,7 @@ def test_attributions_are_timed(tmp_path):
     assert (tmp_path / "out" / "insight.md").read_text() == out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", ["res( conv3-1:same ) dense-10", "conv3-4/2 relu dense-10"])
 def test_a_network_that_captum_does_not_get_is_refused(tmp_path, network):
     words = refused("scripts/bench_insight.py", trained(tmp_path, network))

@@ -22,6 +22,7 @@ from cnn_jax.zoo import build
 SCRIPT = "scripts/bench_step.py"
 
 
+@pytest.mark.slow
 def test_quick_measures_every_contender_and_writes_its_files(tmp_path):
     code, out, err = finish(SCRIPT, "--quick", "--out", tmp_path, "--batch-size", "16")
     assert code == 0, err

@@ -256,6 +256,7 @@ def test_augmentations_do_what_they_say():
     np.testing.assert_array_equal(cut, np.where(hidden[..., None], mean, images))
 
 
+@pytest.mark.slow
 def test_an_augmentation_does_not_depend_on_the_number_of_devices():
     config = Config(learning_rate=0.01, batch_size=20, augment="flip crop1 mixup0.4")  # padded on 8 devices
     one, _ = run_steps(config, NETWORK, 5)

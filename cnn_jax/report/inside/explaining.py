@@ -32,21 +32,22 @@ class Explained:
 
 def explain(subject: Subject, album: Album) -> Explained:
     """Explains for each image the class that it was called."""
-    network, variables, images = subject.network, subject.variables, subject.images
+    network, variables, images = subject.network, subject.variables, subject.at_least(CHECKED)
     methods = attribution.methods(network, subject.key(1))
-    probabilities = np.asarray(jax.nn.softmax(network.apply(variables, images)))
-    called = probabilities.argmax(1)
-    classes = jnp.asarray(called)
+    chances = np.asarray(jax.nn.softmax(network.apply(variables, images)))
+    classes = jnp.asarray(chances.argmax(1))
+    n = len(subject.shown)
+    probabilities, called = chances[:n], chances.argmax(1)[:n]
 
     def of_all(method: Any) -> np.ndarray:
         """What a method makes of every image, in batches as large as those of the checks: one program for both."""
         pairs = zip(units.batches(images, CHECKED), units.batches(classes, CHECKED), strict=True)
-        return np.concatenate([np.asarray(method(network, variables, *pair)) for pair in pairs])[: len(images)]
+        return np.concatenate([np.asarray(method(network, variables, *pair)) for pair in pairs])[:n]
 
     maps = {name: checks.importance(name, of_all(method)) for name, method in methods.items()}
     stamps = checks.examine(network, variables, images[:CHECKED], classes[:CHECKED], methods, subject.key(2))
     gap = float(np.abs(of_all(lambda *given: attribution.integrated_gradients(*given)[1])).max())
-    titles = [_title(subject, i, probabilities[i]) for i in range(len(images))]
+    titles = [_title(subject, i, probabilities[i]) for i in range(n)]
     _draw(subject, album, maps, titles, called, stamps, gap)
     cards = [
         ImageCard(

@@ -79,6 +79,16 @@ class Subject:
         """Those to explain, as the network takes them."""
         return self.trained.normalise(self.shown)
 
+    def at_least(self, count: int) -> jax.Array:
+        """The images to explain; where they are fewer than `count`, validation images behind them, as far as there are
+        any."""
+        missing = count - len(self.shown)
+        if self.split is None or missing <= 0:
+            return self.images
+        others = np.setdiff1d(np.arange(len(self.split)), spread(len(self.split), self.request.count))
+        more = self.split.images[others[spread(len(others), missing)]]
+        return self.trained.normalise(np.concatenate([self.shown, more]))
+
     @functools.cached_property
     def searched_at(self) -> np.ndarray:
         """The numbers of the validation images among which the strongest patches are looked for, or of those shown."""
