@@ -69,7 +69,7 @@ METRICS = {
     f"top{TOP}_accuracy": _share(is_in_top),
 }
 SPLITS = ("validation", "test")
-SCORES = tuple(f"{split}.{name}" for split in ("test", "validation") for name in METRICS)
+SCORES = tuple(f"{split}.{name}" for split in reversed(SPLITS) for name in METRICS)
 """What a finished run or cell can be asked for: test.accuracy, validation.loss, …"""
 
 

@@ -300,12 +300,8 @@ def baseline(path: Path, tests: Sequence[str]) -> dict[str, Any]:
 
 
 def try_mutant(path: Path, mutant: Mutant, coverage: dict[str, Any], limit: float) -> str:
-    tests = sorted(
-        (name for name, test in coverage.items() if mutant.at_import or mutant.line in test["lines"]),
-        key=lambda name: coverage[name]["seconds"],
-    )
-    if not tests:
-        return "not run"
+    run = [name for name, test in coverage.items() if mutant.at_import or mutant.line in test["lines"]]
+    tests = sorted(run or coverage, key=lambda name: coverage[name]["seconds"])  # no test's line may be the import's
     seconds = sum(coverage[name]["seconds"] for name in tests)
 
     def work() -> int:
@@ -313,7 +309,7 @@ def try_mutant(path: Path, mutant: Mutant, coverage: dict[str, Any], limit: floa
         return pytest_main(tests)
 
     code = fork(work, limit + 3.0 * seconds)
-    return "timeout" if code is None else "killed" if code else "survived"
+    return "timeout" if code is None else "killed" if code else "survived" if run else "not run"
 
 
 def score(path: Path, tests: Sequence[str], memory: Path, limit: float) -> dict[str, Any]:
