@@ -93,11 +93,6 @@ class Table:
             cells[row.trial // n].append(row)
         return cells
 
-    @property
-    def trials(self) -> pd.DataFrame:
-        """results.csv as a frame."""
-        return pd.DataFrame([row.to_json() for row in self.rows])
-
     def accuracies(self, cell: int) -> list[float | None]:
         """Validation accuracies of cell number `cell` in the order of its seeds, None for one that diverged."""
         return [row.accuracy for row in self.by_cell[cell]]

@@ -58,6 +58,31 @@ def test_a_diverged_seed_ranks_below_every_number_and_is_never_dropped_or_zero()
     assert not (summary.select_dtypes("number") == 0).loc[0, ["median", "high"]].any()
 
 
+def test_a_table_on_disk_has_every_number_in_full_and_nothing_for_what_there_is_not():
+    made = table([[0.5, None]], 2, momentum=(0.1 + 0.2,))
+    assert to_csv([row.to_json() for row in made.rows]) == (
+        "learning_rate,filters,momentum,seed,status,at_chance,epochs,train_loss,validation_accuracy,validation_loss,"
+        "validation_top5_accuracy,parameters,seconds,trial\n"
+        "0.05,16,0.30000000000000004,0,complete,False,1,0.5,0.5,1.0,0.55,10,1.0,0\n"
+        "0.05,16,0.30000000000000004,1,diverged,,1,0.5,,,,10,1.0,1\n"
+    )
+    assert to_csv([]) == "\n"
+
+
+def test_the_remarks_word_for_word():
+    made = table([[0.1, None], [0.9, 0.8]], 2, at_chance=(0,), momentum=(0.8, 0.9))
+    assert made.remarks() == [
+        "the best momentum, 0.9, lies on the upper edge of the grid; the optimum may lie outside",
+        "n = 2 seeds: too few to say which cells are not distinguishable from the best (at least 6); the interval "
+        "given is the range",
+        "1 of 4 trials diverged; they have no accuracy and rank below every other",
+        "1 of 4 trials ended at chance; they keep their measured accuracy",
+    ]
+    assert table([[0.9, 0.8]], 2).remarks() == [], "a single cell is compared with none"
+    enough = table([[0.9] * 6, [0.8] * 6], 6, momentum=(0.8, 0.9)).remarks()
+    assert [line for line in enough if "too few" in line] == []
+
+
 def test_a_cell_whose_median_seed_diverged_is_not_chosen():
     made = table([[0.99, None, None], [0.99, 0.99, None, None][:3], [0.2, 0.3, 0.1]], 3, learning_rate=(0.1, 0.2, 0.3))
     assert made.medians == [None, 0.99, 0.2]
