@@ -1,5 +1,6 @@
 """A config is refused for what it cannot be, and written down whole."""
 
+import hashlib
 import json
 
 import pytest
@@ -113,7 +114,8 @@ def test_every_field_of_a_config_is_read():
         ({"seed": (0,), "momentum": (0.9, 0.9)}, "axis momentum lists a value twice"),
         ({"seed": (0,), "momentum": (0.9, 1.5)}, "momentum = 1.5 must be in"),
         ({"seed": (0,), "momentum": ()}, "axis momentum has no value"),
-        ({"seed": (0,), "split_seed": (0, 1)}, "split_seed cannot be an axis"),
+        ({"seed": (0,), "split_seed": (0, 1)}, "^split_seed cannot be an axis: the split is the same for all trials$"),
+        ({"seed": (0,), "validation": (9,)}, "^validation cannot be an axis: all trials share one split$"),
         ({"momentum": (0.9,)}, "needs the axis seed"),
     ],
 )
@@ -135,6 +137,25 @@ def test_a_grid_is_every_combination_and_survives_json():
     assert {t.epochs for t in trials} == {2}
     assert Grid.from_json(json.loads(json.dumps(grid.to_json()))) == grid
     assert Grid(Config(), {"seed": (0,)}).cells() == [{"learning_rate": 0.05}]
+    ordered = Grid(Config(), {"momentum": (0.5,), "learning_rate": (0.1,), "seed": (0,)})
+    assert ordered.cell_axes == ("momentum", "learning_rate"), "the order that was asked for"
+    for values in ([], {"epochs": 2}, {"axes": [1]}):
+        with pytest.raises(RequestError, match="a run's config with an object 'axes' of lists"):
+            Grid.from_json(values)
+
+
+def test_the_trials_of_a_grid_come_before_its_final_fit():
+    grid = Grid(Config(final_fit=True), {"seed": (0, 1)})
+    assert [trial.final_fit for trial in grid.trials()] == [False, False]
+    assert grid.base.final_fit
+
+
+def test_the_hash_of_a_grid_is_that_of_its_sorted_json():
+    grid = Grid(Config(), {"learning_rate": (0.1, 0.2), "seed": (0,)})
+    text = json.dumps(grid.to_json(), sort_keys=True)
+    assert grid.hash() == hashlib.sha256(text.encode()).hexdigest()[:12]
+    assert grid.hash() == Grid(Config(), {"seed": (0,), "learning_rate": (0.1, 0.2)}).hash()
+    assert grid.hash() != Grid(Config(), {"learning_rate": (0.1, 0.3), "seed": (0,)}).hash()
 
 
 @pytest.mark.parametrize(
@@ -143,7 +164,8 @@ def test_a_grid_is_every_combination_and_survives_json():
         ((0.01, 0.1, 1.0), 0.1, None), ((0.01, 0.1, 1.0), 1.0, ("upper", 10.0)),
         ((0.01, 0.1, 1.0), 0.01, ("lower", 0.001)),
         ((4, 8, 16), 16, ("upper", 32)), ((4, 8), 4, ("lower", 2)), ((1, 2), 1, None), ((0.5,), 0.5, None),
-        ((0.0, 0.1, 0.2), 0.2, ("upper", 0.4)),
+        ((0.0, 0.1, 0.2), 0.2, ("upper", 0.4)), ((0.0, 0.1), 0.1, ("upper", 0.2)), ((0.0, 0.1), 0.0, ("lower", -0.1)),
+        ((0, 2), 2, ("upper", 4)), ((2, 4), 2, ("lower", 1)), ((1, 2.5), 2.5, ("upper", 6.2)),
     ],
 )  # fmt: skip
 def test_the_value_to_add_at_an_edge(values, best, expected):
