@@ -83,7 +83,7 @@ def plan(
     train_examples: int | None,
     seed: int,
     default: int | None,
-    without_test: bool = False,
+    without_test: bool,
 ) -> tuple[Plan, str]:
     """Which examples of the source's splits, given by their labels, become which split; and that rule in words.
 
