@@ -1,6 +1,7 @@
 """Optimizers against the papers' equations in NumPy, schedules against theirs, and what is said of a schedule."""
 
 import itertools
+import typing
 
 import jax.numpy as jnp
 import numpy as np
@@ -10,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cnn_jax.errors import RequestError
+from cnn_jax.references import references
 from cnn_jax.training.config import Config
-from cnn_jax.training.optimizer import check_schedule, learning_rates, make_direction
+from cnn_jax.training.optimizer import SCHEDULES, SOURCES, check_schedule, learning_rates, make_direction
 
 STEPS, RATE = 6, 0.1
 VARIANTS = list(itertools.product(("sgd", "signsgd", "adam", "adamw"), (False, True), (0.0, 0.4), (None, 0.7)))
@@ -106,6 +108,7 @@ def step_factor(epochs, factor, per_epoch):
             lambda t: (t + 1) / 10 if t < 10 else 0.5 * (1 + np.cos(np.pi * (t - 10) / 30)),
         ),
         ({"warmup_epochs": 4.0, "schedule": "cosine"}, lambda t: (t + 1) / 40),
+        ({"warmup_epochs": 0.1}, lambda t: 1.0),
     ],
 )
 def test_schedules(fields, expected):
@@ -173,12 +176,24 @@ def test_a_schedule_that_cannot_be_is_refused(fields, steps_per_epoch, message):
         ({"schedule": "step", "decay_epochs": (2, 3), "epochs": 4}, 10, []),
         ({"schedule": "onecycle"}, 10, []),
         ({"warmup_epochs": 1.0, "schedule": "cosine"}, 10, []),
+        ({"schedule": "onecycle", "epochs": 1}, 4, []),
+        ({"schedule": "cosine", "epochs": 1}, 2, []),
+        ({"warmup_epochs": 0.2}, 10, []),
         ({"warmup_epochs": 0.1}, 10, ["warmup_epochs = 0.1 never acts: it is 1 of 100 steps (10 per epoch)"]),
-        ({"schedule": "cosine", "warmup_epochs": 10.0}, 5, ["schedule 'cosine' never acts: it has 0 of 50 steps"]),
+        (
+            {"schedule": "cosine", "warmup_epochs": 10.0}, 5,
+            ["schedule 'cosine' never acts: it has 0 of 50 steps (5 per epoch)"],
+        ),
         (
             {"schedule": "step", "decay_epochs": (0.01, 9.8, 9.99), "decay_factor": 0.5}, 5,
-            ["the decay after epoch 0.01 acts from the first step on", "epoch 9.8 acts on the last step alone",
-             "epoch 9.99 never acts: it rounds to the end of 50 steps (5 per epoch)"],
+            ["the decay after epoch 0.01 acts from the first step on: it rounds to the start of 50 steps (5 per epoch)",
+             "the decay after epoch 9.8 acts on the last step alone, of 50 steps (5 per epoch)",
+             "the decay after epoch 9.99 never acts: it rounds to the end of 50 steps (5 per epoch)"],
+        ),
+        (
+            {"schedule": "step", "decay_epochs": (9.98, 9.99), "decay_factor": 1e30}, 5,
+            [f"the decay after epoch {epoch} never acts: it rounds to the end of 50 steps (5 per epoch)"
+             for epoch in (9.98, 9.99)],
         ),
         (
             {"schedule": "step", "decay_epochs": (1.0, 2.0), "decay_factor": 1e-30, "epochs": 4}, 5,
@@ -187,7 +202,10 @@ def test_a_schedule_that_cannot_be_is_refused(fields, steps_per_epoch, message):
     ],
 )  # fmt: skip
 def test_what_never_acts_is_said(fields, steps_per_epoch, notes):
-    said = check_schedule(Config(**fields), steps_per_epoch)
-    assert len(said) == len(notes)
-    for line, words in zip(said, notes, strict=True):
-        assert words in line
+    assert check_schedule(Config(**fields), steps_per_epoch) == notes
+
+
+def test_every_optimizer_has_its_source():
+    assert SOURCES.keys() == set(typing.get_args(typing.get_type_hints(Config)["optimizer"]))
+    assert SCHEDULES.keys() <= set(typing.get_args(typing.get_type_hints(Config)["schedule"]))
+    assert {*SOURCES.values(), *SCHEDULES.values()} <= references().keys()
