@@ -66,6 +66,7 @@ def test_a_table_on_disk_has_every_number_in_full_and_nothing_for_what_there_is_
         "0.05,16,0.30000000000000004,0,complete,False,1,0.5,0.5,1.0,0.55,10,1.0,0\n"
         "0.05,16,0.30000000000000004,1,diverged,,1,0.5,,,,10,1.0,1\n"
     )
+    assert to_csv([{"a": None, "b": "x"}]) == "a,b\n,x\n"
     assert to_csv([]) == "\n"
 
 
