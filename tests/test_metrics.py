@@ -12,7 +12,7 @@ from cnn_jax.losses import LOSSES
 from cnn_jax.metrics import METRICS, EpochMetrics, Evaluation
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(st.integers(1, 12), st.integers(2, 9), st.integers(0, 2**16), st.integers(0, 3))
 def test_the_totals_of_batches_are_the_means_of_all_examples(n, classes, seed, padding):
     """Split in two anywhere, with padding of NaN, as if in one."""

@@ -21,6 +21,7 @@ from cnn_jax import lab
 from cnn_jax.cli.study import main
 from cnn_jax.insight import landscape
 from cnn_jax.lab.study import SMALL, Finding, Question, Study
+from cnn_jax.losses import LOSSES
 from cnn_jax.report import figures
 from cnn_jax.runs.trained import Trained
 from cnn_jax.statistics import median
@@ -70,8 +71,8 @@ def draw(study: Study, networks: dict[float, Trained]) -> None:
     low, high = plane.places.min(0), plane.places.max(0)
     xs, ys = (np.linspace(a - 0.15 * (b - a), b + 0.15 * (b - a) + 1e-6, 25) for a, b in zip(low, high, strict=True))
     surface = landscape.on_plane(
-        trained.network, {**trained.variables, "params": second[-1]}, plane.first, plane.second, images, labels,
-        jnp.asarray(xs, jnp.float32), jnp.asarray(ys, jnp.float32),
+        trained.network, LOSSES[trained.config.loss], {**trained.variables, "params": second[-1]}, plane.first,
+        plane.second, images, labels, jnp.asarray(xs, jnp.float32), jnp.asarray(ys, jnp.float32),
     )  # fmt: skip
     with matplotlib.rc_context(figures.STYLE | {"axes.grid": False}):
         figure, plot = figures.subplots(figsize=(4.4, 3.4), layout="constrained")

@@ -356,6 +356,7 @@ def test_a_run_on_a_stream_is_the_run_in_memory(folder, tmp_path, monkeypatch):
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.slow
 def test_a_sweep_on_a_stream_trains_its_trials_alone(folder, tmp_path):
     config = Config(dataset="cut", data_dir=str(folder), network="gap dense-2", epochs=1, stream=True)
     grid = Grid(config, {"learning_rate": (0.1,), "seed": (0, 1)})

@@ -131,7 +131,9 @@ SLOW = pytest.mark.slow
 
 
 @pytest.mark.parametrize(
-    "names", [FEW, pytest.param(REST[::2], marks=SLOW), pytest.param(REST[1::2], marks=SLOW)], ids=["few", "0", "1"]
+    "names",
+    [pytest.param(FEW, marks=SLOW), pytest.param(REST[::2], marks=SLOW), pytest.param(REST[1::2], marks=SLOW)],
+    ids=["few", "0", "1"],
 )
 def test_all_experiments_run(names, tmp_path):
     """A second call finds everything done."""
