@@ -109,6 +109,7 @@ common.main({verb}.command)
 """
 
 
+@pytest.mark.slow
 def test_training_runs_where_tfds_tyro_and_rich_are_missing(tmp_path):
     """From a whole config, as on a machine that has an accelerator and little else. (Flax itself needs rich.)"""
     config = tmp_path / "config.json"

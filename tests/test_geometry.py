@@ -104,7 +104,7 @@ def test_multiply_adds_of_vgg16():
     assert round(network.multiply_adds / 1e9, 3) == 15.470
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(st.integers(0, 9999))
 def test_the_field_of_a_unit_is_where_its_gradient_is(seed):
     """On random stacks of positive weights the pixels of non-zero gradient are size, jump, padding and centre."""

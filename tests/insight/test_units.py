@@ -82,7 +82,7 @@ def test_what_is_not_there_is_refused_in_words():
 @pytest.mark.parametrize(
     "name",
     [
-        "lenet5",
+        pytest.param("lenet5", marks=pytest.mark.slow),
         pytest.param("vgg16 to its fourth pool", marks=pytest.mark.slow),
         pytest.param("resnet20", marks=pytest.mark.slow),
         "strides",

@@ -33,6 +33,7 @@ def two_builds(tmp_path_factory):
     return cache, [(process.returncode, *output) for process, output in zip(processes, outputs, strict=True)]
 
 
+@pytest.mark.slow
 def test_two_processes_at_once_build_it_once(two_builds):
     cache, ends = two_builds
     assert [code for code, *_ in ends] == [0, 0], ends

@@ -90,9 +90,8 @@ def test_sixty_kills(unkilled, tmp_path, record_property):
     count(record_property, "kill -9 of a training run", tried=kills, failures=failures)
 
 
-@pytest.mark.parametrize(
-    ("number", "code"), [pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow), (signal.SIGINT, 130)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_signal_saves_and_ends_as_interrupted(unkilled, tmp_path, number, code):
     path = tmp_path / "run"
     process = start(*TRAIN, "--out", path)

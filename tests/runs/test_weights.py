@@ -26,7 +26,7 @@ def run(tmp_path_factory):
     return out
 
 
-@pytest.mark.parametrize("format", ["npz", "safetensors"])
+@pytest.mark.parametrize("format", [pytest.param("npz", marks=pytest.mark.slow), "safetensors"])
 def test_what_is_exported_is_what_was_trained(run, tmp_path, format):
     path = tmp_path / f"w.{format}"
     code, out, err = finish("-m", "cnn_jax", "export", run, "--format", format, "--out", path)

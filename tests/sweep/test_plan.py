@@ -86,6 +86,7 @@ def test_under_vmap_the_first_ten_steps_are_those_alone():
             np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_chunks_and_a_stop_in_the_middle_change_nothing(one, tmp_path, monkeypatch):
     monkeypatch.setattr(plan, "MOST_TOGETHER", 3)
     whole = lab.sweep(GRID, tmp_path / "whole", parallel="map", show=False)
@@ -128,6 +129,7 @@ def test_the_way_is_measured_and_recorded(tmp_path):
     assert all(0 < seconds < 10 for seconds in kept["measured_seconds"].values())
 
 
+@pytest.mark.slow
 def test_the_estimate_of_memory_bounds_what_xla_takes():
     """Parameters, activations and their gradients: between a third and ten times XLA's own plan."""
     for text in ("conv5-16:same relu max2 conv5-32:same relu max2 dense-10", "conv3-8:same bn relu gap dense-10"):
