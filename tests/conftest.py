@@ -27,7 +27,7 @@ from cnn_jax.ops.native import library  # noqa: E402 - after the hook
 from cnn_jax.paths import cache_root  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
-MINUTES, SLOW_MINUTES = 11, 28  # on two cores: the tests, and those marked slow
+MINUTES, SLOW_MINUTES = 10, 29  # on two cores: the tests, and those marked slow
 
 
 def pytest_addoption(parser):

@@ -134,7 +134,9 @@ def test_a_rule_changes_the_derivative_alone():
     np.testing.assert_allclose(attribution.gradient(network, variables, images, classes), fused, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["resnet8", "lenet5", "guide", "plain", "residual with projection"])
+@pytest.mark.parametrize(
+    "name", [pytest.param("resnet8", marks=pytest.mark.slow), "lenet5", "guide", "plain", "residual with projection"]
+)
 def test_every_method_on_every_kind_of_network(name):
     if name == "resnet8":
         from cnn_jax.zoo.families import cifar_resnet

@@ -12,7 +12,7 @@ from cnn_jax.ops import Window
 from cnn_jax.ops.native import library
 
 NATIVE = pytest.param("native", marks=pytest.mark.skipif(not library.available(), reason="no compiler"))
-every = pytest.mark.parametrize("implementation", ["lax", "canonical", NATIVE])
+every = pytest.mark.parametrize("implementation", [pytest.param("lax", marks=pytest.mark.slow), "canonical", NATIVE])
 
 TEXT = (
     "conv3-4:same relu max2 bn relu conv3-4:pad1:g2:d2 max3/2:pad1:ceil res( conv3-8:same ):padA avg2:same sub2 "

@@ -76,7 +76,7 @@ def test_the_three_products_are_those_of_float64(implementation, case, seed):
         assert (np.abs(np.asarray(result, np.float64) - truth) <= gamma(length) * size).all()
 
 
-@every
+@pytest.mark.parametrize("implementation", [pytest.param("canonical", marks=pytest.mark.slow), *OURS[1:]])
 @settings(max_examples=25, deadline=None)
 @given(cases(), st.integers(0, 2**16))
 def test_bias_relu_and_pool_in_one_are_the_three_one_after_another(implementation, case, seed):

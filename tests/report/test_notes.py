@@ -333,7 +333,7 @@ HOSTILE = {
 }
 
 
-@pytest.mark.parametrize("end", [".md", ".tex", ".txt"])
+@pytest.mark.parametrize("end", [".md", ".tex", pytest.param(".txt", marks=pytest.mark.slow)])
 def test_large_notes_of_one_kind_take_no_quadratic_time(note, end):
     """A quadratic step would take minutes at this size."""
     slow: dict[str, float] = {}

@@ -66,9 +66,8 @@ def two_classes(tmp_path_factory):
     return str(folder)
 
 
-@pytest.mark.parametrize(
-    "regulariser", [pytest.param({"augment": "mixup0.4"}, marks=pytest.mark.slow), {"label_smoothing": 0.4}]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("regulariser", [{"augment": "mixup0.4"}, {"label_smoothing": 0.4}])
 def test_mixed_images_and_smoothed_labels_are_no_divergence(two_classes, tmp_path, regulariser):
     base = Config(
         network="conv3-4 relu dense-2", dataset=two_classes, epochs=6, batch_size=8, learning_rate=0.05, devices=1,

@@ -89,7 +89,7 @@ def commands(path):
     }
 
 
-@pytest.mark.parametrize("kind", ["run", "sweep"])
+@pytest.mark.parametrize("kind", ["run", pytest.param("sweep", marks=pytest.mark.slow)])
 def test_a_damaged_file_is_one_line_or_changes_nothing(whole, tmp_path, kind, record_property):
     expected = {name: work() for name, work in commands(whole / kind).items()}
     tried, failures = 0, []

@@ -124,6 +124,7 @@ def test_a_run_dies_at_every_write(deaths, tmp_path, monkeypatch, request, recor
     died(work, deaths, tmp_path, request, record_property, "a run", 10)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_a_sweep_dies_at_every_write(deaths, tmp_path, request, record_property):
     def work(out, resume):

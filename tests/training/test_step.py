@@ -286,6 +286,7 @@ def test_mixup_trains_on_a_mix():
     close(state.params, jax.tree.map(lambda p, g: p - 0.1 * g, start, jax.grad(loss)(start)), 1e-5)
 
 
+@pytest.mark.slow
 def test_parts_of_padding_alone_leave_batch_norm_alone():
     """A last batch of 16 in 8 parts of 6 slots: most parts hold no example."""
     losses, state = run_steps(Config(batch_size=48, learning_rate=0.01, accumulate=8), BN_NETWORK, 4)
