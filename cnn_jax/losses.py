@@ -1,8 +1,11 @@
 """Per-example losses of logits, each with its best constant. Means, masks and regularisation belong to the training
 step."""
 
+import functools
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +13,9 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float, Int
 
-from cnn_jax.errors import RequestError
+from cnn_jax.registry import Registry
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 def cross_entropy(
@@ -53,29 +58,67 @@ class Loss:
     """An objective: called with logits (n, classes), labels (n,) and label smoothing it gives the loss of each example.
 
     `best_constant` maps class frequencies to the mean loss, without smoothing, of the best predictor that ignores the
-    image. `title` is what an axis calls the loss, with its unit.
+    image. `title` is what an axis calls the loss, with its unit. `smooths` says whether it takes label smoothing.
     """
 
     per_example: Callable[..., Array]
     best_constant: Callable[[np.ndarray], float]
     title: str
+    smooths: bool
 
     def __call__(self, logits: Array, labels: Array, smoothing: float | Array = 0.0) -> Array:
-        return self.per_example(logits, labels, smoothing)
+        return self.per_example(logits, labels, smoothing) if self.smooths else self.per_example(logits, labels)
 
 
-LOSSES: dict[str, Loss] = {
-    "cross_entropy": Loss(cross_entropy, entropy, "cross-entropy (nats)"),
-    "squared_error": Loss(squared_error, half_gini, "half squared error"),
-}
+LOSSES: Registry[Loss] = Registry("loss")
+
+
+def register_loss(
+    name: str, best_constant: Callable[[np.ndarray], float] | None = None, title: str | None = None
+) -> Callable[[F], F]:
+    """Registers a function of (logits [n, classes], labels [n]) or of (logits, labels, smoothing) that returns the loss
+    of each example [n].
+
+    Args:
+      name: what options, configs and axes call it.
+      best_constant: maps class frequencies [classes] to the mean loss of the best predictor that ignores the image,
+        below which a network must come to have learned anything; found by numerical minimisation where it is left out.
+      title: what an axis of a figure says, with the unit.
+    """
+
+    def add(per_example: F) -> F:
+        constant = best_constant or functools.partial(_least_constant, per_example)
+        smooths = len(inspect.signature(per_example).parameters) > 2
+        LOSSES.add(name, Loss(per_example, constant, title or name.replace("_", " "), smooths))
+        return per_example
+
+    return add
+
+
+def _least_constant(per_example: Callable[..., Array], frequencies: np.ndarray) -> float:
+    """The least mean loss over constant logits, by BFGS from those of the frequencies themselves."""
+    from scipy.optimize import minimize
+
+    labels = jnp.arange(len(frequencies))
+
+    @jax.jit
+    def mean(logits: Array) -> Array:
+        return per_example(jnp.tile(logits, (len(labels), 1)), labels) @ jnp.asarray(frequencies, jnp.float32)
+
+    start = np.log(np.maximum(frequencies, 1e-6))
+    found = minimize(jax.value_and_grad(mean), start, jac=True, method="BFGS")
+    return float(min(found.fun, mean(jnp.asarray(start, jnp.float32))))
 
 
 def best_constant(name: str, frequencies: np.ndarray) -> float:
     """The mean loss of the best predictor that ignores the image, under the plain objective. RequestError for a loss
-    that is not in the table."""
-    if name not in LOSSES:
-        raise RequestError(f"loss {name!r} is unknown, and so is its best constant; there are {', '.join(LOSSES)}")
+    that is not registered."""
     return LOSSES[name].best_constant(frequencies)
+
+
+register_loss("cross_entropy", entropy, "cross-entropy (nats)")(cross_entropy)
+register_loss("squared_error", half_gini, "half squared error")(squared_error)
+LOSSES.seal()
 
 
 def l2(params) -> Array:

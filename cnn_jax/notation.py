@@ -1,41 +1,27 @@
 """Networks as text and as JSON.
 
-Text is a list of tokens separated by blanks, each with options after colons:
+Text is a list of tokens separated by blanks. How each layer is written stands with it (`Layer.words`, `Layer.options`):
+a word with its numbers, and options after colons. Any other field of a layer is an option too, `bn:momentum=0.99`.
 
-    conv<size>-<filters>[/stride]  :valid :same :pad<n> :g<groups> :d<dilation> :nobias
-    max<size>[/stride] avg<size>[/stride]  :valid :same :pad<n> :ceil   (the stride is the size unless given)
-    gap  pad<n>  sub<n>  lrn<n>  bn  drop<rate>  dense-<units>[:nobias]
+    conv<size>-<features>[/<stride>]  :valid :same :pad<padding> :g<groups> :d<dilation> :nobias
+    max<size>[/<stride>] avg<size>[/<stride>]  :valid :same :pad<padding> :ceil   (the stride is the size unless given)
+    gap  pad<amount>  sub<size>  lrn<size>  bn  drop<rate>  dense-<features>[:nobias]
     relu tanh stanh sigmoid gelu silu
     res( … )  with  ):proj  or  ):padA  for another shortcut than the identity
+    and the names of registered layers, activations and modules
 
-What text cannot say (connection tables, biases per position, codes, constants off their defaults) has a lossless JSON
-form: a list of {"layer": class, field: value, …}.
+What text cannot say (connection tables, codes) has a lossless JSON form: a list of {"layer": name, field: value, …}.
 """
 
 import dataclasses
+import functools
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+from cnn_jax import registry
 from cnn_jax.errors import RequestError, quote
-from cnn_jax.layers import (
-    ACTIVATIONS,
-    LAYERS,
-    MOST_LAYERS,
-    MOST_NESTED,
-    Activation,
-    BatchNorm,
-    Conv,
-    Dense,
-    Dropout,
-    GlobalPool,
-    Layer,
-    LocalResponseNorm,
-    Pad,
-    Pool,
-    Residual,
-    Subsample,
-)  # fmt: skip
+from cnn_jax.layers import LAYERS, MOST_LAYERS, MOST_NESTED, Layer, Residual, Wrapped
 from cnn_jax.typed import convert
 
 Layers = tuple[Layer, ...]
@@ -44,9 +30,8 @@ MOST_TEXT = 100_000  # characters of a network, ResNet-1202 has 36,000
 MOST_TOKEN = 200
 LARGEST = 10**9  # of a number in a token
 _SHORTCUTS = ("proj", "padA")
-_TOKENS = "conv<size>-<filters>, max<size>, avg<size>, gap, pad<n>, sub<n>, lrn<n>, bn, drop<rate>, dense-<units>, " + (
-    ", ".join(ACTIVATIONS) + ", res( … )"
-)
+_FIELD = re.compile(r"<(\w+)>")
+_NUMBERS = {int: r"\d+", int | None: r"\d+", float: r"\d+|\d*\.\d+"}
 
 
 def parse(text: str) -> Layers:
@@ -70,7 +55,7 @@ def parse(text: str) -> Layers:
             body = tuple(open_blocks.pop())
             open_blocks[-1].append(Residual(body, options[0] if options else "identity"))  # type: ignore[arg-type]
         else:
-            open_blocks[-1].append(_parse_token(token, word, options))
+            open_blocks[-1].append(_parse_token(token, registry.generation()))
     if len(open_blocks) > 1:
         raise RequestError(f"network {quote(text)}: 'res(' without ')'")
     return tuple(open_blocks[0])
@@ -86,23 +71,43 @@ def _refuse(token: str, options: list[str], known: Iterable[str]) -> None:
         raise RequestError(f"network token {quote(token)} has more than one option")
 
 
-def _parse_token(token: str, word: str, options: list[str]) -> Layer:
-    if found := re.fullmatch(r"conv(\d+)-(\d+)(?:/(\d+))?", word):
-        size, features, step = map(_number, found.groups(default="1"))
-        return Conv(features, size, step, **_window_options(token, options, "g", "d", "nobias"))
-    if found := re.fullmatch(r"(max|avg)(\d+)(?:/(\d+))?", word):
-        kind, digits, given = found.groups()
-        stride = None if given in (None, digits) else _number(given)
-        fields = _window_options(token, options, "ceil")
-        return Pool(kind, _number(digits), stride, **fields)  # type: ignore[arg-type]
-    if found := re.fullmatch(r"dense-(\d+)", word):
-        _refuse(token, options, ("nobias",))
-        return Dense(_number(found[1]), bias="nobias" not in options)
-    _refuse(token, options, ())
-    for pattern, make in _PLAIN.items():
-        if found := re.fullmatch(pattern, word):
-            return make(*found.groups())
-    raise RequestError(f"network token {quote(token)} is unknown; tokens are {_TOKENS}")
+@functools.lru_cache(maxsize=4096)
+def _parse_token(token: str, generation: int) -> Layer:
+    """A layer of one token, among the parts of a `generation` of the registries."""
+    word, *options = token.split(":")
+    for layer in LAYERS.values():
+        for template, fixed in layer.spellings().items():
+            if (fields := _match(layer, template, word)) is not None:
+                return _with_options(token, layer, {**fixed, **fields}, options)
+    raise RequestError(f"network token {quote(token)} is unknown; tokens are {', '.join(words())}")
+
+
+def words() -> list[str]:
+    """How every layer begins, as templates."""
+    return [word for layer in LAYERS.values() for word in layer.spellings()] + ["res( … )"]
+
+
+@functools.lru_cache(maxsize=1024)
+def _pattern(template: str, numbers: tuple[tuple[str, str], ...]) -> re.Pattern:
+    pattern = re.escape(template).replace(r"\[", "(?:").replace(r"\]", ")?")
+    for field, number in numbers:
+        pattern = pattern.replace(f"<{field}>", f"(?P<{field}>{number})")
+    return re.compile(pattern, re.ASCII)
+
+
+def _match(layer: type[Layer], template: str, text: str) -> dict[str, Any] | None:
+    """The fields that `text` gives by a template; None where it does not fit."""
+    types = layer.fields()
+    names = _FIELD.findall(template)
+    numbers = tuple((name, _NUMBERS[types[name].type if types[name].type in _NUMBERS else int]) for name in names)
+    found = _pattern(template, numbers).fullmatch(text)
+    if found is None:
+        return None
+    return {
+        name: float(digits) if types[name].type is float else _number(digits)
+        for name, digits in found.groupdict().items()
+        if digits is not None
+    }
 
 
 def _number(digits: str) -> int:
@@ -111,39 +116,53 @@ def _number(digits: str) -> int:
     return value
 
 
-_PLAIN: dict[str, Callable[..., Layer]] = {
-    rf"({'|'.join(ACTIVATIONS)})": Activation,
-    r"gap": GlobalPool,
-    r"bn": BatchNorm,
-    r"pad(\d+)": lambda amount: Pad(_number(amount)),
-    r"sub(\d+)": lambda size: Subsample(_number(size)),
-    r"lrn(\d+)": lambda size: LocalResponseNorm(_number(size)),
-    r"drop(\d+|\d*\.\d+)": lambda rate: Dropout(float(rate)),
-}
-
-
-def _window_options(token: str, options: list[str], *more: str) -> dict[str, Any]:
-    """The fields that the options of a sliding layer set; each at most once."""
-    fields: dict[str, Any] = {}
+def _with_options(token: str, layer: type[Layer], fields: dict[str, Any], options: list[str]) -> Layer:
+    """The layer of a word's fields and of options, each of which sets a field once."""
     for option in options:
-        if option in ("valid", "same"):
-            field, value = "padding", option
-        elif found := re.fullmatch(r"pad(\d+)", option):
-            field, value = "padding", _number(found[1])  # type: ignore[assignment]
-        elif option == "nobias" and option in more:
-            field, value = "bias", False  # type: ignore[assignment]
-        elif option == "ceil" and option in more:
-            field, value = "ceil", True  # type: ignore[assignment]
-        elif (found := re.fullmatch(r"([gd])(\d+)", option)) and found[1] in more:
-            field, value = {"g": "groups", "d": "dilation"}[found[1]], _number(found[2])  # type: ignore[assignment]
-        else:
-            names = {"g": ":g<groups>", "d": ":d<dilation>"}
-            valid = " ".join([":valid", ":same", ":pad<n>", *(names.get(name, f":{name}") for name in more)])
-            raise RequestError(f"network token {quote(token)}: option ':{option}' is unknown; valid here: {valid}")
-        if field in fields:
-            raise RequestError(f"network token {quote(token)} sets its {field} twice")
-        fields[field] = value
-    return fields
+        for name, value in _option(token, layer, option, fields).items():
+            if name in fields:
+                raise RequestError(f"network token {quote(token)} sets its {name} twice")
+            fields[name] = value
+    if layer is Wrapped:
+        kind = fields.pop("kind")
+        return Wrapped(kind, tuple(sorted(fields.items())))
+    if "stride" in fields and "size" in fields and layer.fields()["stride"].default is None:
+        fields["stride"] = None if fields["stride"] == fields["size"] else fields["stride"]
+    try:
+        return layer(**fields)
+    except TypeError as error:
+        raise RequestError(f"network token {quote(token)}: {str(error).split('() ')[-1]}") from None
+
+
+def _option(token: str, layer: type[Layer], option: str, fields: Mapping[str, Any]) -> dict[str, Any]:
+    for template, fixed in layer.options.items():
+        if (found := _match(layer, template, option)) is not None:
+            return {**fixed, **found}
+    name, equals, text = option.partition("=")
+    if layer is Wrapped and equals and name.isidentifier() and name != "kind":
+        return {name: _value(text)}
+    types = {name: field.type for name, field in layer.fields().items() if field.type in (int, float, bool, str)}
+    if equals and name in types:
+        return {name: convert(f"network token {quote(token)}: {name}", _value(text, types[name]), types[name])}
+    listed = {*fields, *(name for fixed in layer.options.values() for name in fixed)}
+    listed |= {name for template in layer.options for name in _FIELD.findall(template)}
+    free = ["<name>=<value>"] if layer is Wrapped else [f"{name}=…" for name in types if name not in listed]
+    valid = " ".join(f":{template}" for template in (*layer.options, *free)) or "none"
+    raise RequestError(f"network token {quote(token)}: option ':{option}' is unknown; valid here: {valid}")
+
+
+def _value(text: str, kind: Any = None) -> Any:
+    """A value in text: true or false, a number, else the text itself; `kind` str takes it as it is."""
+    if kind is str:
+        return text
+    if text in ("true", "false"):
+        return text == "true"
+    for number in (int, float):
+        try:
+            return number(text)
+        except ValueError:
+            continue
+    return text
 
 
 def format(layers: Iterable[Layer]) -> str:
@@ -152,53 +171,78 @@ def format(layers: Iterable[Layer]) -> str:
     text = " ".join(map(_format_layer, layers))
     if parse(text) != layers:
         unsaid = next(layer for layer in layers if parse(_format_layer(layer)) != (layer,))
-        raise RequestError(f"{type(unsaid).__name__} has fields that the notation cannot say; use its JSON form")
+        raise _unsaid(unsaid)
     return text
 
 
+def _unsaid(layer: Layer) -> RequestError:
+    return RequestError(f"{type(layer).__name__} has fields that the notation cannot say; use its JSON form")
+
+
 def _format_layer(layer: Layer) -> str:
-    match layer:
-        case Conv():
-            stride = f"/{layer.stride}" if layer.stride != 1 else ""
-            options = [f"g{layer.groups}"] * (layer.groups != 1) + [f"d{layer.dilation}"] * (layer.dilation != 1)
-            options += ["nobias"] * (not layer.bias)
-            return ":".join([f"conv{layer.size}-{layer.features}{stride}", *_padding(layer.padding), *options])
-        case Pool():
-            stride = f"/{layer.stride}" if layer.stride not in (None, layer.size) else ""
-            return ":".join([f"{layer.kind}{layer.size}{stride}", *_padding(layer.padding), *["ceil"] * layer.ceil])
-        case Dense():
-            return f"dense-{layer.features}" + ":nobias" * (not layer.bias)
-        case Residual():
-            option = "" if layer.shortcut == "identity" else f":{layer.shortcut}"
-            return " ".join(["res(", *map(_format_layer, layer.body), f"){option}"])
-        case Pad():
-            return f"pad{layer.amount}"
-        case Subsample() | LocalResponseNorm():
-            return f"{layer.kind}{layer.size}"
-        case Dropout():
-            return f"drop{layer.rate:.12f}".rstrip("0").rstrip(".")
-        case GlobalPool() | BatchNorm() | Activation():
-            return layer.kind
+    if isinstance(layer, Residual):
+        option = "" if layer.shortcut == "identity" else f":{layer.shortcut}"
+        return " ".join(["res(", *map(_format_layer, layer.body), f"){option}"])
+    if isinstance(layer, Wrapped):
+        return ":".join([layer.kind, *(f"{name}={_text(value)}" for name, value in layer.arguments)])
+    values = {name: getattr(layer, name) for name in layer.fields()}
+    for template, fixed in layer.spellings().items():
+        if all(values[name] == value for name, value in fixed.items()):
+            said = {*fixed, *_FIELD.findall(template)}
+            rest = {
+                name: value
+                for name, value in values.items()
+                if name not in said and value != layer.fields()[name].default
+            }
+            return ":".join([_fill(layer, template), *(_format_option(layer, name, rest[name]) for name in rest)])
     raise RequestError(f"{type(layer).__name__} has no notation; use its JSON form")
 
 
-def _padding(padding: Any) -> list[str]:
-    return [] if padding == "valid" else [padding if padding == "same" else f"pad{padding}"]
+def _fill(layer: Layer, template: str) -> str:
+    """A template with the layer's numbers; what is in brackets is left out where its field has its default."""
+    required, bracket, optional = template.partition("[")
+    if bracket:
+        (name,) = _FIELD.findall(optional)
+        if getattr(layer, name) != layer.fields()[name].default:
+            required += optional.rstrip("]")
+    return _FIELD.sub(lambda name: _text(getattr(layer, name[1])), required)
+
+
+def _format_option(layer: Layer, name: str, value: Any) -> str:
+    for template, fixed in layer.options.items():
+        if fixed == {name: value}:
+            return template
+        if _FIELD.findall(template) == [name] and type(value) is int:
+            return _fill(layer, template)
+    if isinstance(value, bool | int | float | str):
+        return f"{name}={_text(value)}"
+    raise _unsaid(layer)
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float) and 0 <= value < 1e6:
+        text = f"{value:.12f}".rstrip("0").rstrip(".")
+        return text if float(text) == value else repr(value)
+    return str(value)
 
 
 def to_json(layers: Iterable[Layer]) -> list[dict[str, Any]]:
-    """The lossless form: a dictionary per layer with its class and every field off its default."""
+    """The lossless form: a dictionary per layer with its registered name and every field off its default."""
     return [_layer_to_json(layer) for layer in layers]
 
 
 def _layer_to_json(layer: Layer) -> dict[str, Any]:
-    values = {"layer": type(layer).__name__}
-    for field in _fields(type(layer)):
-        value = getattr(layer, field.name)
-        if field.name == "body":
-            values[field.name] = to_json(value)  # type: ignore[assignment]
+    values: dict[str, Any] = {"layer": layer.registered_as}  # type: ignore[attr-defined]
+    for name, field in layer.fields().items():
+        value = getattr(layer, name)
+        if name == "body":
+            values[name] = to_json(value)
+        elif name == "arguments":
+            values[name] = dict(value)
         elif field.default is dataclasses.MISSING or value != field.default:
-            values[field.name] = value
+            values[name] = value
     return values
 
 
@@ -219,21 +263,19 @@ def _layer_from_json(values: Any, depth: int) -> Layer:
     if not isinstance(values, dict) or str(values.get("layer")) not in LAYERS:
         raise RequestError(f"{quote(values)} is no layer; give {{'layer': …}} with one of {', '.join(LAYERS)}")
     kind = LAYERS[values["layer"]]
-    names = [field.name for field in _fields(kind)]
-    hints = {field.name: field.type for field in _fields(kind)}
+    types = {name: field.type for name, field in kind.fields().items()}
     fields = {name: value for name, value in values.items() if name != "layer"}
-    if unknown := [name for name in fields if name not in names]:
-        raise RequestError(f"{kind.__name__} has no field {quote(unknown[0])}; it has {', '.join(names)}")
+    if unknown := [name for name in fields if name not in types]:
+        raise RequestError(f"{kind.__name__} has no field {quote(unknown[0])}; it has {', '.join(types)}")
     for name, value in fields.items():
         if name == "body":
             fields[name] = _from_json(convert("Residual body", value, list), depth + 1)
+        elif name == "arguments":
+            given = convert("Wrapped arguments", value, dict[str, Any])
+            fields[name] = tuple(sorted(given.items()))
         else:
-            fields[name] = convert(f"{kind.__name__} {name}", value, hints[name])
+            fields[name] = convert(f"{kind.__name__} {name}", value, types[name])
     try:
         return kind(**fields)
     except TypeError as error:
         raise RequestError(f"{kind.__name__}: {str(error).split('() ')[-1]}") from None
-
-
-def _fields(kind: type) -> list[dataclasses.Field]:
-    return [field for field in dataclasses.fields(kind) if field.name not in ("parent", "name")]

@@ -34,6 +34,11 @@ def convert(name: str, value: Any, hint: Any) -> Any:
     elif origin is tuple:
         if isinstance(value, list | tuple):
             return tuple(convert(name, item, options[0]) for item in value)
+    elif origin is dict:
+        if isinstance(value, dict) and all(isinstance(key, str) for key in value):
+            return {key: convert(f"{name}.{key}", item, options[1]) for key, item in value.items()}
+    elif hint is Any:
+        return value
     elif origin is list:
         if isinstance(value, list):
             return value
@@ -54,6 +59,8 @@ def _words(hint: Any) -> str:
         return words[hint]
     if typing.get_origin(hint) in (tuple, list):
         return "a list"
+    if typing.get_origin(hint) is dict:
+        return "an object"
     if typing.get_origin(hint) is Literal:
         return " or ".join(map(repr, typing.get_args(hint)))
     return " or ".join(map(_words, typing.get_args(hint)))

@@ -1,0 +1,82 @@
+"""Elementwise nonlinearities, and what a ReLU does with the signal of a derivative."""
+
+import functools
+from collections.abc import Callable
+from typing import Literal, TypeVar
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from cnn_jax.layers.base import Fixed, Shape, Spellings, register_layer
+from cnn_jax.registry import Registry
+
+ACTIVATIONS: Registry[Callable[[Array], Array]] = Registry("activation")
+F = TypeVar("F", bound=Callable[[Array], Array])
+
+
+def register_activation(name: str) -> Callable[[F], F]:
+    """Registers an elementwise function of an array, which the notation then calls `name`."""
+
+    def add(function: F) -> F:
+        return ACTIVATIONS.add(name, function)  # type: ignore[return-value]
+
+    return add
+
+
+register_activation("relu")(jax.nn.relu)
+register_activation("tanh")(jnp.tanh)
+register_activation("stanh")(lambda x: 1.7159 * jnp.tanh(x * (2.0 / 3.0)))  # lecun1998gradient, appendix A
+register_activation("sigmoid")(jax.nn.sigmoid)
+register_activation("gelu")(jax.nn.gelu)
+register_activation("silu")(jax.nn.silu)
+ACTIVATIONS.seal()
+
+Backward = Literal["gradient", "guided", "deconvnet", "redirected"]
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _relu(backward: Backward, x: Array) -> Array:
+    """A ReLU with another rule for the signal on its way back. 'deconvnet' passes what is positive
+    (zeiler2014visualizing, 2.1, "rectification"), 'guided' what is positive where the ReLU itself passed
+    (springenberg2015striving, 3.4), 'redirected' what is positive or where the ReLU passed, so that a silent unit can
+    be woken (olah2017feature)."""
+    return jax.nn.relu(x)
+
+
+def _relu_forward(backward: Backward, x: Array) -> tuple[Array, Array]:
+    return jax.nn.relu(x), x > 0
+
+
+def _relu_backward(backward: Backward, passed: Array, signal: Array) -> tuple[Array]:
+    positive = signal > 0
+    kept = {"guided": positive & passed, "deconvnet": positive, "redirected": positive | passed}[backward]
+    return (jnp.where(kept, signal, 0),)
+
+
+_relu.defvjp(_relu_forward, _relu_backward)
+
+
+@register_layer("Activation")
+class Activation(Fixed):
+    """An elementwise nonlinearity, by its registered name."""
+
+    kind: str  # type: ignore[misc]
+
+    context = ("backward",)
+
+    @classmethod
+    def spellings(cls) -> Spellings:
+        return {name: {"kind": name} for name in ACTIVATIONS}
+
+    def output_shape(self, shape: Shape) -> Shape:
+        ACTIVATIONS[self.kind]  # refuses an unknown one
+        return shape
+
+    @nn.compact
+    def __call__(self, x: Array, *, backward: Backward = "gradient") -> Array:
+        """`backward` is what a ReLU does with the signal on its way back; other nonlinearities know no other rule."""
+        if self.kind == "relu" and backward != "gradient":
+            return _relu(backward, x)
+        return ACTIVATIONS[self.kind](x)

@@ -1,0 +1,160 @@
+"""What every layer is: a Flax Linen module that is also a description.
+
+A layer is a value (`Conv(32, 5)`), equal to another with the same fields. It knows by arithmetic alone what it makes of
+an input shape: `output_shape`, `windows`, `parameters`, `multiply_adds`. Called on images it computes. Shapes are those
+of one example: (height, width, channels), or (features,) after a dense layer or a global pool; arrays have a leading
+batch axis. Parameters are created in float32 and used in the dtype of the images.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, TypeVar
+
+import flax.linen as nn
+import jax
+from jax import Array, lax
+
+from cnn_jax.errors import RequestError, reason
+from cnn_jax.ops import Window
+from cnn_jax.registry import Registry
+
+MOST_LAYERS = 10_000  # of a network
+MOST_NESTED = 32  # residual blocks within residual blocks
+
+Shape = tuple[int, ...]
+Windows = tuple[Window, Window]
+KernelInit = Callable[..., Array]  # (key, shape) -> float32 array
+Spellings = Mapping[str, Mapping[str, Any]]
+
+he = jax.nn.initializers.variance_scaling(2.0, "fan_in", "normal")  # he2015delving, 2.2
+INITIALISERS: dict[str, Callable[[float | Array], KernelInit]] = {
+    "he": lambda scale: _scaled(he, scale),
+    "glorot": lambda scale: _scaled(jax.nn.initializers.glorot_uniform(), scale),  # glorot2010understanding, 4.2
+    "lecun": lambda scale: _scaled(jax.nn.initializers.variance_scaling(1.0, "fan_in", "normal"), scale),
+    "normal": lambda scale: _scaled(jax.nn.initializers.normal(0.01), scale),  # krizhevsky2012imagenet, 5
+}
+
+
+def _scaled(init: KernelInit, scale: float | Array) -> KernelInit:
+    return lambda key, shape: scale * init(key, shape)
+
+
+class Layer(nn.Module):
+    """Base of all layers.
+
+    Class attributes:
+      kind: the word that numbered layer names are made of (conv1, relu2).
+      context: the keywords that a layer's call takes beside its input.
+      words: how the notation writes the layer, each word with the fields that it sets: `<field>` stands for a number,
+        `[…]` is left out where its field has its default.
+      options: likewise what may follow the word after a colon; any other field is written `:field=value`.
+    """
+
+    kind: ClassVar[str]
+    context: ClassVar[tuple[str, ...]] = ()
+    words: ClassVar[Spellings] = {}
+    options: ClassVar[Spellings] = {}
+
+    @classmethod
+    def spellings(cls) -> Spellings:
+        """The words of the notation that stand for this layer."""
+        return cls.words
+
+    @classmethod
+    def fields(cls) -> dict[str, dataclasses.Field]:
+        """The fields that describe the layer, by name; not those of Flax."""
+        return {field.name: field for field in dataclasses.fields(cls) if field.name not in ("parent", "name")}
+
+    def output_shape(self, shape: Shape) -> Shape:
+        """The shape that an input of `shape` becomes. Raises RequestError with the arithmetic if it cannot be."""
+        return _traced(self, shape)[0].shape[1:]
+
+    def windows(self, shape: Shape) -> Windows | None:
+        """The windows along height and width through which an output position sees the input, if there are any."""
+        return None
+
+    def parameters(self, shape: Shape) -> int:
+        """Number of trained parameters, running statistics not among them."""
+        return sum(leaf.size for leaf in jax.tree.leaves(_traced(self, shape)[1].get("params", {})))
+
+    def multiply_adds(self, shape: Shape) -> int:
+        """Multiply-adds of convolutions and dense layers for one example; biases and elementwise work not counted."""
+        return 0
+
+
+@functools.lru_cache(maxsize=4096)
+def _traced(layer: Layer, shape: Shape) -> tuple[jax.ShapeDtypeStruct, Any]:
+    """Output and variables of a layer as shapes and dtypes, by tracing it: for layers that do not know theirs by
+    arithmetic. RequestError for what it raises."""
+    image = jax.ShapeDtypeStruct((1, *shape), "float32")
+    try:
+        return jax.eval_shape(lambda x: layer.init_with_output(jax.random.key(0), x), image)
+    except RequestError:
+        raise
+    except Exception as error:  # of any type, from code that is not ours
+        raise RequestError(f"it cannot be applied to an input of {shape}: {reason(error)}") from error
+
+
+class Fixed(Layer):
+    """A layer without parameters."""
+
+    def parameters(self, shape: Shape) -> int:
+        return 0
+
+
+LAYERS: Registry[type[Layer]] = Registry("layer")
+L = TypeVar("L", bound=type[Layer])
+
+
+def register_layer(name: str) -> Callable[[L], L]:
+    """Registers a subclass of `Layer`. One without `kind` and `words` is called and written as `name`."""
+
+    def add(layer: L) -> L:
+        if not hasattr(layer, "kind"):
+            layer.kind = name
+        if layer.kind == name and not layer.words:
+            layer.words = {name: {}}
+        layer.registered_as = name  # type: ignore[attr-defined]
+        return LAYERS.add(name, layer)
+
+    return add
+
+
+def spatial(shape: Shape) -> tuple[int, int, int]:
+    """`shape` as (height, width, channels); refused if the layers before have flattened it."""
+    if len(shape) != 3:
+        raise RequestError(f"its input {shape} has no height and width: it must come before a dense layer or `gap`")
+    return shape
+
+
+def whole(shape: Shape) -> Windows:
+    height, width, _ = spatial(shape)
+    return Window.along(height, height, 1, "valid"), Window.along(width, width, 1, "valid")
+
+
+class Sliding(Layer):
+    """What convolutions and pools share: a square window, the same along height and width."""
+
+    def windows(self, shape: Shape) -> Windows:
+        height, width, _ = spatial(shape)
+        return self._window(height), self._window(width)
+
+    def parameters(self, shape: Shape) -> int:
+        return 0
+
+    def _window(self, length: int) -> Window:
+        raise NotImplementedError
+
+    def _output_size(self, shape: Shape) -> tuple[int, int]:
+        rows, columns = self.windows(shape)
+        return rows.output, columns.output
+
+
+def sent_back(product: Callable[[Array, Array], Array], x: Array, kernel: Array, feedback_key: Array | None) -> Array:
+    """`product(x, kernel)`. With a key the derivative with respect to `x` is taken through fixed random weights instead
+    of the kernel (feedback alignment: lillicrap2016random); the value and the kernel's derivative stay the same."""
+    if feedback_key is None:
+        return product(x, kernel)
+    through = product(x, lax.stop_gradient(he(feedback_key, kernel.shape).astype(kernel.dtype)))
+    return product(lax.stop_gradient(x), kernel) + (through - lax.stop_gradient(through))

@@ -1,0 +1,68 @@
+"""Layers that are made of layers."""
+
+import math
+from typing import Literal
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jax import Array
+
+from cnn_jax.errors import RequestError
+from cnn_jax.layers.base import Fixed, Layer, Shape, register_layer, spatial
+from cnn_jax.layers.core import Conv, Pool
+from cnn_jax.layers.norm import BatchNorm
+
+
+@register_layer("Residual")
+class Residual(Fixed):
+    """body(x) + shortcut(x) (he2016deep, 3.2 and 3.3).
+
+    `shortcut` is 'identity'; 'proj', a 1x1 convolution (their option B) that ends as the body ends, with batch norm or
+    without and with a bias or without; or 'padA', every stride-th position and zeros for the new channels (option A,
+    half of the zeros before, half after). The stride is the body's. The network runs the parts.
+    """
+
+    body: tuple[Layer, ...]
+    shortcut: Literal["identity", "proj", "padA"] = "identity"
+
+    kind = "res"
+
+    def stride(self) -> int:
+        """The product of the strides in the body."""
+        strides = [layer.stride for layer in self.body if isinstance(layer, Conv | Pool)]
+        return math.prod(layer or 1 for layer in strides)
+
+    @nn.nowrap  # else Flax would adopt the layers made here
+    def projection(self, features: int) -> tuple[Layer, ...]:
+        """The layers of the 'proj' shortcut, none for the other shortcuts."""
+        if self.shortcut != "proj":
+            return ()
+        convolutions = [layer for layer in self.body if isinstance(layer, Conv)]
+        conv = Conv(features, 1, self.stride(), bias=convolutions[-1].bias if convolutions else True)
+        return (conv, BatchNorm()) if isinstance(self.body[-1], BatchNorm) else (conv,)
+
+    def pad_shortcut(self, images: Array, features: int) -> Array:
+        """Option A: strided, with zero channels up to `features`."""
+        stride, missing = self.stride(), features - images.shape[-1]
+        before = missing // 2
+        return jnp.pad(images[:, ::stride, ::stride], ((0, 0), (0, 0), (0, 0), (before, missing - before)))
+
+    def check_shapes(self, shape: Shape, body: Shape) -> None:
+        """Raises RequestError if the shortcut of an input of `shape` cannot be added to a body's output of `body`."""
+        height, width, channels = spatial(shape)
+        if self.shortcut == "identity":
+            short: Shape = shape
+        else:
+            features = channels if len(body) != 3 else body[2]
+            stride = self.stride()
+            short = (-(-height // stride), -(-width // stride), features)
+            if self.shortcut == "padA" and features < channels:
+                raise RequestError(f"a padA shortcut adds channels, but the body has {features} after {channels}")
+        if short != body:
+            raise RequestError(
+                f"the {self.shortcut} shortcut makes {_by(short)} of {_by(shape)} but the body makes {_by(body)}"
+            )
+
+
+def _by(shape: Shape) -> str:
+    return "x".join(map(str, shape))

@@ -1,0 +1,275 @@
+"""Convolution, pooling, dense layers, dropout."""
+
+import math
+from typing import Any, Literal
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from cnn_jax import ops
+from cnn_jax.errors import RequestError
+from cnn_jax.layers.base import (
+    Fixed,
+    KernelInit,
+    Layer,
+    Shape,
+    Sliding,
+    Windows,
+    he,
+    register_layer,
+    sent_back,
+    spatial,
+    whole,
+)  # fmt: skip
+from cnn_jax.ops import Padding, Window
+
+PADDING: dict[str, dict[str, Any]] = {"valid": {"padding": "valid"}, "same": {"padding": "same"}, "pad<padding>": {}}
+
+
+@register_layer("Conv")
+class Conv(Sliding):
+    """Convolution with `features` square filters of `size`.
+
+    `connections` names for each filter the input channels that it sees (lecun1998gradient, table I); only those weights
+    exist. `bias_per_position` gives every position of the map a bias of its own (lecun1989backpropagation, "untied").
+    """
+
+    features: int
+    size: int
+    stride: int = 1
+    padding: Padding = "valid"
+    dilation: int = 1
+    groups: int = 1
+    bias: bool = True
+    bias_per_position: bool = False
+    connections: tuple[tuple[int, ...], ...] | None = None
+
+    context = ("kernel_init", "pool", "rectify", "feedback_key")
+    kind = "conv"
+    words = {"conv<size>-<features>[/<stride>]": {}}
+    options = {**PADDING, "g<groups>": {}, "d<dilation>": {}, "nobias": {"bias": False}}
+
+    def _window(self, length: int) -> Window:
+        return Window.along(length, self.size, self.stride, self.padding, self.dilation)
+
+    def output_shape(self, shape: Shape) -> Shape:
+        channels = spatial(shape)[2]
+        if self.features < 1:
+            raise RequestError(f"{self.features} filters: at least 1 is needed")
+        if self.groups < 1 or channels % self.groups or self.features % self.groups:
+            raise RequestError(f"{channels} input channels and {self.features} filters do not split in {self.groups}")
+        if self.connections is not None:
+            seen = {channel for filter in self.connections for channel in filter}
+            once = all(0 < len(filter) == len(set(filter)) for filter in self.connections)
+            if len(self.connections) != self.features or not once or min(seen) < 0 or max(seen) >= channels:
+                raise RequestError(f"its connection table does not fit {self.features} filters on {channels} channels")
+        return (*self._output_size(shape), self.features)
+
+    def _kernel_shape(self, channels: int) -> Shape:
+        if self.connections is not None:
+            return (self.size, self.size, sum(map(len, self.connections)))
+        return (self.size, self.size, channels // self.groups, self.features)
+
+    def _bias_shape(self, shape: Shape) -> Shape:
+        return self.output_shape(shape) if self.bias_per_position else (self.features,)
+
+    def parameters(self, shape: Shape) -> int:
+        return math.prod(self._kernel_shape(shape[2])) + self.bias * math.prod(self._bias_shape(shape))
+
+    def multiply_adds(self, shape: Shape) -> int:
+        per_position = self._kernel_shape(shape[2])
+        return math.prod(self._output_size(shape)) * math.prod(per_position)
+
+    @property
+    def plain_bias(self) -> bool:
+        """Whether every map has one bias, so that a relu and a pool behind can be fused."""
+        return self.bias and not self.bias_per_position
+
+    @nn.compact
+    def __call__(
+        self,
+        images: Array,
+        *,
+        kernel_init: KernelInit = he,
+        pool: int = 1,
+        rectify: bool = False,
+        feedback_key: Array | None = None,
+    ) -> Array:
+        """With `rectify` a relu and with `pool` > 1 a max pool of that size follow, in one operation with the
+        convolution; both need `plain_bias`. `feedback_key` sends the signal back through random weights."""
+        shape = images.shape[1:]
+        kernel_shape = self._kernel_shape(shape[2])
+        if self.connections is None:
+            kernel = self.param("kernel", kernel_init, kernel_shape)
+        else:
+            kernel = self.param("kernel", self._table_init(kernel_init), kernel_shape)
+            into = [(channel, f) for f, channels in enumerate(self.connections) for channel in channels]
+            channel, filter = map(jnp.asarray, zip(*into, strict=True))
+            whole = jnp.zeros((self.size, self.size, shape[2], self.features), kernel.dtype)
+            kernel = whole.at[:, :, channel, filter].set(kernel)
+        kernel = jnp.asarray(kernel, images.dtype)
+        if self.bias:
+            bias = jnp.asarray(self.param("bias", nn.initializers.zeros, self._bias_shape(shape)), images.dtype)
+        if rectify or pool > 1:
+            return ops.convolution_pooled(images, kernel, bias, *self.windows(shape), self.groups, pool, rectify)
+        windows, groups = self.windows(shape), self.groups
+        maps = sent_back(lambda x, k: ops.convolution(x, k, *windows, groups=groups), images, kernel, feedback_key)
+        return maps + bias[(None,) * (1 if self.bias_per_position else 3)] if self.bias else maps
+
+    def _table_init(self, kernel_init: KernelInit) -> KernelInit:
+        def init(key: Array, shape: Shape) -> Array:
+            assert self.connections is not None
+            keys = jax.random.split(key, len(self.connections))
+            parts = [
+                kernel_init(k, (self.size, self.size, len(channels), 1))[..., 0]
+                for k, channels in zip(keys, self.connections, strict=True)
+            ]
+            return jnp.concatenate(parts, axis=-1)
+
+        return init
+
+
+@register_layer("Pool")
+class Pool(Sliding):
+    """Max or average pooling over a square window. `stride` is `size` unless given; `ceil` rounds the output size up.
+
+    In an average, padding counts as zeros, the overhang of `ceil` does not count.
+    """
+
+    kind: Literal["max", "avg"]  # type: ignore[misc]
+    size: int
+    stride: int | None = None
+    padding: Padding = "valid"
+    ceil: bool = False
+
+    words = {"max<size>[/<stride>]": {"kind": "max"}, "avg<size>[/<stride>]": {"kind": "avg"}}
+    options = {**PADDING, "ceil": {"ceil": True}}
+
+    def _window(self, length: int) -> Window:
+        stride = self.size if self.stride is None else self.stride
+        return Window.along(length, self.size, stride, self.padding, ceil=self.ceil)
+
+    def output_shape(self, shape: Shape) -> Shape:
+        return (*self._output_size(shape), shape[2])
+
+    @nn.compact
+    def __call__(self, images: Array) -> Array:
+        pool = ops.max_pool if self.kind == "max" else ops.average_pool
+        return pool(images, *self.windows(images.shape[1:]))
+
+
+@register_layer("GlobalPool")
+class GlobalPool(Fixed):
+    """The mean over height and width: (h, w, c) becomes (c,) (lin2014network, 3.2)."""
+
+    kind = "gap"
+    words = {"gap": {}}
+
+    def output_shape(self, shape: Shape) -> Shape:
+        return spatial(shape)[2:]
+
+    def windows(self, shape: Shape) -> Windows:
+        return whole(shape)
+
+    @nn.compact
+    def __call__(self, images: Array) -> Array:
+        return images.mean((1, 2))
+
+
+@register_layer("Pad")
+class Pad(Fixed):
+    """A border of `amount` positions with `value` on all four sides."""
+
+    amount: int
+    value: float = 0.0
+
+    kind = "pad"
+    words = {"pad<amount>": {}}
+
+    def output_shape(self, shape: Shape) -> Shape:
+        height, width, channels = spatial(shape)
+        if self.amount < 0:
+            raise RequestError(f"padding {self.amount} must not be negative")
+        return height + 2 * self.amount, width + 2 * self.amount, channels
+
+    def windows(self, shape: Shape) -> Windows:
+        rows, columns = (Window.along(length, 1, 1, self.amount) for length in spatial(shape)[:2])
+        return rows, columns
+
+    @nn.compact
+    def __call__(self, images: Array) -> Array:
+        border = (self.amount, self.amount)
+        return jnp.pad(images, ((0, 0), border, border, (0, 0)), constant_values=self.value)
+
+
+@register_layer("Dense")
+class Dense(Layer):
+    """A fully connected layer; an input with height and width is flattened in row-major (h, w, c) order."""
+
+    features: int
+    bias: bool = True
+
+    context = ("kernel_init", "feedback_key")
+    kind = "dense"
+    words = {"dense-<features>": {}}
+    options = {"nobias": {"bias": False}}
+
+    def output_shape(self, shape: Shape) -> Shape:
+        if self.features < 1:
+            raise RequestError(f"{self.features} units: at least 1 is needed")
+        return (self.features,)
+
+    def windows(self, shape: Shape) -> Windows | None:
+        return whole(shape) if len(shape) == 3 else None
+
+    def parameters(self, shape: Shape) -> int:
+        return (math.prod(shape) + self.bias) * self.features
+
+    def multiply_adds(self, shape: Shape) -> int:
+        return math.prod(shape) * self.features
+
+    @nn.compact
+    def __call__(self, x: Array, *, kernel_init: KernelInit = he, feedback_key: Array | None = None) -> Array:
+        """`feedback_key` sends the signal back through random weights."""
+        x = x.reshape(x.shape[0], math.prod(x.shape[1:]))
+        kernel = self.param("kernel", kernel_init, (x.shape[1], self.features))
+        x = sent_back(jnp.matmul, x, kernel.astype(x.dtype), feedback_key)
+        if self.bias:
+            x += self.param("bias", nn.initializers.zeros, (self.features,)).astype(x.dtype)[None]
+        return x
+
+
+@register_layer("Dropout")
+class Dropout(Fixed):
+    """In training, zeroes each value with probability `rate` and divides the others by 1 - rate
+    (srivastava2014dropout, 10, "inverted")."""
+
+    rate: float
+
+    context = ("train", "dropout_key", "dropout_rate")
+    kind = "drop"
+    words = {"drop<rate>": {}}
+
+    def output_shape(self, shape: Shape) -> Shape:
+        if not 0.0 <= self.rate < 1.0:
+            raise RequestError(f"dropout rate {self.rate} must lie in [0, 1)")
+        return shape
+
+    @nn.compact
+    def __call__(
+        self,
+        x: Array,
+        *,
+        train: bool = False,
+        dropout_key: Array | None = None,
+        dropout_rate: Array | None = None,
+    ) -> Array:
+        """`dropout_rate`, which may be traced, stands in for `rate`."""
+        rate = self.rate if dropout_rate is None else dropout_rate
+        if not train or (dropout_rate is None and rate == 0.0):
+            return x
+        assert dropout_key is not None, "a network with dropout is trained with a key"
+        kept = jax.random.bernoulli(dropout_key, 1.0 - rate, x.shape)
+        return jnp.where(kept, x / (1.0 - rate), 0.0).astype(x.dtype)

@@ -1,0 +1,133 @@
+"""Normalisation over the batch and over neighbouring channels."""
+
+import functools
+import math
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+
+from cnn_jax import ops
+from cnn_jax.errors import RequestError
+from cnn_jax.layers.base import Fixed, Layer, Shape, register_layer
+
+
+@register_layer("BatchNorm")
+class BatchNorm(Layer):
+    """Batch normalisation per channel (ioffe2015batch, algorithm 1) with a running mean and (biased) variance.
+
+    In training the statistics are those of the whole batch: examples with mask 0 have no part in them, and with
+    `axis_name` they are summed over that mesh axis.
+    """
+
+    momentum: float = 0.9
+    epsilon: float = 1e-5
+
+    context = ("train", "mask", "axis_name", "rectify")
+    kind = "bn"
+    words = {"bn": {}}
+
+    def output_shape(self, shape: Shape) -> Shape:
+        return shape
+
+    def parameters(self, shape: Shape) -> int:
+        return 2 * shape[-1]
+
+    @nn.compact
+    def __call__(
+        self,
+        x: Array,
+        *,
+        train: bool = False,
+        mask: Array | None = None,
+        axis_name: str | None = None,
+        rectify: bool = False,
+    ) -> Array:
+        """With `rectify` a relu follows, in one operation."""
+        channels = x.shape[-1:]
+        scale = self.param("scale", nn.initializers.ones, channels)
+        bias = self.param("bias", nn.initializers.zeros, channels)
+        running_mean = self.variable("batch_stats", "mean", jnp.zeros, channels)
+        running_variance = self.variable("batch_stats", "variance", jnp.ones, channels)
+        dtype = jnp.promote_types(x.dtype, jnp.float32)
+        leading = (None,) * (x.ndim - 1)
+        mean, variance = running_mean.value, running_variance.value
+        if train:
+            mean, variance, count = _batch_statistics(x.astype(dtype), mask, axis_name)
+            if not self.is_initializing():
+                kept = jnp.where(count > 0, self.momentum, 1.0)  # a batch of padding alone says nothing
+                for running, new in ((running_mean, mean), (running_variance, variance)):
+                    running.value = kept * running.value + (1.0 - kept) * lax.stop_gradient(new)
+        factor = scale * lax.rsqrt(variance + self.epsilon)
+        offset = bias - mean * factor
+        if x.ndim == 4:
+            return ops.affine(x.astype(dtype), factor, offset, rectify).astype(x.dtype)
+        made = (x.astype(dtype) * factor[leading] + offset[leading]).astype(x.dtype)
+        return jax.nn.relu(made) if rectify else made
+
+
+def _batch_statistics(x: Array, mask: Array | None, axis_name: str | None) -> tuple[Array, Array, Array]:
+    """Mean, variance and the number of values they are of, per channel, over the whole batch."""
+    if mask is None:
+        mask = jnp.ones(x.shape[0], x.dtype)
+    if x.ndim == 4 and axis_name is None:
+        return *ops.moments(x, mask.astype(x.dtype)), mask.sum() * math.prod(x.shape[1:-1])
+    weight = mask.astype(x.dtype).reshape(-1, *(1,) * (x.ndim - 1))
+    count = _total(weight.sum(), axis_name) * math.prod(x.shape[1:-1])
+    mean, variance = _moments(axis_name, x, weight / jnp.maximum(count, 1.0))
+    return mean, variance, count
+
+
+def _total(value: Array, axis_name: str | None) -> Array:
+    return value if axis_name is None else lax.psum(value, axis_name)
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _moments(axis_name: str | None, x: Array, weight: Array) -> tuple[Array, Array]:
+    """Weighted mean and variance per channel; the weights sum to one.
+
+    Its own derivative, since that of the variance by way of the mean is zero, but a pass over memory to compute.
+    """
+    axes = tuple(range(x.ndim - 1))
+    mean = _total((x * weight).sum(axes), axis_name)
+    return mean, _total((jnp.square(x - mean[(None,) * len(axes)]) * weight).sum(axes), axis_name)
+
+
+@_moments.defjvp
+def _(axis_name: str | None, primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> Any:
+    (x, weight), (dx, _) = primals, tangents  # the weights are the mask's, which is no function of anything
+    axes = tuple(range(x.ndim - 1))
+    mean, variance = _moments(axis_name, x, weight)
+    dx = dx * weight
+    of_variance = _total((2.0 * (x - mean[(None,) * len(axes)]) * dx).sum(axes), axis_name)
+    return (mean, variance), (_total(dx.sum(axes), axis_name), of_variance)
+
+
+@register_layer("LocalResponseNorm")
+class LocalResponseNorm(Fixed):
+    """x / (k + alpha · sum of x² over `size` neighbouring channels) ^ beta (krizhevsky2012imagenet, 3.3).
+
+    `alpha` multiplies the sum, as in the paper; Caffe and PyTorch divide it by `size` first.
+    """
+
+    size: int
+    alpha: float = 1e-4
+    beta: float = 0.75
+    k: float = 2.0
+
+    kind = "lrn"
+    words = {"lrn<size>": {}}
+
+    def output_shape(self, shape: Shape) -> Shape:
+        if self.size < 1:
+            raise RequestError(f"{self.size} neighbouring channels: at least 1 is needed")
+        return shape
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        below, channels = self.size // 2, x.shape[-1]
+        squares = jnp.pad(jnp.square(x), [(0, 0)] * (x.ndim - 1) + [(below, self.size - 1 - below)])
+        total = sum(lax.slice_in_dim(squares, i, i + channels, axis=-1) for i in range(self.size))
+        return x / (self.k + self.alpha * total) ** self.beta

@@ -1,0 +1,126 @@
+"""Modules of one's own as layers: Flax Linen, Flax NNX, or a pair of pure functions."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import flax.linen as nn
+import jax
+from flax import nnx
+from jax import Array
+
+from cnn_jax.errors import RequestError
+from cnn_jax.layers.base import Layer, Spellings, register_layer
+from cnn_jax.registry import Registry
+
+MODULES: Registry[Callable[..., Any]] = Registry("module")
+M = TypeVar("M")
+
+
+def register_module(name: str) -> Callable[[M], M]:
+    """Registers what makes a module: a Linen class, an NNX class, a pair (init, apply), or a function that returns a
+    Linen module or a pair. Its arguments are the options of the notation, `name:width=16`."""
+
+    def add(thing: M) -> M:
+        MODULES.add(name, thing if callable(thing) else lambda: thing)
+        return thing
+
+    return add
+
+
+@register_layer("Wrapped")
+class Wrapped(Layer):
+    """A registered module with its arguments.
+
+    The module is called with the images and, by the names that it gives its parameters, with `train` (or `training`,
+    `is_training`; `deterministic` and `use_running_average` are the opposite), `mask` (float32 [n], 0 for padding) and,
+    of a pair, `key` (for dropout). Its batch statistics are kept where they are in the collection `batch_stats` (Linen)
+    or of the type `BatchStat` (NNX).
+
+    A pair is `init(key, input_shape) -> params` and `apply(params, images, …) -> output`; params are any pytree.
+    """
+
+    kind: str  # type: ignore[misc]
+    arguments: tuple[tuple[str, Any], ...] = ()
+
+    context = ("train", "mask", "dropout_key")
+
+    @classmethod
+    def spellings(cls) -> Spellings:
+        return {name: {"kind": name} for name in MODULES}
+
+    @nn.compact
+    def __call__(
+        self, x: Array, *, train: bool = False, mask: Array | None = None, dropout_key: Array | None = None
+    ) -> Array:
+        make, arguments = MODULES[self.kind], dict(self.arguments)
+        if isinstance(make, type) and issubclass(make, nnx.Module):
+            return self._call_nnx(make, arguments, x, train, mask, dropout_key)
+        module = make(**arguments)
+        if isinstance(module, nn.Module):
+            return module(x, **_accepted(type(module).__call__, train, mask))
+        init, apply = module
+        params = self.param("params", lambda key: init(key, x.shape[1:]))
+        return apply(params, x, **_accepted(apply, train, mask, dropout_key))
+
+    def _call_nnx(
+        self, make: type[nnx.Module], arguments: dict[str, Any], x: Array, train: bool, mask: Any, dropout_key: Any
+    ) -> Array:
+        def fresh(key: Array, drop: Array) -> nnx.Module:
+            return make(**arguments, rngs=nnx.Rngs(params=key, default=drop))
+
+        def state_of(module: nnx.Module, kind: type) -> Any:
+            return nnx.to_pure_dict(nnx.state(module, kind))
+
+        key = jax.random.key(0)  # only for shapes: what is drawn with it is replaced
+        module = fresh(key, key if dropout_key is None else dropout_key)
+        params = self.param("params", lambda key: state_of(fresh(key, key), nnx.Param))
+        stats = self.variable("batch_stats", "stats", lambda: state_of(module, nnx.BatchStat))
+        for kind, values in ((nnx.Param, params), (nnx.BatchStat, stats.value)):
+            state = nnx.state(module, kind)
+            nnx.replace_by_pure_dict(state, values)
+            nnx.update(module, state)
+        module.set_attributes(deterministic=not train, use_running_average=not train, raise_if_not_found=False)
+        y = module(x, **_accepted(make.__call__, train, mask))
+        if not self.is_initializing():
+            stats.value = state_of(module, nnx.BatchStat)
+        return y
+
+    @property
+    def takes_mask(self) -> bool:
+        """Whether the module is told which examples are padding."""
+        make = MODULES[self.kind]
+        if not isinstance(make, type):
+            made = make(**dict(self.arguments))
+            make = made[1] if isinstance(made, tuple) else type(made)
+        return "mask" in inspect.signature(make.__call__ if isinstance(make, type) else make).parameters
+
+
+def _accepted(function: Callable[..., Any], train: bool, mask: Any, key: Any = None) -> dict[str, Any]:
+    """The keywords of ours that a function has parameters for."""
+    ours: Mapping[str, Any] = {
+        "train": train, "training": train, "is_training": train, "deterministic": not train,
+        "use_running_average": not train, "mask": mask, "key": key,
+    }  # fmt: skip
+    return {name: ours[name] for name in inspect.signature(function).parameters if name in ours}
+
+
+def wrap(module: Any) -> Wrapped:
+    """A layer that is `module`: a Linen module, an NNX class or a pair (init, apply). Its class (of a pair, `apply`) is
+    registered under its own name, so that a config can say which it was; a run's folder keeps its source."""
+    if isinstance(module, nn.Module):
+        fields = {field: getattr(module, field) for field in type(module).__dataclass_fields__}
+        own = {field: value for field, value in fields.items() if field not in ("parent", "name")}
+        defaults = {name: field.default for name, field in type(module).__dataclass_fields__.items()}
+        thing, name = type(module), type(module).__name__
+        arguments = tuple((field, value) for field, value in own.items() if value != defaults[field])
+    elif isinstance(module, type) and issubclass(module, nnx.Module | nn.Module):
+        thing, name, arguments = module, module.__name__, ()
+    elif isinstance(module, tuple) and len(module) == 2 and all(map(callable, module)):
+        thing, name, arguments = module, module[1].__module__.rpartition(".")[2], ()
+    else:
+        raise RequestError(
+            f"{type(module).__name__} cannot be wrapped: give a Linen module, an NNX class, or a pair (init, apply)"
+        )
+    register_module(name)(thing)
+    return Wrapped(name, arguments)

@@ -1,0 +1,61 @@
+"""Parts by name. What is built in is registered here as a researcher's own parts are, and found in the same way."""
+
+import difflib
+import re
+from collections.abc import Iterator, Mapping
+from typing import TypeVar
+
+from cnn_jax.errors import RequestError, quote
+
+Part = TypeVar("Part")
+_generation = 0
+
+
+def generation() -> int:
+    """A number that grows whenever a part is registered: what was made from names before may mean another part now."""
+    return _generation
+
+
+class Registry(Mapping[str, Part]):
+    """The parts of one kind, e.g. every loss, by name and in order of registration."""
+
+    def __init__(self, kind: str):
+        self.kind = kind
+        self._parts: dict[str, Part] = {}
+        self._built_in: frozenset[str] = frozenset()
+
+    def add(self, name: str, part: Part) -> Part:
+        """Registers `part` and returns it. RequestError for a name that is built in or is no word. Another name may be
+        registered again, as a notebook does whose cell is run twice."""
+        if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z_]\w{0,63}", name):
+            raise RequestError(f"{self.kind} {quote(name)}: a name is a word of letters, digits and _")
+        if name in self._built_in:
+            raise RequestError(f"{self.kind} {quote(name)} is built in; register yours under another name")
+        global _generation
+        _generation += 1
+        self._parts[name] = part
+        return part
+
+    def seal(self) -> None:
+        """Declares the parts so far built in."""
+        self._built_in = frozenset(self._parts)
+
+    def __getitem__(self, name: str) -> Part:
+        """RequestError that lists the names, the nearest first, where there is no such part."""
+        if name not in self._parts:
+            near = difflib.get_close_matches(str(name), self._parts, n=3)
+            guess = f" (did you mean {' or '.join(near)}?)" if near else ""
+            raise RequestError(
+                f"{self.kind} {quote(name)} is unknown{guess}; there are {', '.join(self._parts)}, and those of a "
+                "--plugin"
+            )
+        return self._parts[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._parts
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._parts)
+
+    def __len__(self) -> int:
+        return len(self._parts)
