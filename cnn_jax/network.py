@@ -79,6 +79,10 @@ class Network:
             raise RequestError("a network needs at least one layer")
         self.nodes  # noqa: B018 - computed now, so that an impossible network is refused where it is described
 
+    def __repr__(self) -> str:
+        """The network in the notation."""
+        return f"Network({self.input_shape}, '{' '.join(map(repr, self.layers))}')"
+
     @functools.cached_property
     def nodes(self) -> tuple[Node, ...]:
         """The layers in their places; those inside residual blocks are reached through `walk`."""
@@ -226,7 +230,8 @@ class _Run:
         variables = {"params": self.params.get(node.name, {})}
         if node.name in self.batch_stats:
             variables["batch_stats"] = self.batch_stats[node.name]
-        x, changed = node.layer.apply(variables, x, mutable=["batch_stats"], **context)
+        rngs = {"dropout": context["dropout_key"]} if context.get("dropout_key") is not None else None
+        x, changed = node.layer.apply(variables, x, mutable=["batch_stats"], rngs=rngs, **context)
         if "batch_stats" in changed:
             self.batch_stats[node.name] = changed["batch_stats"]
         return x

@@ -16,6 +16,7 @@ import jax
 from jax import Array, lax
 
 from cnn_jax.errors import RequestError, reason
+from cnn_jax.layers import spelling
 from cnn_jax.ops import Window
 from cnn_jax.registry import Registry
 
@@ -49,12 +50,34 @@ class Layer(nn.Module):
       words: how the notation writes the layer, each word with the fields that it sets: `<field>` stands for a number,
         `[…]` is left out where its field has its default.
       options: likewise what may follow the word after a colon; any other field is written `:field=value`.
+      open: whether options of any other name are fields too.
     """
 
     kind: ClassVar[str]
     context: ClassVar[tuple[str, ...]] = ()
     words: ClassVar[Spellings] = {}
     options: ClassVar[Spellings] = {}
+    open: ClassVar[bool] = False
+
+    def __repr__(self) -> str:
+        """The layer in the notation, as far as it can say it."""
+        try:
+            return self.text()
+        except RequestError:
+            return f"{type(self).__name__}(…)"
+
+    @classmethod
+    def make(cls, **fields: Any) -> "Layer":
+        """The layer of the fields that the notation gives."""
+        return cls(**fields)
+
+    def described(self) -> dict[str, Any]:
+        """The fields that the notation says: the inverse of `make`."""
+        return {name: getattr(self, name) for name in self.fields()}
+
+    def text(self) -> str:
+        """The layer in the notation. RequestError for a field that it cannot say."""
+        return spelling.write(self)
 
     @classmethod
     def spellings(cls) -> Spellings:

@@ -27,6 +27,10 @@ class Residual(Fixed):
 
     kind = "res"
 
+    def text(self) -> str:
+        option = "" if self.shortcut == "identity" else f":{self.shortcut}"
+        return " ".join(["res(", *(layer.text() for layer in self.body), f"){option}"])
+
     def stride(self) -> int:
         """The product of the strides in the body."""
         strides = [layer.stride for layer in self.body if isinstance(layer, Conv | Pool)]

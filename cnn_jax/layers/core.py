@@ -147,6 +147,11 @@ class Pool(Sliding):
     words = {"max<size>[/<stride>]": {"kind": "max"}, "avg<size>[/<stride>]": {"kind": "avg"}}
     options = {**PADDING, "ceil": {"ceil": True}}
 
+    @classmethod
+    def make(cls, **fields: Any) -> "Pool":
+        """A stride that is written out is none where it is the size."""
+        return cls(**fields | {"stride": None} if fields.get("stride") == fields["size"] else fields)
+
     def _window(self, length: int) -> Window:
         stride = self.size if self.stride is None else self.stride
         return Window.along(length, self.size, stride, self.padding, ceil=self.ceil)

@@ -44,6 +44,15 @@ class Wrapped(Layer):
     arguments: tuple[tuple[str, Any], ...] = ()
 
     context = ("train", "mask", "dropout_key")
+    open = True
+
+    @classmethod
+    def make(cls, **fields: Any) -> "Wrapped":
+        kind = fields.pop("kind")
+        return cls(kind, tuple(sorted(fields.items())))
+
+    def described(self) -> dict[str, Any]:
+        return {"kind": self.kind, **dict(self.arguments)}
 
     @classmethod
     def spellings(cls) -> Spellings:
@@ -60,7 +69,7 @@ class Wrapped(Layer):
         if isinstance(module, nn.Module):
             return module(x, **_accepted(type(module).__call__, train, mask))
         init, apply = module
-        params = self.param("params", lambda key: init(key, x.shape[1:]))
+        params = self.param("module", lambda key: init(key, x.shape[1:]))
         return apply(params, x, **_accepted(apply, train, mask, dropout_key))
 
     def _call_nnx(
@@ -74,8 +83,8 @@ class Wrapped(Layer):
 
         key = jax.random.key(0)  # only for shapes: what is drawn with it is replaced
         module = fresh(key, key if dropout_key is None else dropout_key)
-        params = self.param("params", lambda key: state_of(fresh(key, key), nnx.Param))
-        stats = self.variable("batch_stats", "stats", lambda: state_of(module, nnx.BatchStat))
+        params = self.param("module", lambda key: state_of(fresh(key, key), nnx.Param))
+        stats = self.variable("batch_stats", "module", lambda: state_of(module, nnx.BatchStat))
         for kind, values in ((nnx.Param, params), (nnx.BatchStat, stats.value)):
             state = nnx.state(module, kind)
             nnx.replace_by_pure_dict(state, values)
@@ -123,4 +132,4 @@ def wrap(module: Any) -> Wrapped:
             f"{type(module).__name__} cannot be wrapped: give a Linen module, an NNX class, or a pair (init, apply)"
         )
     register_module(name)(thing)
-    return Wrapped(name, arguments)
+    return Wrapped(name, tuple(sorted(arguments)))
