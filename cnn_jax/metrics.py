@@ -1,13 +1,14 @@
 """Metrics: one table, from which training, evaluation, tables, citations and comparisons take what they report.
 
 A metric is a mean over examples. It is kept as a sum and a count under a mask and divided once at the end: no mean of
-batch means, no example twice. A new metric is one entry of `METRICS`.
+batch means, no example twice. A new metric is registered once: `register_metric`.
 """
 
+import inspect
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -16,9 +17,11 @@ from jax import Array
 from jaxtyping import Bool, Float, Int, Num
 
 from cnn_jax.errors import RequestError
+from cnn_jax.registry import Registry
 from cnn_jax.typed import convert
 
 TOP = 5
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True)
@@ -63,14 +66,40 @@ def _share(per_example: Callable[[Array, Array, Array], Array]) -> Metric:
     return Metric(per_example, True, True, 100.0, "%", "points", 2)
 
 
-METRICS = {
-    "accuracy": _share(is_correct),
-    "loss": Metric(_loss, False, False, 1.0, "nats", "nats", 4),
-    f"top{TOP}_accuracy": _share(is_in_top),
-}
+METRICS: Registry[Metric] = Registry("metric")
+METRICS.add("accuracy", _share(is_correct))
+METRICS.add("loss", Metric(_loss, False, False, 1.0, "nats", "nats", 4))
+METRICS.add(f"top{TOP}_accuracy", _share(is_in_top))
+METRICS.seal()
 SPLITS = ("validation", "test")
-SCORES = tuple(f"{split}.{name}" for split in reversed(SPLITS) for name in METRICS)
-"""What a finished run or cell can be asked for: test.accuracy, validation.loss, …"""
+
+
+def register_metric(
+    name: str, *, unit: str = "%", higher_is_better: bool = True, decimals: int | None = None
+) -> Callable[[F], F]:
+    """Registers a function of (logits [n, classes], labels [n]), or of (losses [n], logits, labels), that returns a
+    value for each example [n]; its mean is reported for every split of every run. In "%" the values lie in 0 … 1.
+    Whole numbers, such as booleans, are summed exactly."""
+
+    def add(function: F) -> F:
+        takes_losses = len(inspect.signature(function).parameters) > 2
+        per_example = function if takes_losses else lambda losses, logits, labels: function(logits, labels)
+        shape = jax.ShapeDtypeStruct((1,), "float32"), jax.ShapeDtypeStruct((1, 10), "float32")
+        whole = jax.eval_shape(per_example, *shape, jax.ShapeDtypeStruct((1,), "int32")).dtype.kind in "biu"
+        percent = unit == "%"
+        digits = (2 if percent else 4) if decimals is None else decimals
+        difference = "points" if percent else unit
+        METRICS.add(
+            name, Metric(per_example, whole, higher_is_better, 100.0 if percent else 1.0, unit, difference, digits)
+        )
+        return function
+
+    return add
+
+
+def scores() -> tuple[str, ...]:
+    """What a finished run or cell can be asked for: test.accuracy, validation.loss, …"""
+    return tuple(f"{split}.{name}" for split in reversed(SPLITS) for name in METRICS)
 
 
 def metric_of(score: str) -> Metric:
@@ -148,7 +177,7 @@ class Evaluation:
         means, examples = dict(values), values.get("examples")
         means.pop("examples", None)
         needed = {"accuracy", "loss"}
-        if not needed <= means.keys() <= METRICS.keys() or type(examples) is not int or examples < 1:
+        if not needed <= means.keys() <= set(METRICS) or type(examples) is not int or examples < 1:
             raise RequestError(f"an evaluation must have accuracy, loss and examples, not {', '.join(values)}")
         for name, value in means.items():
             means[name] = convert(name, value, float)

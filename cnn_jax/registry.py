@@ -19,8 +19,9 @@ def generation() -> int:
 class Registry(Mapping[str, Part]):
     """The parts of one kind, e.g. every loss, by name and in order of registration."""
 
-    def __init__(self, kind: str):
-        self.kind = kind
+    def __init__(self, kind: str, others: str = ""):
+        """`others` says what else than registered names a place takes."""
+        self.kind, self.others = kind, others
         self._parts: dict[str, Part] = {}
         self._built_in: frozenset[str] = frozenset()
 
@@ -46,8 +47,8 @@ class Registry(Mapping[str, Part]):
             near = difflib.get_close_matches(str(name), self._parts, n=3)
             guess = f" (did you mean {' or '.join(near)}?)" if near else ""
             raise RequestError(
-                f"{self.kind} {quote(name)} is unknown{guess}; there are {', '.join(self._parts)}, and those of a "
-                "--plugin"
+                f"{self.kind} {quote(name)} is unknown{guess}; there are {', '.join(self._parts)}{self.others}, and "
+                "those of a --plugin"
             )
         return self._parts[name]
 

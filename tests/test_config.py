@@ -26,7 +26,10 @@ def test_a_config_survives_json():
         ({"epochs": 0}, "epochs = 0 must be at least 1"),
         ({"learning_rate": -1}, "learning_rate = -1.0 must be a positive number"),
         ({"learning_rate": "fast"}, "learning_rate = 'fast' has the wrong type; expected a number"),
-        ({"optimizer": "lamb"}, "optimizer = 'lamb' must be one of sgd, signsgd, adam, adamw"),
+        (
+            {"optimizer": "lamb"},
+            "optimizer 'lamb' is unknown.* there are sgd, signsgd, adam, adamw, and those of optax",
+        ),
         ({"batch_size": 10, "accumulate": 3}, "batch_size 10 does not split in accumulate = 3 parts"),
         ({"schedule": "step"}, "schedule 'step' needs decay_epochs"),
         ({"decay_epochs": [1]}, "decay_epochs belong to schedule 'step'"),
@@ -36,7 +39,7 @@ def test_a_config_survives_json():
         ([], "a config is a JSON object"),
         ({"augment": "alternate"}, "augmentation 'alternate' is unknown; there are flip, crop<pad>"),
         ({"augment": "crop" + "9" * 6000}, r"augmentation 'crop9{50,}.*' is unknown"),
-        ({"augment": "mixup0.00"}, "augmentation 'mixup0.00' is no mixture: its alpha must be above 0"),
+        ({"augment": "mixup0.00"}, "augmentation 'mixup0.00' is no mixup<alpha>: alpha must be a number above 0"),
         ({"augment": "flip crop2 flip"}, "augment = 'flip crop2 flip' lists flip twice"),
         ({"augment": "mixup0.4", "batch_size": 1}, "mixup needs a batch_size of at least 2"),
         ({"network": "conv3"}, "'conv3' is not in the zoo"),
@@ -67,7 +70,7 @@ def test_a_config_that_cannot_be_is_refused(values, message):
 
 
 def test_a_config_from_python_is_checked_like_one_from_a_file():
-    with pytest.raises(RequestError, match="optimizer = 'rmsprop' must be one of sgd, signsgd, adam, adamw"):
+    with pytest.raises(RequestError, match="optimizer 'rmsprop' is unknown"):
         Config(optimizer="rmsprop")
     assert Config(learning_rate=1).learning_rate == 1.0
 

@@ -44,8 +44,8 @@ def test_metrics_as_a_reader_sees_them():
     assert METRICS["accuracy"].text(0.93125) == "93.12 %"
     assert METRICS["loss"].text(0.5) == "0.5000 nats"
     assert metrics.metric_of("test.top5_accuracy") is METRICS["top5_accuracy"]
-    assert metrics.SCORES[:3] == ("test.accuracy", "test.loss", "test.top5_accuracy")
-    assert {"validation.accuracy", "validation.loss"} <= set(metrics.SCORES)
+    assert metrics.scores()[:3] == ("test.accuracy", "test.loss", "test.top5_accuracy")
+    assert {"validation.accuracy", "validation.loss"} <= set(metrics.scores())
     assert {name: metric.higher_is_better for name, metric in METRICS.items()} == {
         "accuracy": True, "loss": False, "top5_accuracy": True
     }  # fmt: skip

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from cnn_jax.errors import RequestError
-from cnn_jax.metrics import SCORES
+from cnn_jax.metrics import scores
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -12,7 +12,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "runs", nargs="+", type=Path, metavar="RUN",
         help="the folder of a run, a sweep or a study; of two runs or sweeps the second is compared with the first",
     )  # fmt: skip
-    parser.add_argument("--metric", choices=SCORES, default="test.accuracy")
+    parser.add_argument("--metric", choices=scores(), default="test.accuracy")
     parser.add_argument("--margin", type=float, metavar="D", help="of a comparison: a difference that does not matter")
     parser.add_argument("--format", choices=("text", "markdown", "latex", "bibtex"), default="text")
 

@@ -4,12 +4,12 @@ import argparse
 from pathlib import Path
 
 from cnn_jax.errors import RequestError
-from cnn_jax.metrics import SCORES
+from cnn_jax.metrics import scores
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folders; the first is the reference")
-    parser.add_argument("--metric", default="test.accuracy", choices=SCORES)
+    parser.add_argument("--metric", default="test.accuracy", choices=scores())
     parser.add_argument(
         "--detect", type=float, metavar="D", help="a true difference (points, or units of the loss) to be found"
     )

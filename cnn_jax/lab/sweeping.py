@@ -25,7 +25,7 @@ from cnn_jax.runs.sweeps import final_folder, seed_scores, trial_folder, trial_r
 from cnn_jax.runs.weights import load_state
 from cnn_jax.sweep import engine
 from cnn_jax.sweep.engine import POLL_SECONDS
-from cnn_jax.sweep.grid import Grid
+from cnn_jax.sweep.grid import Grid, show, value_of
 from cnn_jax.sweep.plan import Parallel, Trials, choose, devices_of, groups
 from cnn_jax.sweep.table import Table, to_csv
 
@@ -221,7 +221,7 @@ class Sweeping:
 
 
 def _line(grid: Grid, prepared: Prepared, result: Result) -> str:
-    where = "  ".join(f"{name} {getattr(prepared.config, name):<6g}" for name in (*grid.cell_axes, "seed"))
+    where = "  ".join(f"{name} {show(value_of(prepared.config, name)):<6}" for name in (*grid.cell_axes, "seed"))
     if result.validation is None:
         return f"{where}  diverged (step {result.diverged_step})"
     chance = "  (at chance)" if result.at_chance else ""

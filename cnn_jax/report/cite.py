@@ -15,13 +15,14 @@ from cnn_jax.report.deviations import deviations
 from cnn_jax.report.sweep import failures
 from cnn_jax.runs.manifest import digest
 from cnn_jax.runs.outcome import Outcome, outcome_of, over_seeds
-from cnn_jax.training.optimizer import SCHEDULES, SOURCES
+from cnn_jax.training.optimizer import OPTIMIZERS
+from cnn_jax.training.schedule import SCHEDULES
 from cnn_jax.zoo import ZOO
 
 
 def cite(path: Path, form: str, score: str = "test.accuracy") -> str:
-    """A score (`metrics.SCORES`) of a finished run or sweep, or the verdict of a study, as 'text', 'markdown', 'latex'
-    or 'bibtex'. RunError with the reasons for a result that does not deserve it."""
+    """A score (one of `metrics.scores()`) of a finished run or sweep, or the verdict of a study, as 'text', 'markdown',
+    'latex' or 'bibtex'. RunError with the reasons for a result that does not deserve it."""
     if (path / "verdict.json").is_file():
         return statements.verdict(path, form)
     return FORMS[form](Citation(outcome_of(path), score))
@@ -162,7 +163,11 @@ def bibtex(citation: Citation) -> str:
         texts.append(bibtex)
     elif key := _key_of_data(outcome):
         texts.append(entries[key].bibtex)
-    for key in (*citation.network_keys, SOURCES[outcome.config.optimizer], SCHEDULES.get(outcome.config.schedule)):
+    optimizer, schedule = outcome.config.optimizer, outcome.config.schedule
+    keys = list(citation.network_keys)
+    keys += [OPTIMIZERS[optimizer].source] if optimizer in OPTIMIZERS else []
+    keys += [SCHEDULES[schedule].source] if schedule in SCHEDULES else []
+    for key in keys:
         if key and not any(f"{{{key}," in text for text in texts):
             texts.append(entries[key].bibtex)
     return "\n\n".join(texts) + "\n"

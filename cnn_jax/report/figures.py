@@ -1,6 +1,7 @@
 """Figures for a paper: labelled axes with units, log scales where values span decades, colours that a colour-blind
 reader can tell apart, n in the caption."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from matplotlib.patches import Rectangle
 from cnn_jax.errors import writing
 from cnn_jax.metrics import EpochMetrics
 from cnn_jax.statistics import median
+from cnn_jax.sweep.grid import is_number, show
 
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#999999", "#000000")  # okabe2008color
 MARKERS = "osD^vPX*"
@@ -62,8 +64,8 @@ def heatmap(summary: pd.DataFrame, axes: Sequence[str], caption: str) -> Figure:
     """Median validation accuracy over a grid: the first axis to the right, all others upwards. Cells whose median seed
     diverged are hatched; the chosen cell is framed."""
     across, others = axes[0], list(axes[1:])
-    columns = sorted(summary[across].unique())
-    rows = sorted(set(summary[others].itertuples(index=False, name=None))) if others else [()]
+    columns = _ordered(summary[across])
+    rows = list(itertools.product(*(_ordered(summary[name]) for name in others)))
     with matplotlib.rc_context(STYLE | {"axes.grid": False}):
         figure, plot = subplots(
             figsize=(1.5 + 0.85 * max(len(columns), 4), 1.4 + 0.5 * max(len(rows), 4)), layout="constrained"
@@ -94,8 +96,8 @@ def heatmap(summary: pd.DataFrame, axes: Sequence[str], caption: str) -> Figure:
             )
             if cell["chosen"]:
                 plot.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, fill=False, ec="#D55E00", lw=2.5))
-        plot.set_xticks(range(len(columns)), [f"{value:g}" for value in columns])
-        plot.set_yticks(range(len(rows)), [", ".join(f"{value:g}" for value in row) for row in rows])
+        plot.set_xticks(range(len(columns)), [plain(show(value)) for value in columns])
+        plot.set_yticks(range(len(rows)), [plain(", ".join(map(show, row))) for row in rows])
         plot.set_xlabel(label(across))
         plot.set_ylabel(", ".join(map(label, others)))
         if finite.size:
@@ -112,7 +114,7 @@ def curves(
     that of the other cells. Right: validation accuracy by epoch, the best cell of each combination, median and range
     over the seeds that got so far. `histories` are the metrics of each cell's seeds, in the order of `summary`."""
     across, others = axes[0], list(axes[1:])
-    groups = list(summary.groupby(others)) if others else [((), summary)]
+    groups = _groups(summary, others)
     several = summary[across].nunique() > 1
     with matplotlib.rc_context(STYLE):
         figure, plots = subplots(
@@ -122,20 +124,23 @@ def curves(
             style = {"color": COLOURS[i % len(COLOURS)], "marker": MARKERS[i % len(MARKERS)], "ms": 4, "lw": 1.3}
             style["ls"] = LINES[i // len(COLOURS) % len(LINES)]
             name = (
-                ", ".join(f"{value:g} {axis.replace('_', ' ')}" for axis, value in zip(others, key, strict=True))
+                plain(", ".join(f"{label(axis)} {show(value)}" for axis, value in zip(others, key, strict=True)))
                 or None
             )
             if several:
-                _along_axis(plots[0, 0], group.sort_values(across), across, style, name)
+                _along_axis(plots[0, 0], group, across, style, name, _ordered(summary[across]))
             if group["median"].isna().all():
                 continue
             best = group["median"].astype(float).idxmax()
-            value = f"{group[across][best]:g}"
+            value = plain(show(group[across][best]))
             _by_epoch(plots[0, -1], histories[best], style, f"{name}, " if name else "", value, across)
         if several:
             plots[0, 0].set_xlabel(label(across))
             plots[0, 0].set_ylabel("median validation accuracy (%)")
-            if spread(list(summary[across])):
+            columns = _ordered(summary[across])
+            if not all(map(is_number, columns)):
+                plots[0, 0].set_xticks(range(len(columns)), [plain(show(value)) for value in columns])
+            elif spread(columns):
                 plots[0, 0].set_xscale("log")
             if others:
                 plots[0, 0].legend(fontsize=7)
@@ -148,11 +153,35 @@ def curves(
     return figure
 
 
-def _along_axis(plot: Any, group: pd.DataFrame, across: str, style: dict[str, Any], name: str | None) -> None:
-    x = group[across].to_numpy(float)
+def _ordered(values: pd.Series) -> list[Any]:
+    """The values of an axis: numbers by size, others in the order of the grid."""
+    different = list(dict.fromkeys(values))
+    return sorted(different) if all(map(is_number, different)) else different
+
+
+def _groups(summary: pd.DataFrame, others: list[str]) -> list[tuple[tuple[Any, ...], pd.DataFrame]]:
+    """The cells of each combination of the other axes."""
+    found: dict[tuple[Any, ...], list[Any]] = {}
+    for i, cell in summary.iterrows():
+        found.setdefault(tuple(cell[name] for name in others), []).append(i)
+    return [(key, summary.loc[at]) for key, at in found.items()]
+
+
+def _along_axis(
+    plot: Any, group: pd.DataFrame, across: str, style: dict[str, Any], name: str | None, columns: list[Any]
+) -> None:
+    """Numbers lie where they are, other values side by side and without a line between them."""
+    numbers = all(map(is_number, columns))
+    group = group.iloc[np.argsort([columns.index(value) for value in group[across]], kind="stable")]
+    x = group[across].to_numpy(float) if numbers else np.array([columns.index(v) for v in group[across]], float)
+    style = style if numbers else style | {"ls": ""}
     median, q1, q3 = (100 * group[column].astype(float).to_numpy() for column in ("median", "q1", "q3"))
     plot.plot(x, median, label=name, **style)
-    plot.fill_between(x, np.where(np.isnan(q1), median, q1), q3, color=style["color"], alpha=0.15, lw=0)
+    low = np.where(np.isnan(q1), median, q1)
+    if numbers:
+        plot.fill_between(x, low, q3, color=style["color"], alpha=0.15, lw=0)
+    else:
+        plot.vlines(x, low, q3, color=style["color"], alpha=0.4, lw=3)
     diverged = x[np.isnan(median)]
     plot.plot(
         diverged, np.zeros(len(diverged)), "x", color=style["color"], ms=7, mew=1.6, clip_on=False,

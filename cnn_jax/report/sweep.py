@@ -11,6 +11,7 @@ from cnn_jax.runs.reader import Trial
 from cnn_jax.runs.schema import Record
 from cnn_jax.runs.sweeps import SeedScore, seed_scores, trial_folder
 from cnn_jax.statistics import binomial_interval, median, median_interval
+from cnn_jax.sweep.grid import show
 from cnn_jax.sweep.table import Table
 
 
@@ -53,7 +54,7 @@ def chosen_sentence(table: Table, seeds: tuple[SeedScore, ...]) -> str:
     """The chosen cell, and what its seeds score on the test split."""
     if table.chosen is None:
         return f"no cell is chosen: {NO_CELL}, so the test split was not scored"
-    where = ", ".join(f"{name} {value:g}" for name, value in table.chosen.items())
+    where = ", ".join(f"{name} {show(value)}" for name, value in table.chosen.items())
     accuracies = [None if seed.test is None else seed.test.accuracy for seed in seeds]
     images = max((seed.test.examples for seed in seeds if seed.test is not None), default=0)
     if not images:

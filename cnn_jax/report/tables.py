@@ -9,6 +9,7 @@ import pandas as pd
 
 from cnn_jax.metrics import Metric
 from cnn_jax.statistics import Interval
+from cnn_jax.sweep.grid import show
 
 HEADINGS = {"learning_rate": "learning rate", "median": "median validation accuracy (%)"}
 
@@ -19,7 +20,7 @@ def for_reader(summary: pd.DataFrame, axes: tuple[str, ...]) -> pd.DataFrame:
     interval = str(summary["interval"].iloc[0])
     table = pd.DataFrame(
         {
-            **{name: summary[name].map("{:g}".format) for name in axes},
+            **{name: [show(value) for value in summary[name]] for name in axes},
             "median": summary["median"].map(percent),
             "quartiles": [_between(cell["q1"], cell["q3"]) for _, cell in summary.iterrows()],
             interval: [_between(cell["low"], cell["high"]) for _, cell in summary.iterrows()],

@@ -18,7 +18,7 @@ from cnn_jax.runs.session import Session
 from cnn_jax.training.checkpoint import Restored
 from cnn_jax.training.epoch import stacked
 from cnn_jax.training.fit import Event, compile_program, fit
-from cnn_jax.training.state import State, initial_state
+from cnn_jax.training.state import TrainState, initial_state
 from cnn_jax.training.step import Together
 
 PROFILE_STEPS = 10
@@ -118,7 +118,7 @@ class _Execution:
         self.step = found[0].step if found[0] else 0
         self.profile = self._profile_steps() if profile else ()
 
-    def _common(self, initial: list[State]) -> list[Restored | None]:
+    def _common(self, initial: list[TrainState]) -> list[Restored | None]:
         """The newest good checkpoint of every session, of the same step: that of the one that lies furthest back."""
         found = [session.checkpoints.latest(state) for session, state in zip(self.sessions, initial, strict=True)]
         step = min(one.step if one else 0 for one in found)

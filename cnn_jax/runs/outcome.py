@@ -80,7 +80,7 @@ class Outcome:
         return max((seed.test.examples for seed in self.seeds if seed.test is not None), default=0)
 
     def by_seed(self, score: str) -> dict[int, float | None]:
-        """The values of a score (`metrics.SCORES`, e.g. test.accuracy) by seed, None for one that diverged. RunError
+        """The values of a score (`metrics.scores()`, e.g. test.accuracy) by seed, None for one that diverged. RunError
         where it was not measured."""
         split, name = score.split(".")
         values: dict[int, float | None] = {}

@@ -18,8 +18,8 @@ from cnn_jax.statistics import above_chance
 from cnn_jax.training.config import Config
 from cnn_jax.training.epoch import Streamed, check_batch_norm
 from cnn_jax.training.fit import evaluate
-from cnn_jax.training.optimizer import check_schedule
-from cnn_jax.training.state import Examples, Program, State, initial_state
+from cnn_jax.training.schedule import check_schedule
+from cnn_jax.training.state import Examples, Program, TrainState, initial_state
 from cnn_jax.training.step import home_device, replicate
 from cnn_jax.zoo import build
 
@@ -54,7 +54,7 @@ class Prepared:
             prepared.initial_state()  # refuses weights that do not fit
         return prepared
 
-    def initial_state(self) -> State:
+    def initial_state(self) -> TrainState:
         """The state before the first step, from the seed or from the weights that the config names."""
         state = initial_state(self.config, self.program)
         return state if self.config.init is None else weights.started(state, self.network, self.config.init)
@@ -87,11 +87,11 @@ class Prepared:
             "implementation": self.program.implementation,
         }
 
-    def score(self, state: State, split: str) -> Evaluation:
+    def score(self, state: TrainState, split: str) -> Evaluation:
         """The metrics of a split, each example scored once."""
         return evaluate(self.program, state, self.examples(split), self.config.batch_size)
 
-    def score_test(self, state: State) -> Evaluation | None:
+    def score_test(self, state: TrainState) -> Evaluation | None:
         """The metrics of the test split; None where the data has none."""
         return self.score(state, "test") if len(self.dataset.test) else None
 

@@ -112,6 +112,14 @@ class Run:
         return run
 
 
+def recorded_grid(folder: Folder, record: Record) -> Grid:
+    """RunError where what the record has is no grid."""
+    try:
+        return Grid.from_json(record.config)
+    except RequestError as error:
+        raise RunError(f"{folder.file('record.json')} is damaged: {error}") from None
+
+
 def recorded_config(folder: Folder, record: Record) -> Config:
     """RunError where what the record has is no config."""
     try:

@@ -14,7 +14,7 @@ from cnn_jax.runs.schema import Provenance, Result
 from cnn_jax.training.checkpoint import Checkpoints, Restored
 from cnn_jax.training.config import Config, differences
 from cnn_jax.training.fit import Event
-from cnn_jax.training.state import State
+from cnn_jax.training.state import TrainState
 
 CHECKPOINT_SECONDS = 30.0  # between checkpoints inside a long epoch
 EPOCH_SECONDS = 2.0  # between checkpoints at the ends of short epochs: one takes longer than many an epoch
@@ -45,7 +45,7 @@ class Session:
         self.record = record.begin(folder, start, attachments)
         self.checkpoints = Checkpoints(folder.file("checkpoints"), self.config.keep_all)
         self.started = self.saved = time.perf_counter()
-        self.state: State | None = None
+        self.state: TrainState | None = None
         self.evaluations: list[EpochMetrics] = []
         self.step = self.first_step = self.images = 0
         self.step_seconds = self.earlier_seconds = 0.0

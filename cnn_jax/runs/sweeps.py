@@ -8,9 +8,9 @@ from cnn_jax.errors import RequestError, RunError
 from cnn_jax.metrics import METRICS, Evaluation
 from cnn_jax.runs import manifest
 from cnn_jax.runs.folder import Folder
-from cnn_jax.runs.reader import Trial, grid_of
+from cnn_jax.runs.reader import Trial, grid_of, recorded_grid
 from cnn_jax.runs.schema import Data, Record
-from cnn_jax.sweep.grid import Grid
+from cnn_jax.sweep.grid import Grid, value_of
 from cnn_jax.sweep.table import Table, TrialRow, to_csv
 from cnn_jax.training.config import Config, differences
 from cnn_jax.variants import first_filters
@@ -60,7 +60,7 @@ def trial_row(grid: Grid, number: int, config: Config, trial: Trial, data: Data)
     result = trial.ended
     return TrialRow(
         trial=number,
-        cell={name: getattr(config, name) for name in grid.cell_axes},
+        cell={name: value_of(config, name) for name in grid.cell_axes},
         learning_rate=config.learning_rate,
         filters=first_filters(build(config.network, data.image_shape, len(data.class_names), config.filters).layers),
         seed=config.seed,
@@ -102,7 +102,7 @@ class SweepReader:
         if not folder.has(manifest.NAME):
             raise RunError(f"{path} has no {manifest.NAME}: the sweep has not ended; --resume goes on with it")
         manifest.verify(folder)
-        if record.config != grid.to_json():
+        if recorded_grid(folder, record) != grid:
             raise RunError(f"{folder.path} is damaged: config.json is not the one that was run, which record.json has")
         rows = [
             trial_row(grid, i, config, Trial.open(trial_folder(folder, i).path), record.data)

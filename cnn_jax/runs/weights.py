@@ -22,7 +22,7 @@ from cnn_jax.runs.reader import Run, Trial, is_sweep
 from cnn_jax.runs.schema import Data
 from cnn_jax.training.checkpoint import SavedCheckpoints
 from cnn_jax.training.config import Config
-from cnn_jax.training.state import Program, State, initial_state
+from cnn_jax.training.state import Program, TrainState, initial_state
 from cnn_jax.typed import convert
 from cnn_jax.untrusted import parse_json, parsing
 from cnn_jax.zoo import build, torchvision
@@ -57,7 +57,7 @@ def stored(path: Path | str) -> Stored:
     return Stored(trial.folder, trial.config, network, data, variables_of(state))
 
 
-def load_state(run: Trial, program: Program) -> State:
+def load_state(run: Trial, program: Program) -> TrainState:
     """The state that a run's result speaks of, on the host. RunError if its checkpoint is missing or damaged: another
     one would be another result."""
     checkpoints = run.folder.file("checkpoints")
@@ -67,7 +67,7 @@ def load_state(run: Trial, program: Program) -> State:
         return opened.at(run.scored_step, initial_state(run.config, program)).state
 
 
-def variables_of(state: State) -> Variables:
+def variables_of(state: TrainState) -> Variables:
     """What the network is evaluated with: the average weights where a run keeps them, else the current ones."""
     return {"params": state.ema or state.params, "batch_stats": state.batch_stats}
 
@@ -235,7 +235,7 @@ def fitted(network: Network, like: Variables, arrays: Mapping[str, np.ndarray], 
     return made
 
 
-def started(state: State, network: Network, source: str) -> State:
+def started(state: TrainState, network: Network, source: str) -> TrainState:
     """A run's first state with the weights of a file or of another run."""
     like = {"params": state.params, "batch_stats": state.batch_stats}
     made = fitted(network, like, read(source)[0], source)

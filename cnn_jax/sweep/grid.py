@@ -4,7 +4,6 @@ import dataclasses
 import hashlib
 import itertools
 import json
-import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,27 +15,66 @@ from cnn_jax.training.config import Config
 
 Axes = Mapping[str, tuple[Any, ...]]
 
-_NOT_AN_AXIS = {"split_seed": "the split is the same for all trials", "validation": "all trials share one split"}
+_NOT_AN_AXIS = {
+    "split_seed": "the split is the same for all trials",
+    "validation": "all trials share one split",
+    "dataset": "a sweep has one data set; compare several sweeps",
+    "data_dir": "a sweep has one data set",
+    "stream": "a sweep has one data set",
+    "without_test": "all trials share one split",
+    "final_fit": "it comes after the choice",
+}
+_ARGUMENTS = ("optimizer_args", "schedule_args", "network_args")  # an axis goes over one of them: optimizer_args.b1
+
+
+def show(value: Any) -> str:
+    """A value of an axis for a reader."""
+    if isinstance(value, bool) or value is None or value == "":
+        return {True: "yes", False: "no", None: "none", "": "none"}[value]
+    if isinstance(value, int | float):
+        return f"{value:g}"
+    return " ".join(map(show, value)) if isinstance(value, tuple) else str(value)
+
+
+def is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _refuse_equal(name: str, values: tuple[Any, ...]) -> None:
-    """RequestError for values of an axis that are one number where they are computed with, in float32, and for a
-    positive one that is 0 there."""
-    numbers: dict[float, Any] = {}
+    """RequestError for values of an axis that are equal, numbers as they are computed with, in float32, and for a
+    positive number that is 0 there."""
+    seen: dict[Any, Any] = {}
     for value in values:
         with np.errstate(over="ignore", under="ignore"):
-            number = float(np.float32(value)) if isinstance(value, float) else value
-        if number == 0 and value:
+            key = float(np.float32(value)) if isinstance(value, float) else value
+        if is_number(value) and key == 0 and value:
             raise RequestError(f"axis {name}: {value!r} is 0 in float32")
-        if number in numbers:
-            where = "" if value == numbers[number] else " in float32"
-            raise RequestError(f"axis {name} lists a value twice{where}: {numbers[number]!r} and {value!r}")
-        numbers[number] = value
+        if key in seen:
+            where = "" if value == seen[key] else " in float32"
+            raise RequestError(f"axis {name} lists a value twice{where}: {seen[key]!r} and {value!r}")
+        seen[key] = value
+
+
+def with_values(base: Config, values: Mapping[str, Any]) -> Config:
+    """`base` with the values of some axes."""
+    fields = base.to_json()
+    for name, value in values.items():
+        field, dot, argument = name.partition(".")
+        fields[field] = {**fields[field], argument: value} if dot else value
+    return Config.from_json(fields)
+
+
+def value_of(config: Config, axis: str) -> Any:
+    """The value that a config has on an axis."""
+    field, dot, argument = axis.partition(".")
+    value = getattr(config, field)
+    return value[argument] if dot else value
 
 
 @dataclass(frozen=True)
 class Grid:
-    """A base config and, by field, the values to take; `seed` is an axis like the others but never part of a cell.
+    """A base config and, by field, the values to take: numbers or anything else that a config takes. `seed` is an axis
+    like the others but never part of a cell.
 
     The learning rate is always an axis, if only of the base's value.
     """
@@ -47,17 +85,14 @@ class Grid:
     def __post_init__(self):
         if "learning_rate" not in self.axes:
             object.__setattr__(self, "axes", {"learning_rate": (self.base.learning_rate,), **self.axes})
-        valid = numeric_fields()
         for name, values in self.axes.items():
-            if name in _NOT_AN_AXIS:
-                raise RequestError(f"{name} cannot be an axis: {_NOT_AN_AXIS[name]}")
-            if name not in valid:
-                raise RequestError(
-                    f"axis {quote(name)} is no numeric field of the config; there are {', '.join(valid)}"
-                )
+            check_axis(name)
             if not values:
                 raise RequestError(f"axis {name} has no value")
-            _refuse_equal(name, values)
+            try:
+                _refuse_equal(name, values)
+            except TypeError:  # of what cannot be a key, as a network in JSON
+                raise RequestError(f"axis {name}: a value must be a number or text") from None
         if "seed" not in self.axes:
             raise RequestError("a grid needs the axis seed, e.g. seed=0,1,2")
         self.trials()  # a value that a config refuses is refused before anything runs
@@ -78,18 +113,18 @@ class Grid:
     def trials(self) -> list[Config]:
         """Every cell with every seed; the same base config with the same values is the same run as on its own. A final
         fit comes after the trials, which leave the validation images to choose by."""
-        base = self.base.to_json() | {"final_fit": False}
-        return [Config.from_json(base | cell | {"seed": seed}) for cell in self.cells() for seed in self.seeds]
+        base = dataclasses.replace(self.base, final_fit=False)
+        return [with_values(base, cell | {"seed": seed}) for cell in self.cells() for seed in self.seeds]
 
     def edge(self, name: str, best: Any) -> tuple[str, Any] | None:
-        """Which edge of an axis the best value lies on, and the value to add there, None if no config can have it;
-        None if it lies inside."""
+        """Which edge of an axis of numbers the best value lies on, and the value to add there, None if no config can
+        have it; None if it lies inside."""
         found = next_values(self.axes[name], best)
         if found is None:
             return None
         side, value = found
         try:
-            Config.from_json(self.base.to_json() | {name: value})
+            with_values(self.base, {name: value})
         except RequestError:
             return side, None
         return side, value
@@ -110,16 +145,22 @@ class Grid:
         return cls(base, {name: tuple(axis) for name, axis in values["axes"].items()})
 
 
-def numeric_fields() -> list[str]:
-    """The fields of a config that can be an axis: whole numbers and numbers."""
-    hints = typing.get_type_hints(Config)
-    numeric = {int, float, int | None, float | None}
-    return [f.name for f in dataclasses.fields(Config) if hints[f.name] in numeric and f.name not in _NOT_AN_AXIS]
+def check_axis(name: str) -> None:
+    """RequestError for what is no axis."""
+    field, dot, argument = name.partition(".")
+    if field in _NOT_AN_AXIS:
+        raise RequestError(f"{field} cannot be an axis: {_NOT_AN_AXIS[field]}")
+    fields = [one.name for one in dataclasses.fields(Config) if one.name not in _NOT_AN_AXIS]
+    if field not in fields or bool(dot) != (field in _ARGUMENTS) or (dot and not argument.isidentifier()):
+        shown = [f"{one}.<name>" if one in _ARGUMENTS else one for one in fields]
+        raise RequestError(f"axis {quote(name)} is no field of the config; there are {', '.join(shown)}")
 
 
 def next_values(values: tuple[Any, ...], best: Any) -> tuple[str, Any] | None:
-    """If the best value lies on the edge of an axis, which edge and the value to add there, a step of the same ratio
-    on; None if it lies inside or the axis has a single value."""
+    """If the best value lies on the edge of an axis of numbers, which edge and the value to add there, a step of the
+    same ratio on; None if it lies inside or the axis has a single value."""
+    if not all(map(is_number, values)):
+        return None
     ordered = sorted(values)
     if len(ordered) < 2 or best not in (ordered[0], ordered[-1]):
         return None

@@ -16,7 +16,7 @@ import numpy as np
 from cnn_jax import runtime
 from cnn_jax.errors import RunError, writing
 from cnn_jax.metrics import EpochMetrics
-from cnn_jax.training.state import State
+from cnn_jax.training.state import TrainState
 
 with runtime.host_logging:
     import orbax.checkpoint as ocp
@@ -34,7 +34,7 @@ class Restored:
     """A good checkpoint: the state on the host, what was saved beside it, and one line for each bad one passed over."""
 
     step: int
-    state: State
+    state: TrainState
     meta: dict[str, Any]
     skipped: list[str] = field(default_factory=list)
 
@@ -82,7 +82,7 @@ class SavedCheckpoints:
         made = ocp.CheckpointManagerOptions(multiprocessing_options=alone, create=False, **options)
         return ocp.CheckpointManager(self.directory, options=made, item_handlers=handlers)
 
-    def latest(self, like: State) -> Restored | None:
+    def latest(self, like: TrainState) -> Restored | None:
         """The newest good checkpoint in the form of `like`; None where there is none at all. Raises RunError if there
         are only bad ones."""
         skipped: list[str] = []
@@ -99,7 +99,7 @@ class SavedCheckpoints:
         """The steps that there are checkpoints of, the first first."""
         return sorted(self._manager.all_steps())
 
-    def at(self, step: int, like: State) -> Restored:
+    def at(self, step: int, like: TrainState) -> Restored:
         """The checkpoint of a step in the form of `like`. Raises RunError if it is missing, unreadable, damaged or of
         another form."""
         where = self.directory / str(step)
@@ -149,7 +149,7 @@ class Checkpoints(SavedCheckpoints):
         some = policies.AnyPreservationPolicy([newest, best])
         self._manager = self._open(preservation_policy=policies.preservation_policy.PreserveAll() if keep_all else some)
 
-    def save(self, state: State, meta: dict[str, Any], evaluation: EpochMetrics | None = None) -> None:
+    def save(self, state: TrainState, meta: dict[str, Any], evaluation: EpochMetrics | None = None) -> None:
         """Saves in the background; returns as soon as the state has been copied. `evaluation` ranks the checkpoint."""
         leaves = _leaves(state)
         step = int(state.step)
@@ -219,7 +219,7 @@ def rank(metrics: Any) -> tuple[float, int]:
     return metrics["validation_accuracy"], -metrics["step"]
 
 
-def _leaves(state: State) -> dict[str, np.ndarray]:
+def _leaves(state: TrainState) -> dict[str, np.ndarray]:
     """The leaves of a state on the host by path, in the order of the tree."""
     paths, _ = jax.tree.flatten_with_path(jax.device_get(state))
     return {jax.tree_util.keystr(path, simple=True, separator="."): np.array(leaf) for path, leaf in paths}

@@ -7,13 +7,15 @@ import hashlib
 import json
 import math
 import typing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
 
 from cnn_jax.errors import RequestError, quote
-from cnn_jax.training import augment
+from cnn_jax.losses import LOSSES
+from cnn_jax.training import augment, schedule
+from cnn_jax.training.optimizer import optimizer_of
 from cnn_jax.typed import convert
 from cnn_jax.variants import with_filters
 from cnn_jax.zoo import layers_of
@@ -27,6 +29,8 @@ class Config:
 
     network: str | list[dict[str, Any]] = DEFAULT_NETWORK
     """A network in the notation, the name of one in the zoo, or (from a file) its JSON form."""
+    network_args: dict[str, Any] = field(default_factory=dict)
+    """Arguments of a registered network, e.g. depth=20 of a family."""
     filters: int | None = None
     """Filters of the first convolution; the others keep their proportion to it."""
     dataset: str = "digits"
@@ -49,9 +53,12 @@ class Config:
     batch_size: int = 128
     """Examples per step; the last batch of an epoch may be smaller."""
     learning_rate: float = 0.05
-    optimizer: Literal["sgd", "signsgd", "adam", "adamw"] = "sgd"
+    optimizer: str = "sgd"
+    """sgd, signsgd, adam, adamw, one of optax (optax.lion), or a registered one."""
+    optimizer_args: dict[str, Any] = field(default_factory=dict)
+    """Arguments of an optimizer beside the fields below, e.g. b1=0.95; each number can be an axis."""
     momentum: float = 0.9
-    """Momentum of SGD (of whose direction signsgd takes the sign), or the first-moment decay of Adam."""
+    """Momentum of SGD (of whose update signsgd takes the sign), or the first-moment decay of Adam."""
     nesterov: bool = False
     weight_decay: float = 0.0
     """L2 on kernels: part of the gradient for sgd, signsgd and adam, decoupled from it for adamw."""
@@ -66,15 +73,19 @@ class Config:
     ema: float = 0.0
     """Decay per step of an average of the weights, which is then what is evaluated (0: off)."""
 
-    schedule: Literal["constant", "step", "cosine", "onecycle"] = "constant"
-    """How the learning rate changes over the run; onecycle peaks at it."""
+    schedule: str = "constant"
+    """How the learning rate changes over the run: constant, step, cosine, onecycle (which peaks at it), one of optax
+    (optax.polynomial_schedule), or a registered one."""
+    schedule_args: dict[str, Any] = field(default_factory=dict)
+    """Arguments of a schedule, e.g. power=2."""
     warmup_epochs: float = 0.0
     """Linear rise of the learning rate from 0 at the start; onecycle has its own."""
     decay_epochs: tuple[float, ...] = ()
     """Epochs of the run, warm-up included, after which schedule `step` multiplies the learning rate by decay_factor."""
     decay_factor: float = 0.1
 
-    loss: Literal["cross_entropy", "squared_error"] = "cross_entropy"
+    loss: str = "cross_entropy"
+    """cross_entropy, squared_error or a registered one."""
     label_smoothing: float = 0.0
     initialiser: Literal["he", "glorot", "lecun", "normal"] = "he"
     init_scale: float = 1.0
@@ -122,23 +133,27 @@ class Config:
             raise RequestError("final_fit trains on the validation images: select = 'best' has none left to choose by")
         if self.batch_size % self.accumulate:
             raise RequestError(f"batch_size {self.batch_size} does not split in accumulate = {self.accumulate} parts")
+        if not LOSSES[self.loss].smooths and self.label_smoothing:
+            raise RequestError(f"label_smoothing = {self.label_smoothing:g} is not for loss {self.loss!r}")
         self._check_schedule()
+        optimizer_of(self)
         self._check_optimizer()
-        kinds = {type(one) for one in augment.parse(self.augment)}
-        if augment.Mixup in kinds and self.batch_size == 1:
-            raise RequestError("mixup needs a batch_size of at least 2: it mixes the examples of a batch")
+        mixing = [one.name for one in augment.parse(self.augment) if one.mixes]
+        if mixing and self.batch_size == 1:
+            raise RequestError(f"{mixing[0]} needs a batch_size of at least 2: it mixes the examples of a batch")
         if isinstance(self.network, str):
             _check_text(self.network, self.filters)
         else:
             _check_network(self.network, self.filters)
 
     def _check_schedule(self):
-        """What can be said before the number of steps is known; see `optimizer.check_schedule` for the rest."""
+        """What can be said before the number of steps is known; see `schedule.check_schedule` for the rest."""
+        asked = schedule.parameters_of(self.schedule)
         if self.schedule == "step" and not self.decay_epochs:
             raise RequestError("schedule 'step' needs decay_epochs, e.g. --decay-epochs 10 15")
-        if self.schedule != "step" and self.decay_epochs:
+        if "decay_epochs" not in asked and self.decay_epochs:
             raise RequestError(f"decay_epochs belong to schedule 'step', not to {self.schedule!r}")
-        if self.schedule != "step" and self.decay_factor != Config.decay_factor:
+        if "decay_factor" not in asked and self.decay_factor != Config.decay_factor:
             raise RequestError(f"decay_factor belongs to schedule 'step', not to {self.schedule!r}")
         if self.schedule == "onecycle" and self.warmup_epochs:
             raise RequestError("schedule 'onecycle' has a warm-up of its own: leave out warmup_epochs")
@@ -181,6 +196,9 @@ class Config:
                 guess = f" (did you mean {quote(near[0])}?)" if near else ""
                 raise RequestError(f"config field {quote(name)} is unknown{guess}; fields are {', '.join(hints)}")
         return cls(**values)
+
+    def __hash__(self) -> int:
+        return hash(self.hash())
 
     def hash(self) -> str:
         """The first 12 hex digits of the sha256 of the config as sorted JSON."""

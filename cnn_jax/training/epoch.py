@@ -12,8 +12,8 @@ from cnn_jax import randomness
 from cnn_jax.errors import RequestError
 from cnn_jax.layers import BatchNorm
 from cnn_jax.training.config import Config
-from cnn_jax.training.optimizer import learning_rates
-from cnn_jax.training.state import Examples, Program, State, hyper_of
+from cnn_jax.training.schedule import learning_rates
+from cnn_jax.training.state import Examples, Program, TrainState, hparams_of
 from cnn_jax.training.step import Batch, Together, batches, compiled_train_steps, epoch_order, replicate
 
 STREAMED_STEPS = 32  # read from disk together
@@ -95,7 +95,7 @@ class Epoch:
         self.first, self.end = number * self.steps, (number + 1) * self.steps
         self.rates = [learning_rates(c, self.steps, np.arange(self.first, self.end)) for c in configs]
         orders = [epoch_order(c.seed, number, examples) for c in configs]
-        self._numbers = self._on_device([(hyper_of(c), randomness.run_key(c.seed)) for c in configs])
+        self._numbers = self._on_device([(hparams_of(c), randomness.run_key(c.seed)) for c in configs])
         self._rates = self._on_device(self.rates)
         self._batches = self._prepare(orders)
         self._run = compiled_train_steps(program, together)
@@ -113,7 +113,7 @@ class Epoch:
         """The last step that can be reached from `step` without a stop."""
         return self.end
 
-    def run(self, state: State, step: int, last: int) -> State:
+    def run(self, state: TrainState, step: int, last: int) -> TrainState:
         """The state after step number `last` of the run from that after number `step`; `state` is used up."""
         at, to = step - self.first, last - self.first
         return self._run(state, self.train, self._batches, self._rates, at, to, *self._numbers)
@@ -159,7 +159,7 @@ class StreamedEpoch(Epoch):
         rates[: self._until - step] = self.rates[0][step - self.first : self._until - self.first]
         self._chunk, self._batches, self._rates = replicate(self.program.devices, (made, padded, rates))
 
-    def run(self, state: State, step: int, last: int) -> State:
+    def run(self, state: TrainState, step: int, last: int) -> TrainState:
         at, to = step - self._begin, last - self._begin
         return self._run(state, self._chunk, self._batches, self._rates, at, to, *self._numbers)
 

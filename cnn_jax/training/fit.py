@@ -15,7 +15,7 @@ from cnn_jax import metrics
 from cnn_jax.metrics import EpochMetrics, Evaluation, Totals
 from cnn_jax.training.config import Config
 from cnn_jax.training.epoch import Streamed, opened, stacked
-from cnn_jax.training.state import Examples, Program, State, initial_state
+from cnn_jax.training.state import Examples, Program, TrainState, initial_state
 from cnn_jax.training.step import Together, batches, compiled_evaluate_steps, home_device, replicate
 
 POLL_SECONDS = 0.2  # how long the device is left alone, so that a caller can show progress, save or stop
@@ -66,16 +66,16 @@ class _Score:
         self.zero = replicate(program.devices, stacked([metrics.zero()] * trials, together))
         self._run = compiled_evaluate_steps(program, together)
 
-    def run(self, state: State, totals: Totals, first: int, last: int) -> Totals:
+    def run(self, state: TrainState, totals: Totals, first: int, last: int) -> Totals:
         return self._run(state, self.examples, self.batches, first, last, totals)
 
-    def __call__(self, state: State) -> Totals:
+    def __call__(self, state: TrainState) -> Totals:
         total = jax.device_get(self.run(state, self.zero, 0, self.batches.mask.shape[0]))
         assert (total.examples == self.n).all(), f"{total.examples} of {self.n} examples were scored"
         return total
 
 
-def evaluate(program: Program, state: State, examples: Examples, batch_size: int) -> Evaluation:
+def evaluate(program: Program, state: TrainState, examples: Examples, batch_size: int) -> Evaluation:
     """Scores every example of a split once: the average weights if the program keeps them, else the current ones."""
     return Evaluation.of(_Score(program, None, 1, examples, batch_size)(state))
 
@@ -110,7 +110,7 @@ def _compile(
     return time.perf_counter() - started
 
 
-def initial_states(configs: Sequence[Config], program: Program, together: Together) -> State:
+def initial_states(configs: Sequence[Config], program: Program, together: Together) -> TrainState:
     """The states of the trials before the first step, stacked where they are trained together."""
     return replicate(program.devices, stacked([initial_state(config, program) for config in configs], together))
 
@@ -121,7 +121,7 @@ def fit(
     together: Together,
     train: Examples | Streamed,
     validation: Examples,
-    state: State,
+    state: TrainState,
     pause_at: Collection[int] = (),
 ) -> Generator[list[Event], None, None]:
     """Trains from `state` (the initial one, or one that was saved) to the last epoch, yielding events at the end of

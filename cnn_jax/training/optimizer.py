@@ -1,107 +1,206 @@
-"""Directions and schedules. An optimizer here gives the direction d of an update; the step is params -= lr · d, with
-the learning rate an argument of the step, so that another rate is another number and not another program."""
+"""Optimizers by name: the built-in ones, a researcher's own, and all of optax.
+
+The learning rate of a step, and every number that an optimizer takes where optax allows it, are arguments of the
+compiled step: another rate is another number and not another program.
+"""
+
+import difflib
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
+from jax import Array
 from jax.typing import ArrayLike
 
-from cnn_jax.errors import RequestError
-from cnn_jax.training.config import Config
+from cnn_jax.errors import RequestError, quote, reason
+from cnn_jax.registry import Registry
 
-SOURCES = {
-    "sgd": "sutskever2013importance", "signsgd": "bernstein2018signsgd", "adam": "kingma2015adam",
-    "adamw": "loshchilov2019decoupled",
-}  # fmt: skip
-SCHEDULES = {"cosine": "loshchilov2017sgdr", "onecycle": "smith2018super"}
-ONE_CYCLE = ((0.3, 1.0), (0.85, 1 / 25), (1.0, 1 / 25e4))  # from 1/25: the factor after which share of the steps
+Make = Callable[..., optax.GradientTransformation]
+F = TypeVar("F", bound=Make)
+OPTAX = "optax."
+SHARED = {"momentum": 0.9, "nesterov": False, "weight_decay": 0.0}  # defaults of the fields that optimizers share
 
 
-def make_direction(
-    name: str, nesterov: bool, clip: bool, momentum: ArrayLike, weight_decay: ArrayLike, clip_norm: ArrayLike
+@dataclass(frozen=True)
+class Entry:
+    """An optimizer: a function of the learning rate and its arguments, and its publication by its key."""
+
+    make: Make
+    source: str | None
+
+
+OPTIMIZERS: Registry[Entry] = Registry("optimizer", ", those of optax (optax.adam)")
+
+
+def register_optimizer(name: str, source: str | None = None) -> Callable[[F], F]:
+    """Registers a function of a learning rate, and of any other arguments, that returns an optax
+    `GradientTransformation`. Parameters called momentum, nesterov and weight_decay are given the fields of the config
+    of these names, all others come from `optimizer_args`."""
+
+    def add(make: F) -> F:
+        OPTIMIZERS.add(name, Entry(make, source))
+        return make
+
+    return add
+
+
+def kernels(params: Any) -> Any:
+    """A tree of booleans: True for what weight decay acts on, which biases and the scales and offsets of norms are
+    spared. These are the kernels, and arrays of another name with more than one axis."""
+    small = ("bias", "scale", "mean", "var", "variance")
+
+    def decays(path: tuple, leaf: Any) -> bool:
+        name = getattr(path[-1], "key", None)
+        return name == "kernel" or (name not in small and len(path) > 2 and leaf.ndim > 1)
+
+    return jax.tree_util.tree_map_with_path(decays, params)
+
+
+@register_optimizer("sgd", "sutskever2013importance")
+def sgd(
+    learning_rate: ArrayLike, momentum: ArrayLike, nesterov: bool, weight_decay: ArrayLike
 ) -> optax.GradientTransformation:
-    """The chain gradient -> direction. The first three arguments shape the program, the others may be traced.
-
-    SGD: sutskever2013importance (v = momentum · v + g); signSGD: bernstein2018signsgd, algorithm 2 (the sign of v);
-    Adam: kingma2015adam (second-moment decay 0.999, epsilon 1e-8), with `nesterov` dozat2016incorporating; AdamW:
-    loshchilov2019decoupled. Clipping comes first, so that it does not see the weight decay. Weight decay spares biases
-    and norms.
-    """
-    decay = optax.add_decayed_weights(weight_decay, mask=kernels)
-    parts = [optax.clip_by_global_norm(clip_norm)] if clip else []
-    if name in ("sgd", "signsgd"):
-        parts += [decay, optax.trace(momentum, nesterov)]
-        parts += [optax.stateless(lambda v, _: jax.tree.map(jnp.sign, v))] * (name == "signsgd")
-    elif name == "adam":
-        parts += [decay, optax.scale_by_adam(momentum, nesterov=nesterov)]
-    else:
-        parts += [optax.scale_by_adam(momentum, nesterov=nesterov), decay]
-    return optax.chain(*parts)
+    """v = momentum · v + g (sutskever2013importance, equations 1 and 2)."""
+    return optax.chain(_l2(weight_decay), optax.trace(momentum, nesterov), _scaled(learning_rate))
 
 
-def kernels(params):
-    """A tree of booleans: True for kernels, False for biases and for the scales and offsets of norms."""
-    return jax.tree_util.tree_map_with_path(lambda path, _: path[-1].key == "kernel", params)
+@register_optimizer("signsgd", "bernstein2018signsgd")
+def signsgd(
+    learning_rate: ArrayLike, momentum: ArrayLike, nesterov: bool, weight_decay: ArrayLike
+) -> optax.GradientTransformation:
+    """The sign of SGD's v (bernstein2018signsgd, algorithm 2)."""
+    sign = optax.stateless(lambda v, _: jax.tree.map(jnp.sign, v))
+    return optax.chain(_l2(weight_decay), optax.trace(momentum, nesterov), sign, _scaled(learning_rate))
 
 
-def learning_rates(config: Config, steps_per_epoch: int, steps: np.ndarray) -> np.ndarray:
-    """The learning rates of the steps with these numbers, counted from 0 at the start of the run: float32 (steps,).
-
-    `step` multiplies by decay_factor once for every milestone that has been reached, counted from the start of the run,
-    warm-up included; cosine and one-cycle fill the steps after the warm-up.
-    """
-    warmup = warmup_steps(config, steps_per_epoch)
-    since, rest = steps - warmup, config.epochs * steps_per_epoch - warmup
-    if config.schedule == "cosine":  # loshchilov2017sgdr, without restarts
-        factors = 0.5 * (1.0 + np.cos(np.pi * since / max(rest, 1)))
-    elif config.schedule == "onecycle":  # smith2018super
-        shares, values = zip(*ONE_CYCLE, strict=True)
-        factors = np.interp(since, [0, *(int(share * rest) for share in shares)], [1 / 25, *values])
-    elif config.schedule == "step":
-        reached = np.searchsorted(milestones(config, steps_per_epoch), steps, side="right")
-        with np.errstate(over="ignore", under="ignore"):  # `check_schedule` speaks of it
-            factors = np.power(config.decay_factor, reached.astype(float))
-    else:
-        factors = np.ones(len(steps))
-    factors = np.where(steps < warmup, (steps + 1) / max(warmup, 1), factors)
-    with np.errstate(over="ignore", under="ignore"):
-        return (config.learning_rate * factors).astype(np.float32)
+@register_optimizer("adam", "kingma2015adam")
+def adam(
+    learning_rate: ArrayLike, momentum: ArrayLike, nesterov: bool, weight_decay: ArrayLike
+) -> optax.GradientTransformation:
+    """kingma2015adam, algorithm 1 (second-moment decay 0.999, epsilon 1e-8), weight decay in the gradient; with
+    `nesterov` dozat2016incorporating, algorithm 8."""
+    return optax.chain(_l2(weight_decay), optax.scale_by_adam(momentum, nesterov=nesterov), _scaled(learning_rate))
 
 
-def warmup_steps(config: Config, steps_per_epoch: int) -> int:
-    """The steps over which the learning rate rises from 0."""
-    return round(config.warmup_epochs * steps_per_epoch)
+@register_optimizer("adamw", "loshchilov2019decoupled")
+def adamw(
+    learning_rate: ArrayLike, momentum: ArrayLike, nesterov: bool, weight_decay: ArrayLike
+) -> optax.GradientTransformation:
+    """Adam with decoupled weight decay (loshchilov2019decoupled, algorithm 2)."""
+    return optax.chain(optax.scale_by_adam(momentum, nesterov=nesterov), _l2(weight_decay), _scaled(learning_rate))
 
 
-def milestones(config: Config, steps_per_epoch: int) -> list[int]:
-    """The numbers of the first steps with a lower learning rate; one that stands twice lowers it twice."""
-    return [round(epoch * steps_per_epoch) for epoch in config.decay_epochs]
+OPTIMIZERS.seal()
 
 
-def check_schedule(config: Config, steps_per_epoch: int) -> list[str]:
-    """What of the schedule never acts in a run with so many steps per epoch, a line each. RequestError for a schedule
-    that cannot be in so few steps."""
-    total, warmup = config.epochs * steps_per_epoch, warmup_steps(config, steps_per_epoch)
-    of = f"of {total} steps ({steps_per_epoch} per epoch)"
-    if config.schedule == "onecycle" and int(ONE_CYCLE[0][0] * total) < 1:
-        raise RequestError(f"schedule 'onecycle' cannot rise and fall in a run {of}: it needs at least 4")
-    changes = np.array([step for step in milestones(config, steps_per_epoch) if step < total], int)
-    rates = learning_rates(config, steps_per_epoch, changes)
-    if not np.isfinite(rates).all():
-        raise RequestError(f"the learning rate is not finite from step {changes[~np.isfinite(rates)][0]} on, {of}")
-    notes = []
-    if config.warmup_epochs and warmup < 2:
-        notes.append(f"warmup_epochs = {config.warmup_epochs:g} never acts: it is {warmup} {of}")
-    if config.schedule == "cosine" and total - warmup < 2:
-        notes.append(f"schedule 'cosine' never acts: it has {total - warmup} {of}")
-    for epoch, step in zip(config.decay_epochs, milestones(config, steps_per_epoch), strict=True):
-        if step >= total:
-            notes.append(f"the decay after epoch {epoch:g} never acts: it rounds to the end {of}")
-        elif step == total - 1:
-            notes.append(f"the decay after epoch {epoch:g} acts on the last step alone, {of}")
-        elif step == 0:
-            notes.append(f"the decay after epoch {epoch:g} acts from the first step on: it rounds to the start {of}")
-    if (zero := rates < np.finfo(np.float32).tiny).any():
-        notes.append(f"from step {changes[zero][0]} on nothing is learned: the learning rate is 0 in float32")
-    return notes
+def _l2(weight_decay: ArrayLike) -> optax.GradientTransformation:
+    return optax.add_decayed_weights(weight_decay, mask=kernels)
+
+
+def _scaled(learning_rate: ArrayLike) -> optax.GradientTransformation:
+    return optax.scale_by_learning_rate(learning_rate)
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    """What of an optimizer shapes the compiled step: the function, the arguments that are no traced numbers, the names
+    of those that are, and whether the gradient is clipped first."""
+
+    make: Make
+    static: tuple[tuple[str, Any], ...]
+    traced: tuple[str, ...]
+    clip: bool
+
+    def __call__(self, learning_rate: ArrayLike, hparams: Mapping[str, Any]) -> optax.GradientTransformationExtraArgs:
+        """The transformation of a gradient to an update that is added to the parameters. Clipping comes first, so that
+        it does not see the weight decay."""
+        traced = {name: hparams["optimizer"][name] for name in self.traced}
+        transformation = self.make(learning_rate, **dict(self.static), **traced)
+        if self.clip:
+            transformation = optax.chain(optax.clip_by_global_norm(hparams["clip_norm"]), transformation)
+        return optax.with_extra_args_support(transformation)
+
+
+def optimizer_of(config: Any) -> tuple[Optimizer, dict[str, float]]:
+    """The optimizer of a config and its traced numbers. RequestError for one that is unknown, for an argument that it
+    does not have, and for what it cannot be made with."""
+    make, arguments = _make(config.optimizer), dict(config.optimizer_args)
+    parameters = inspect.signature(make).parameters
+    open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    if unknown := [name for name in arguments if name not in parameters and not open_ended]:
+        names = ", ".join(name for name in parameters if name != "learning_rate") or "none"
+        raise RequestError(f"{config.optimizer} has no argument {quote(unknown[0])}; it has {names}")
+    if "learning_rate" in arguments:
+        raise RequestError("optimizer_args: the learning rate is a field of its own: learning_rate")
+    shared = {"momentum": config.momentum, "nesterov": config.nesterov, "weight_decay": config.weight_decay}
+    for name, given in shared.items():
+        if config.optimizer.startswith(OPTAX) or name not in parameters:
+            if given != SHARED[name]:
+                instead = f"give optimizer_args {name}=…" if name in parameters else f"it has no {name}"
+                raise RequestError(f"{name} = {given!r} is not for {config.optimizer}: {instead}")
+        elif name not in arguments:
+            arguments[name] = given
+    needed = [n for n, p in parameters.items() if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD]
+    if missing := [name for name in needed if name not in arguments and name != "learning_rate"]:
+        raise RequestError(f"{config.optimizer} needs {missing[0]}: optimizer_args {missing[0]}=…")
+    traced = _traceable(make, tuple(sorted(arguments.items())))
+    static = tuple((name, arguments[name]) for name in sorted(arguments) if name not in traced)
+    optimizer = Optimizer(make, static, traced, config.clip_norm is not None)
+    return optimizer, {name: float(arguments[name]) for name in traced}
+
+
+def _make(name: str) -> Make:
+    if not name.startswith(OPTAX):
+        return OPTIMIZERS[name].make
+    found: Any = optax
+    for word in name.split(".")[1:]:
+        found = getattr(found, word, None)
+    if not callable(found) or next(iter(inspect.signature(found).parameters), None) != "learning_rate":
+        near = difflib.get_close_matches(name.removeprefix(OPTAX), optax_optimizers(), n=5) or optax_optimizers()
+        raise RequestError(f"optimizer {quote(name)} is none of optax: try {', '.join(OPTAX + one for one in near)}")
+    return found
+
+
+@functools.cache
+def optax_optimizers() -> list[str]:
+    """The names of what optax has whose first parameter is the learning rate."""
+    functions = {name: value for name, value in vars(optax).items() if inspect.isfunction(value)}
+    return [
+        name
+        for name, function in functions.items()
+        if next(iter(inspect.signature(function).parameters), "") == "learning_rate"
+        and not name.startswith(("_", "scale_by"))
+    ]
+
+
+@functools.lru_cache(maxsize=256)
+def _traceable(make: Make, arguments: tuple[tuple[str, Any], ...]) -> tuple[str, ...]:
+    """The numbers among the arguments that may be traced. RequestError where not even their values will do."""
+    numbers = [name for name, value in arguments if isinstance(value, float)]
+
+    def works(traced: list[str]) -> Exception | None:
+        rest = {name: value for name, value in arguments if name not in traced}
+
+        def step(rate: Array, values: dict[str, Array]) -> Any:
+            params = {"layer": {"kernel": jnp.ones((3, 2)), "bias": jnp.ones(2)}}
+            transformation = optax.with_extra_args_support(make(rate, **rest, **values))
+            return transformation.update(
+                params, transformation.init(params), params, value=jnp.float32(1.0), grad=params
+            )
+
+        try:
+            jax.eval_shape(step, jnp.float32(0.1), {name: jnp.float32(0.5) for name in traced})
+        except Exception as error:  # of any type, from code that is not ours
+            return error
+        return None
+
+    if (error := works([])) is not None:
+        raise RequestError(f"the optimizer cannot be used with {dict(arguments)}: {reason(error)}") from error
+    if works(numbers) is None:
+        return tuple(numbers)
+    return tuple(name for name in numbers if works([name]) is None)

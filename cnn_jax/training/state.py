@@ -8,14 +8,15 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from cnn_jax import metrics, ops, randomness
+from cnn_jax import metrics, ops, randomness, registry
 from cnn_jax.errors import RequestError
 from cnn_jax.layers import INITIALISERS, Dropout
+from cnn_jax.losses import LOSSES, Loss
 from cnn_jax.metrics import Totals
 from cnn_jax.network import Network
 from cnn_jax.training import augment
 from cnn_jax.training.config import Config
-from cnn_jax.training.optimizer import make_direction
+from cnn_jax.training.optimizer import Optimizer, optimizer_of
 
 # For a program that runs once: with all optimizations XLA:CPU compiles it three times as long, to the same bits.
 ONCE = {"xla_backend_optimization_level": 1}
@@ -30,25 +31,13 @@ class Examples(NamedTuple):
     std: Array
 
 
-class Hyper(NamedTuple):
-    """The numbers of a config that are traced: another value is the same program."""
-
-    momentum: Array
-    weight_decay: Array
-    clip_norm: Array
-    ema: Array
-    label_smoothing: Array
-    dropout: Array
-    gradient_noise: Array
-
-
-class State(NamedTuple):
+class TrainState(NamedTuple):
     """All that changes from step to step."""
 
     step: Array  # int32, steps done
     params: Any
     batch_stats: Any
-    direction: Any  # the optimizer's state
+    opt_state: Any
     ema: Any  # averaged parameters, {} when off
     totals: Totals  # training metrics of the epoch so far
     diverged_step: Array  # int32, the first step with a non-finite loss or parameter, -1 before
@@ -59,10 +48,8 @@ class Program:
     """What shapes the compiled step: two configs with the same program share it."""
 
     network: Network
-    loss: str
-    optimizer: str
-    nesterov: bool
-    clip: bool
+    loss: Loss
+    optimizer: Optimizer
     ema: bool
     accumulate: int
     augmentations: tuple[augment.Augmentation, ...]
@@ -73,6 +60,7 @@ class Program:
     precision: str
     devices: int
     implementation: ops.Implementation
+    parts: int  # the generation of the registries, by which layers and metrics are looked up
 
     @classmethod
     def of(
@@ -87,17 +75,15 @@ class Program:
         if config.dropout is not None and not any(isinstance(node.layer, Dropout) for node in network.walk()):
             raise RequestError(f"dropout = {config.dropout}, but the network has no drop layer")
         augmentations = augment.parse(config.augment)
-        augment.check_sizes(augmentations, *network.input_shape[:2])
+        augment.check(augmentations, network.input_shape)
         available = jax.local_device_count()
         devices = devices or config.devices or available
         if devices > available:
             raise RequestError(f"devices = {devices}, but JAX sees {available}")
         return cls(
             network=network,
-            loss=config.loss,
-            optimizer=config.optimizer,
-            nesterov=config.nesterov,
-            clip=config.clip_norm is not None,
+            loss=LOSSES[config.loss],
+            optimizer=optimizer_of(config)[0],
             ema=config.ema > 0,
             accumulate=config.accumulate,
             augmentations=augmentations,
@@ -108,6 +94,7 @@ class Program:
             precision=config.precision,
             devices=devices,
             implementation=ops.resolve(implementation or config.implementation),
+            parts=registry.generation(),
         )
 
     @property
@@ -115,45 +102,37 @@ class Program:
         """The mesh axis of the batch, where there is more than one device."""
         return "batch" if self.devices > 1 else None
 
-    def direction(self, hyper: Hyper):
-        """The optimizer's gradient transformation with traced numbers."""
-        return make_direction(
-            self.optimizer, self.nesterov, self.clip, hyper.momentum, hyper.weight_decay, hyper.clip_norm
-        )
+
+def hparams_of(config: Config) -> dict[str, Any]:
+    """The numbers of a config that are traced, as float32 scalars: another value is the same program."""
+    values = {
+        "clip_norm": config.clip_norm if config.clip_norm is not None else float("inf"),
+        "ema": config.ema,
+        "label_smoothing": config.label_smoothing,
+        "dropout": config.dropout or 0.0,
+        "gradient_noise": config.gradient_noise,
+        "optimizer": optimizer_of(config)[1],
+    }
+    return jax.tree.map(lambda value: jnp.asarray(value, jnp.float32), values)
 
 
-def hyper_of(config: Config) -> Hyper:
-    """The traced numbers of a config as float32 scalars."""
-    clip_norm = config.clip_norm if config.clip_norm is not None else float("inf")
-    values = (
-        config.momentum,
-        config.weight_decay,
-        clip_norm,
-        config.ema,
-        config.label_smoothing,
-        config.dropout or 0.0,
-        config.gradient_noise,
-    )
-    return Hyper(*(jnp.asarray(value, jnp.float32) for value in values))
-
-
-def initial_state(config: Config, program: Program) -> State:
+def initial_state(config: Config, program: Program) -> TrainState:
     """The state before the first step, from the config's seed alone."""
     init = _compiled_init(program, config.initialiser)
     key = randomness.initial_weights(randomness.run_key(config.seed))
-    return init(key, jnp.float32(config.init_scale), hyper_of(config))
+    return init(key, jnp.float32(config.init_scale), jnp.float32(config.learning_rate), hparams_of(config))
 
 
 @functools.lru_cache(maxsize=64)
 def _compiled_init(program: Program, initialiser: str):
-    def init(key: Array, scale: Array, hyper: Hyper) -> State:
+    def init(key: Array, scale: Array, learning_rate: Array, hparams: dict[str, Any]) -> TrainState:
         variables = program.network.init(key, INITIALISERS[initialiser](scale))
         params = variables["params"]
-        return State(
+        return TrainState(
             step=jnp.zeros((), jnp.int32),
             params=params,
             batch_stats=variables["batch_stats"],
-            direction=program.direction(hyper).init(params),
+            opt_state=program.optimizer(learning_rate, hparams).init(params),
             ema=jax.tree.map(jnp.copy, params) if program.ema else {},
             totals=metrics.zero(),
             diverged_step=jnp.full((), -1, jnp.int32),

@@ -7,17 +7,18 @@ from typing import Any, Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from jax import Array
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 from jax.typing import ArrayLike
 
 from cnn_jax import metrics, ops, randomness
-from cnn_jax.losses import LOSSES
 from cnn_jax.metrics import Totals
-from cnn_jax.training.augment import Mixup, augment
-from cnn_jax.training.state import Examples, Hyper, Program, State
+from cnn_jax.training.augment import augment
+from cnn_jax.training.state import Examples, Program, TrainState
 
+HParams = dict[str, Any]  # traced numbers, see `state.hparams_of`
 Together = Literal["vmap", "map"] | None  # how the trials of one program go on
 
 
@@ -61,7 +62,13 @@ def pixels(examples: Examples, positions: Array) -> Array:
 
 
 def _gradient(
-    program: Program, params: Any, batch_stats: Any, examples: Examples, slots: _Slots, hyper: Hyper, moment: _Moment
+    program: Program,
+    params: Any,
+    batch_stats: Any,
+    examples: Examples,
+    slots: _Slots,
+    hparams: HParams,
+    moment: _Moment,
 ) -> tuple[Any, tuple[Totals, Any]]:
     """The gradient of the mean loss over the batch, the totals of its metrics and the new batch statistics. With
     several devices this runs on each with its part of the slots, and the results are summed."""
@@ -75,7 +82,7 @@ def _gradient(
     parts = jax.tree.map(lambda x: jnp.split(x, program.accumulate), slots)
     for i in range(program.accumulate):
         part = _Slots(*(field[i] for field in parts))
-        objective = functools.partial(_objective, program, examples, part, hyper, moment, count, i)
+        objective = functools.partial(_objective, program, examples, part, hparams, moment, count, i)
         part_grads, (part_totals, batch_stats) = jax.grad(objective, has_aux=True)(params, batch_stats)
         grads, totals = (
             (jax.tree.map(jnp.add, grads, part_grads), totals + part_totals) if i else (part_grads, part_totals)
@@ -87,15 +94,15 @@ def _objective(
     program: Program,
     examples: Examples,
     slots: _Slots,
-    hyper: Hyper,
+    hparams: HParams,
     moment: _Moment,
     count: Array,
-    part: int,
+    number: int,
     params: Any,
     batch_stats: Any,
 ) -> tuple[Array, tuple[Totals, Any]]:
     """This part's share of the batch's mean loss, and (metric totals, batch statistics)."""
-    loss = LOSSES[program.loss]
+    loss = program.loss
     device = 0 if program.axis_name is None else jax.lax.axis_index(program.axis_name)
 
     def augmented(positions: Array, slot: Array) -> Array:
@@ -104,33 +111,37 @@ def _objective(
 
     labels = examples.labels[slots.positions]
     images = augmented(slots.positions, slots.slot)
-    mixup = next((one for one in program.augmentations if isinstance(one, Mixup)), None)
-    if mixup is not None:
+    mix = next((one for one in program.augmentations if one.mixes), None)
+    if mix is not None:
         mix_keys = jax.vmap(functools.partial(randomness.mixing, *moment))(slots.slot)
-        kept = jax.vmap(lambda key: jax.random.beta(key, mixup.alpha, mixup.alpha))(mix_keys)
-        others = augmented(slots.partner, slots.partner_slot)
-        images = kept[:, None, None, None] * images + (1.0 - kept[:, None, None, None]) * others
+        images, share = jax.vmap(mix)(mix_keys, images, augmented(slots.partner, slots.partner_slot))
     logits, batch_stats = program.network.apply_train(
         {"params": params, "batch_stats": batch_stats},
         normalise(images, examples.mean, examples.std, program.dtype),
-        key=randomness.dropout(*moment, part, device),
-        dropout_rate=hyper.dropout if program.dropout else None,
+        key=randomness.dropout(*moment, number, device),
+        dropout_rate=hparams["dropout"] if program.dropout else None,
         mask=slots.mask,
         axis_name=program.axis_name,
         feedback_key=randomness.feedback_weights(moment.key) if program.feedback else None,
     )
-    losses = loss(logits, labels, hyper.label_smoothing)
-    if mixup is not None:
-        other_losses = loss(logits, examples.labels[slots.partner], hyper.label_smoothing)
-        losses = kept * losses + (1.0 - kept) * other_losses
-    share = jnp.where(slots.mask > 0, losses, 0.0).sum() / count
-    return share, (metrics.totals(loss(logits, labels), logits, labels, slots.mask), batch_stats)
+    losses = loss(logits, labels, hparams["label_smoothing"])
+    if mix is not None:
+        other_losses = loss(logits, examples.labels[slots.partner], hparams["label_smoothing"])
+        losses = share * losses + (1.0 - share) * other_losses
+    part = jnp.where(slots.mask > 0, losses, 0.0).sum() / count
+    return part, (metrics.totals(loss(logits, labels), logits, labels, slots.mask), batch_stats)
 
 
 def train_step(
-    program: Program, state: State, examples: Examples, batch: Batch, learning_rate: Array, hyper: Hyper, key: Array
-) -> State:
-    """One step: params -= learning_rate · direction(gradient).
+    program: Program,
+    state: TrainState,
+    examples: Examples,
+    batch: Batch,
+    learning_rate: Array,
+    hparams: HParams,
+    key: Array,
+) -> TrainState:
+    """One step: gradient, update, new parameters.
 
     `key` is the run's; what is drawn depends on the number of the step, so that a resumed run draws what it would have
     drawn.
@@ -140,22 +151,25 @@ def train_step(
     gradient = _on_devices(program, _gradient, (P(), P(), P(), P("batch"), P(), P()), (P(), (P(), P())))
     moment = _Moment(key, state.step)
     with jax.default_matmul_precision(program.precision), ops.using(program.implementation):
-        grads, (totals, batch_stats) = gradient(state.params, state.batch_stats, examples, slots, hyper, moment)
+        grads, (totals, batch_stats) = gradient(state.params, state.batch_stats, examples, slots, hparams, moment)
     if program.noise:
-        grads = _with_noise(grads, hyper.gradient_noise / (1.0 + state.step) ** 0.55, moment)
-    update, direction = program.direction(hyper).update(grads, state.direction, state.params)
-    params = jax.tree.map(lambda p, d: p - (learning_rate * d).astype(p.dtype), state.params, update)
+        grads = _with_noise(grads, hparams["gradient_noise"] / (1.0 + state.step) ** 0.55, moment)
+    mean_loss = totals.sums["loss"] / jnp.maximum(totals.examples, 1)
+    updates, opt_state = program.optimizer(learning_rate, hparams).update(
+        grads, state.opt_state, state.params, value=mean_loss, grad=grads
+    )
+    params = optax.apply_updates(state.params, updates)
     finite = functools.reduce(jnp.logical_and, (jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(params)))
     bad = ~(finite & jnp.isfinite(totals.sums["loss"]))
     ema = state.ema
     if program.ema:  # the decay rises from 0.1, else the average would start at random weights for long
-        decay = jnp.minimum(hyper.ema, (1.0 + state.step) / (10.0 + state.step))
+        decay = jnp.minimum(hparams["ema"], (1.0 + state.step) / (10.0 + state.step))
         ema = jax.tree.map(lambda e, p: decay * e + (1.0 - decay) * p, ema, params)
-    return State(
+    return TrainState(
         step=state.step + 1,
         params=params,
         batch_stats=batch_stats,
-        direction=direction,
+        opt_state=opt_state,
         ema=ema,
         totals=state.totals + totals,
         diverged_step=jnp.where((state.diverged_step < 0) & bad, state.step + 1, state.diverged_step),
@@ -175,15 +189,15 @@ def _with_noise(grads: Any, variance: Array, moment: _Moment) -> Any:
 def train_steps(
     program: Program,
     together: Together,
-    state: State,
+    state: TrainState,
     examples: Examples,
     batches: Batch,
     learning_rates: Array,
     first: ArrayLike,
     last: ArrayLike,
-    hyper: Hyper,
+    hparams: HParams,
     key: Array,
-) -> State:
+) -> TrainState:
     """The steps from number `first` to before number `last` of `batches` and `learning_rates`, in one program: any
     number of steps is one dispatch, and another number is no other program.
 
@@ -191,11 +205,11 @@ def train_steps(
     by side ('vmap') or in turn ('map').
     """
 
-    def one(state: State, batch: Batch, learning_rate: Array, hyper: Hyper, key: Array) -> State:
-        return train_step(program, state, examples, batch, learning_rate, hyper, key)
+    def one(state: TrainState, batch: Batch, learning_rate: Array, hparams: HParams, key: Array) -> TrainState:
+        return train_step(program, state, examples, batch, learning_rate, hparams, key)
 
-    def step(i: Array, state: State) -> State:
-        trials = (state, batches.at(i), learning_rates[..., i], hyper, key)
+    def step(i: Array, state: TrainState) -> TrainState:
+        trials = (state, batches.at(i), learning_rates[..., i], hparams, key)
         if together == "vmap":
             return jax.vmap(one)(*trials)
         if together == "map":
@@ -212,7 +226,7 @@ def evaluate_step(program: Program, params: Any, batch_stats: Any, examples: Exa
         labels = examples.labels[batch.positions]
         images = normalise(pixels(examples, batch.positions), examples.mean, examples.std, program.dtype)
         logits = program.network.apply({"params": params, "batch_stats": batch_stats}, images)
-        totals = metrics.totals(LOSSES[program.loss](logits, labels), logits, labels, batch.mask)
+        totals = metrics.totals(program.loss(logits, labels), logits, labels, batch.mask)
         return totals if program.axis_name is None else jax.lax.psum(totals, program.axis_name)
 
     with jax.default_matmul_precision(program.precision), ops.using(program.implementation):
@@ -222,7 +236,7 @@ def evaluate_step(program: Program, params: Any, batch_stats: Any, examples: Exa
 def evaluate_steps(
     program: Program,
     together: Together,
-    state: State,
+    state: TrainState,
     examples: Examples,
     batches: Batch,
     first: ArrayLike,
@@ -248,7 +262,7 @@ def evaluate_steps(
 
 
 @functools.lru_cache(maxsize=128)
-def compiled_train_steps(program: Program, together: Together = None) -> Callable[..., State]:
+def compiled_train_steps(program: Program, together: Together = None) -> Callable[..., TrainState]:
     """`train_steps` of a program, jitted once per process, its state donated."""
     return jax.jit(functools.partial(train_steps, program, together), donate_argnums=0)
 

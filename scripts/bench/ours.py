@@ -15,7 +15,7 @@ from cnn_jax.sweep import engine, plan
 from cnn_jax.training.config import Config
 from cnn_jax.training.epoch import Epoch
 from cnn_jax.training.fit import initial_states
-from cnn_jax.training.state import Examples, Program, State, initial_state
+from cnn_jax.training.state import Examples, Program, TrainState, initial_state
 from cnn_jax.training.step import replicate
 from cnn_jax.zoo import build as build_network
 
@@ -39,20 +39,20 @@ def build(job: Job) -> Built:
         return build_trials(job, config, program)
     images, labels = works.examples(job.work, job.batch_size)
     examples: Examples = replicate(devices, Examples(images, labels, *works.moments(images)))  # type: ignore[arg-type]
-    state: State = replicate(devices, initial_state(config, program))
+    state: TrainState = replicate(devices, initial_state(config, program))
     epoch = Epoch([config], program, None, examples, 0)
     run = {"step": ours_step, "epoch": ours_epoch}[job.mode](epoch, state)
     facts = {"implementation": program.implementation}
     return Built(network.parameters, run, lambda: {**facts, "versions": versions(), "device": device()})
 
 
-def mean_loss(state: State) -> float:
+def mean_loss(state: TrainState) -> float:
     """Of the epoch so far, on the host; of several networks at once the first one's."""
     total, examples = (np.ravel(part)[0] for part in (state.totals.sums["loss"], state.totals.examples))
     return float(total / examples)
 
 
-def ours_step(epoch: Epoch, state: State) -> Run:
+def ours_step(epoch: Epoch, state: TrainState) -> Run:
     """One dispatch for each step; the only wait is for the last of the steps that were asked for."""
     done = 0
 
@@ -67,7 +67,7 @@ def ours_step(epoch: Epoch, state: State) -> Run:
     return run
 
 
-def ours_epoch(epoch: Epoch, state: State) -> Run:
+def ours_epoch(epoch: Epoch, state: TrainState) -> Run:
     """One dispatch for each pass over the batches. (In `fit` a dispatch has as many steps as take about 0.2 s.)"""
 
     def run(steps: int) -> tuple[int, float]:

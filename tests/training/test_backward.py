@@ -11,8 +11,8 @@ from test_step import NETWORK, run_steps
 from cnn_jax.layers import Conv, Dense
 from cnn_jax.network import Network
 from cnn_jax.notation import parse
+from cnn_jax.training import optimizer
 from cnn_jax.training.config import Config
-from cnn_jax.training.optimizer import make_direction
 
 KEY = jax.random.key(5)
 LAYERS = ((Dense(7), (4,)), (Conv(3, 3, padding="same"), (6, 5, 2)), (Conv(4, 3, stride=2, groups=2), (7, 7, 2)))
@@ -75,12 +75,12 @@ def test_a_modified_backward_pass_learns_and_is_another(change):
 
 
 def test_the_sign_is_that_of_the_momentum():
-    direction = make_direction("signsgd", False, False, 0.5, 0.0, 1.0)
+    transformation = optimizer.signsgd(0.25, momentum=0.5, nesterov=False, weight_decay=0.0)
     gradients = [{"kernel": jnp.asarray([1.0, -4.0, 0.0])}, {"kernel": jnp.asarray([-0.4, 1.0, 0.0])}]
-    state = direction.init(gradients[0])
+    state = transformation.init(gradients[0])
     for gradient, expected in zip(gradients, ([1, -1, 0], [1, -1, 0]), strict=True):
-        got, state = direction.update(gradient, state, gradient)
-        np.testing.assert_array_equal(got["kernel"], expected)
+        got, state = transformation.update(gradient, state, gradient)
+        np.testing.assert_array_equal(got["kernel"], -0.25 * np.asarray(expected))
 
 
 def test_noise_has_the_variance_it_should():

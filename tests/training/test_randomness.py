@@ -19,7 +19,7 @@ from cnn_jax import randomness
 from cnn_jax.network import Network
 from cnn_jax.notation import parse
 from cnn_jax.training.config import Config
-from cnn_jax.training.state import Examples, Program, hyper_of, initial_state
+from cnn_jax.training.state import Examples, Program, hparams_of, initial_state
 from cnn_jax.training.step import batches, train_step
 
 seeds = st.lists(st.integers(0, 2**32 - 1), min_size=3, max_size=3, unique=True)
@@ -73,8 +73,11 @@ def test_the_streams_and_the_table_are_one():
     assert all(f"| `{name}` |" in randomness.__doc__ for name in functions - {"run_key"})
 
 
-# What draws outside of a run's training: figures about a trained network, weights that are then replaced.
-ELSEWHERE = {"insight/fields.py", "report/inside/subject.py", "report/sights.py", "runs/trained.py"}
+# What draws outside of a run's training: figures about a trained network, weights that are then replaced, shapes.
+ELSEWHERE = {
+    "insight/fields.py", "report/inside/subject.py", "report/sights.py", "runs/trained.py",
+    "layers/base.py", "layers/wrapped.py", "training/augment.py",
+}  # fmt: skip
 SOURCES = (
     "jax.random.key(",
     "jax.random.PRNGKey(",
@@ -158,7 +161,7 @@ def test_in_whole_steps_every_key_is_drawn_from_once(steps, fields):
         key, state = randomness.run_key(seed), start
         weights = network.init(randomness.initial_weights(key))
         for _ in range(steps):
-            state = train_step(program, state, examples, batch, jnp.float32(0.1), hyper_of(config), key)
+            state = train_step(program, state, examples, batch, jnp.float32(0.1), hparams_of(config), key)
         return weights, state
 
     found = []

@@ -15,7 +15,7 @@ from cnn_jax.network import Network
 from cnn_jax.notation import parse
 from cnn_jax.training import augment, epoch, fit
 from cnn_jax.training.config import Config
-from cnn_jax.training.state import Examples, Program, hyper_of, initial_state
+from cnn_jax.training.state import Examples, Program, hparams_of, initial_state
 from cnn_jax.training.step import batches, compiled_train_steps, epoch_order, pixels, replicate
 
 NETWORK = Network((8, 8, 1), parse("conv3-4:same relu max2 dense-10"))
@@ -39,7 +39,7 @@ def run_steps(config, network, steps, *, devices=1, n=64, dtype="float32"):
     if dtype == "float64":
         state = jax.tree.map(lambda x: x.astype(jnp.float64) if x.dtype == jnp.float32 else x, state)
     state = replicate(devices, state)
-    run, hyper, key = compiled_train_steps(program), hyper_of(config), randomness.run_key(config.seed)
+    run, hyper, key = compiled_train_steps(program), hparams_of(config), randomness.run_key(config.seed)
     losses, before = [], metrics.zero()
     for done in range(steps):
         epoch, i = divmod(done, -(-n // config.batch_size))
@@ -344,7 +344,10 @@ def test_a_batch_norm_of_one_value_teaches_nothing_before_it():
     assert (state.params["bn2"]["bias"] != start["bn2"]["bias"]).any()
 
 
-@pytest.mark.parametrize(("text", "message"), [("rotate", "augmentation 'rotate' is unknown"), ("crop0", "unknown")])
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("rotate", "augmentation 'rotate' is unknown"), ("crop0", "pad must be a whole number above 0")],
+)
 def test_an_unknown_augmentation_is_refused(text, message):
     with pytest.raises(RequestError, match=message):
         augment.parse(text)

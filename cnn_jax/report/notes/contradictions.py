@@ -96,7 +96,7 @@ class Contradictions:
                 continue
             said = _numbers(pattern, self.place.block.text[begin:stop])[-1:]
             said = said or _numbers(pattern, self.place.block.text[self.place.span[1] : behind])[:1]
-            if said and said[0] != float(own):
+            if said and isinstance(own, int | float) and said[0] != float(own):
                 yield f"is of a run with {name.replace('_', ' ')} {own:,}, not {said[0]:,g}"
 
 

@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from cnn_jax.errors import CnnJaxError, RequestError, RunError
-from cnn_jax.metrics import SCORES, SPLITS, metric_of
+from cnn_jax.metrics import SPLITS, metric_of, scores
 from cnn_jax.report.compare import comparisons
 from cnn_jax.runs.folder import Folder
 from cnn_jax.runs.manifest import digest
 from cnn_jax.runs.outcome import Outcome, outcome_of, over_seeds, verdict_of
 from cnn_jax.runs.verdict import Finding
 from cnn_jax.statistics import Interval, median, median_interval
+from cnn_jax.sweep.grid import show
 
 T_INTERVAL = 0.95
 _SCORE = re.compile("accura|error|loss|score", re.I)
@@ -183,7 +184,7 @@ def _count(value: float) -> Quantity:
 
 def _of_outcome(outcome: Outcome) -> Quantities:
     known: Quantities = {}
-    for score in SCORES:
+    for score in scores():
         try:
             values = outcome.by_seed(score)
         except RunError:
@@ -253,9 +254,7 @@ def _of_cells(outcome: Outcome) -> Quantities:
         rows = table.by_cell[i]
         failed = sum(row.status == "diverged" for row in rows), sum(row.at_chance is True for row in rows)
         of_cell = _of_score(outcome, "validation.accuracy", table.accuracies(i), failed, cell)
-        for name in {
-            ",".join(f"{axis}={form(value)}" for axis, value in cell.items()) for form in (str, "{:g}".format)
-        }:
+        for name in {",".join(f"{axis}={form(value)}" for axis, value in cell.items()) for form in (str, show)}:
             known |= {
                 f"cell[{name}]{suffix.removeprefix('validation.accuracy')}": quantity
                 for suffix, quantity in of_cell.items()
@@ -269,7 +268,7 @@ def _of_comparison(paths: list[Path]) -> Quantities:
     """A,B: the mean difference A - B over the seeds that both have, paired."""
     a, b = (outcome_of(path) for path in paths)
     known: Quantities = {}
-    for score in SCORES:
+    for score in scores():
         try:
             (compared,) = comparisons([paths[1], paths[0]], score)
         except RunError:
