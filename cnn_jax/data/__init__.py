@@ -4,8 +4,9 @@
 Light to import: TFDS and Pillow are imported where bytes are decoded, and neither is needed once arrays are cached.
 """
 
-from cnn_jax.data.dataset import Dataset, Split
+from cnn_jax.data.dataset import Dataset
 from cnn_jax.data.load import load
+from cnn_jax.data.split import OnDisk, Split
 from cnn_jax.data.stream import Streamed, open_stream
 
-__all__ = ["Dataset", "Split", "Streamed", "load", "open_stream"]
+__all__ = ["Dataset", "OnDisk", "Split", "Streamed", "load", "open_stream"]

@@ -10,8 +10,7 @@ from pathlib import Path
 import numpy as np
 from filelock import FileLock
 
-from cnn_jax.data.dataset import Split
-from cnn_jax.data.splits import Parts
+from cnn_jax.data.split import Parts, Split
 from cnn_jax.errors import DataError
 from cnn_jax.paths import cache_root
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cnn_jax.data.dataset import Split
+from cnn_jax.data.split import Split
 from cnn_jax.errors import DataError
 
 RECORD = 1 + 3 * 32 * 32

@@ -1,46 +1,16 @@
 """What every data set becomes: three splits of uint8 images and int32 labels."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import InitVar, dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from cnn_jax.data.stream import Streamed
-
-BLOCK = 1000  # images looked at together: what NumPy makes of them on the way stays in the processor's cache
-
-
-@dataclass(frozen=True, eq=False)
-class Split:
-    """Examples in a fixed order. `images` is uint8 [N,H,W,C] with C 1 (grey) or 3 (RGB), `labels` int32 [N]."""
-
-    images: np.ndarray
-    labels: np.ndarray
-
-    def __post_init__(self) -> None:
-        images, labels = self.images, self.labels
-        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] not in (1, 3):
-            raise ValueError(f"images must be uint8 [N,H,W,1 or 3], not {images.dtype} {list(images.shape)}")
-        if labels.dtype != np.int32 or labels.shape != images.shape[:1]:
-            raise ValueError(f"labels must be int32 [{len(images)}], not {labels.dtype} {list(labels.shape)}")
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    @property
-    def image_shape(self) -> tuple[int, int, int]:
-        """(height, width, channels)."""
-        height, width, channels = self.images.shape[1:]
-        return height, width, channels
-
-    def blocks(self) -> Iterator[np.ndarray]:
-        """All images in order, a few at a time, uint8 [n,H,W,C]."""
-        for start in range(0, len(self), BLOCK):
-            yield self.images[start : start + BLOCK]
+from cnn_jax.data.split import Examples, Parts, Split
+from cnn_jax.data.splits import about_the_split, check_seed, divide
+from cnn_jax.errors import DataError
 
 
 @dataclass(frozen=True)
@@ -52,7 +22,7 @@ class Facts:
     duplicates: dict[str, int]
 
 
-def survey(class_names: tuple[str, ...], train: "Split | Streamed", validation: Split, test: Split) -> Facts:
+def survey(class_names: tuple[str, ...], train: Examples, validation: Split, test: Split) -> Facts:
     """Looks at every image of every split once, in order, holding one block at a time.
 
     Duplicates are images of the second split of a pair that equal, byte for byte, one of the first, by 64-bit digests:
@@ -61,7 +31,7 @@ def survey(class_names: tuple[str, ...], train: "Split | Streamed", validation: 
     fingerprint = hashlib.sha256(repr(class_names).encode())
     levels = np.zeros((train.image_shape[2], 256), np.int64)
     digests: dict[str, np.ndarray] = {}
-    splits: dict[str, Split | Streamed] = {"train": train, "validation": validation, "test": test}
+    splits: dict[str, Examples] = {"train": train, "validation": validation, "test": test}
     for name, split in splits.items():
         fingerprint.update(repr((len(split), *split.image_shape)).encode())
         found = []
@@ -89,7 +59,7 @@ class Dataset:
 
     name: str
     class_names: tuple[str, ...]
-    train: "Split | Streamed"
+    train: Examples
     validation: Split
     test: Split
     source: dict[str, Any]
@@ -98,6 +68,58 @@ class Dataset:
     def __post_init__(self, known: Facts | None) -> None:
         if known is not None:
             self.__dict__["facts"] = known
+
+    @classmethod
+    def from_arrays(
+        cls,
+        images: np.ndarray,
+        labels: np.ndarray,
+        *,
+        test: tuple[np.ndarray, np.ndarray] | None = None,
+        validation: int | tuple[np.ndarray, np.ndarray] | None = None,
+        class_names: Sequence[str] | None = None,
+        name: str = "arrays",
+        split_seed: int = 0,
+    ) -> "Dataset":
+        """A data set of arrays.
+
+        Args:
+          images: uint8 [N,H,W,C] or [N,H,W], or floats of 0 … 1, which are rounded to 256 levels.
+          labels: whole numbers [N], from 0.
+          test: images and labels that only the last scoring sees. Without them 15 % of each class become the test
+            split and 15 % the validation split.
+          validation: how many examples are cut off for validation, or its images and labels.
+          class_names: by default the numbers of the classes.
+          name: what tables and citations call the data.
+          split_seed: decides which examples are cut off.
+
+        Raises DataError for arrays that are no labelled images.
+        """
+        check_seed(split_seed)
+        count, held = (validation, None) if isinstance(validation, int) else (None, validation)
+        parts = parts_of_arrays(name, (images, labels), held, test, class_names)
+        return cls.of_parts(name, parts, count, None, split_seed, None, "all" not in parts.splits and test is None)
+
+    @classmethod
+    def of_parts(
+        cls,
+        name: str,
+        parts: Parts,
+        validation: int | None,
+        train_examples: int | None,
+        split_seed: int,
+        default_validation: int | None,
+        without_test: bool,
+        **about: Any,
+    ) -> "Dataset":
+        """What a source holds, cut into train, validation and test; see `splits.plan`. `about` is added to `source`."""
+        splits, rule = divide(name, parts, validation, train_examples, split_seed, default_validation, without_test)
+        facts = survey(parts.class_names, **splits)
+        sizes = {split: len(part) for split, part in splits.items()}
+        labels = {split: part.labels for split, part in parts.splits.items()}
+        cut = about_the_split(rule, split_seed, sizes, labels)
+        source = parts.source | about | {"split": cut, "duplicates": facts.duplicates}
+        return cls(name, parts.class_names, source=source, known=facts, **splits)
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -141,3 +163,44 @@ class Dataset:
             means.append(total / n / 255)
             deviations.append(max((n * squares - total**2) ** 0.5 / n, 0.5) / 255)
         return np.array(means, np.float32), np.array(deviations, np.float32)
+
+
+Pair = tuple[Any, Any]  # images and labels
+
+
+def parts_of_arrays(
+    name: str, train: Pair, validation: Pair | None, test: Pair | None, class_names: Sequence[str] | None
+) -> Parts:
+    """Arrays before they are cut, as `Dataset.from_arrays` takes them; the split `all` where there is but one pair."""
+    pairs = {"train": train, "validation": validation, "test": test}
+    given = {split: pair for split, pair in pairs.items() if pair is not None}
+    splits = {split: _split(f"{name}: {split}", *pair) for split, pair in given.items()}
+    if len(splits) == 1:
+        splits = {"all": splits["train"]}
+    highest = max(int(split.labels.max(initial=0)) for split in splits.values())
+    names = tuple(map(str, range(highest + 1) if class_names is None else class_names))
+    if len(names) <= highest or len(names) < 2:
+        raise DataError(f"{name}: label {highest} but {len(names)} classes; at least 2 are needed")
+    if len({split.image_shape for split in splits.values()}) > 1:
+        raise DataError(f"{name}: images of {', '.join(str(split.image_shape) for split in splits.values())}")
+    return Parts(
+        splits, names, {"title": name, "licence": "not stated", "citation": "", "archives": {}, "skipped": {}}
+    )
+
+
+def _split(what: str, images: Any, labels: Any) -> Split:
+    """Arrays as a split. DataError that says what they should be."""
+    images, labels = np.asarray(images), np.asarray(labels)
+    if images.ndim == 3:
+        images = images[..., None]
+    if images.ndim != 4 or images.shape[-1] not in (1, 3) or 0 in images.shape:
+        raise DataError(f"{what}: {list(images.shape)} is not [N,H,W,1 or 3]")
+    if images.dtype.kind == "f":
+        if not (np.isfinite(images).all() and images.min() >= 0 and images.max() <= 1):
+            raise DataError(f"{what}: floats must be finite and lie in 0 … 1")
+        images = (images * 255 + 0.5).astype(np.uint8)
+    elif images.dtype != np.uint8:
+        raise DataError(f"{what}: {images.dtype} is neither uint8 nor floats of 0 … 1")
+    if labels.dtype.kind not in "iu" or labels.shape != images.shape[:1] or labels.min(initial=0) < 0:
+        raise DataError(f"{what}: labels {labels.dtype} {list(labels.shape)} are not whole numbers [{len(images)}] ≥ 0")
+    return Split(np.ascontiguousarray(images), labels.astype(np.int32))

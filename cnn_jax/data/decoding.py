@@ -20,7 +20,7 @@ from typing import IO
 
 import numpy as np
 
-from cnn_jax.data.images import Images, decode
+from cnn_jax.data.images import Images, Size, decode
 from cnn_jax.errors import DataError, RunError
 
 BATCH = 1 << 18  # encoded bytes sent at once
@@ -34,7 +34,7 @@ IDLE = -1
 Item = tuple[str, bytes | DataError]  # an image's name, and its bytes or why they cannot be read
 
 
-def decode_all(items: Iterable[tuple[str, bytes]], count: int, image_size: int | None) -> Images:
+def decode_all(items: Iterable[tuple[str, bytes]], count: int, image_size: Size | None) -> Images:
     """Decodes `count` images, given by name and bytes, to the same arrays whatever the number of workers.
 
     DataError: of the first image that cannot be read or decoded, or has another size. RunError: a worker died; the
@@ -85,7 +85,7 @@ def _batches(items: Iterable[tuple[str, bytes]]) -> Iterator[list[Item]]:
         yield batch
 
 
-def _decode(name: str, data: bytes | DataError, image_size: int | None) -> np.ndarray:
+def _decode(name: str, data: bytes | DataError, image_size: Size | None) -> np.ndarray:
     if isinstance(data, DataError):
         raise data
     return decode(name, data, image_size)
@@ -152,7 +152,7 @@ class _Worker:
 
 
 @contextmanager
-def _worker(memory: IO[bytes], shape: tuple[int, ...], image_size: int | None) -> Iterator[_Worker]:
+def _worker(memory: IO[bytes], shape: tuple[int, ...], image_size: Size | None) -> Iterator[_Worker]:
     """A worker, which is killed in the end and ends by itself where the line to it is cut."""
     ours, theirs = Pipe()
     with ours, _memory() as place:
@@ -170,7 +170,7 @@ def _worker(memory: IO[bytes], shape: tuple[int, ...], image_size: int | None) -
                 process.kill()
 
 
-def serve(line_fd: int, memory: int, place: int, shape: tuple[int, ...], image_size: int | None) -> None:
+def serve(line_fd: int, memory: int, place: int, shape: tuple[int, ...], image_size: Size | None) -> None:
     """A worker's life: batches in; pixels into the shared memory; shapes, or the first error, out."""
     with Connection(line_fd) as line, open(memory, "r+b") as file, open(place, "r+b") as at_file:
         room = np.memmap(file, np.uint8, "r+", shape=shape)
@@ -184,7 +184,7 @@ def serve(line_fd: int, memory: int, place: int, shape: tuple[int, ...], image_s
 
 
 def _written(
-    room: np.ndarray, at: np.ndarray, start: int, batch: list[Item], image_size: int | None
+    room: np.ndarray, at: np.ndarray, start: int, batch: list[Item], image_size: Size | None
 ) -> Iterator[tuple[int, ...] | DataError]:
     for index, (name, data) in enumerate(batch, start):
         at[0] = index

@@ -13,10 +13,10 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from cnn_jax.data.dataset import Split
 from cnn_jax.data.decoding import decode_all
-from cnn_jax.data.images import is_image
-from cnn_jax.data.splits import Parts, check_splits
+from cnn_jax.data.images import Size, is_image
+from cnn_jax.data.split import Parts, Split
+from cnn_jax.data.splits import check_splits
 from cnn_jax.data.storage import Folder, Listing, Zip
 from cnn_jax.errors import DataError
 
@@ -39,7 +39,7 @@ def open_source(path: Path) -> Folder | Zip:
     return source
 
 
-def read_parts(source: Folder | Zip, image_size: int | None, without_test: bool = False) -> Parts:
+def read_parts(source: Folder | Zip, image_size: Size | None, without_test: bool = False) -> Parts:
     """Decodes every image. DataError: a layout that is none, an empty class, one class only, a file that is no image
     though its name says so, images of different sizes where no image_size makes them one. Errors of `check_splits`.
 

@@ -4,6 +4,7 @@ Source: LeCun, Cortes and Burges, the MNIST database, "File formats".
 """
 
 import gzip
+import hashlib
 import math
 import struct
 import zlib
@@ -42,6 +43,18 @@ def _parse(path: Path, data: bytes, dimensions: int, limit: int) -> np.ndarray:
         what = "truncated" if len(data) - start < size else "too long"
         raise DataError(f"{path}: {what}: the header announces {size} values, the file has {len(data) - start}")
     return np.frombuffer(data, np.uint8, offset=start).reshape(shape)
+
+
+def shuffled(split: str, examples: int) -> np.ndarray:
+    """The order that TFDS gives to examples with the keys 0 … N-1 of a split: by the MD5 of the split's name and the
+    key (tensorflow_datasets 4.9, core/hashing.py). Data in this order is what TFDS reads."""
+    salt = hashlib.md5(split.encode(), usedforsecurity=False)
+    digests = []
+    for key in range(examples):
+        salted = salt.copy()
+        salted.update(str(key).encode())
+        digests.append(salted.digest())
+    return np.argsort(np.array(digests, "S16").view("V16").astype(object), kind="stable")
 
 
 def read_pair(images: Path, labels: Path, classes: int) -> tuple[np.ndarray, np.ndarray]:

@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 from typing import IO, Any
 
 import numpy as np
@@ -19,10 +20,12 @@ from cnn_jax.data.formats import (
     read_jpeg,
     read_png,
 )
-from cnn_jax.errors import DataError, RequestError, reason
+from cnn_jax.errors import DataError, RequestError, quote, reason
 
 MAX_PIXELS = 50_000_000  # of one image: what a large camera makes; anything above is taken for a decompression bomb
 BLOCK = 1 << 18  # pixels composed at once
+Size = tuple[int, int, str]  # height, width and one of RESIZES
+RESIZES = ("squash", "fit", "crop")  # to the shape itself, inside of it with black borders, around it and cut
 
 # Pillow gives 8 bits of the 16 of a sample: the first under one of these names, the second under the other.
 HALVES = {RGB: ("RGB;16B", "RGB;16L"), RGB_ALPHA: ("RGBA;16B", "RGBA;16L")}
@@ -33,8 +36,8 @@ def is_image(head: bytes) -> bool:
     return head.startswith((PNG_SIGNATURE, JPEG_START))
 
 
-def decode(name: str, data: bytes, image_size: int | None = None) -> np.ndarray:
-    """uint8 [H,W,1] of a grey, [H,W,3] of a colour JPEG or PNG, `image_size` square if that is given.
+def decode(name: str, data: bytes, size: Size | None = None) -> np.ndarray:
+    """uint8 [H,W,1] of a grey, [H,W,3] of a colour JPEG or PNG, resized where a size is given.
 
     It stands as Exif's orientation says. 16 bits become 8 by rounding, palettes become their colours (grey if all are),
     transparency of any kind is composed over white.
@@ -50,7 +53,7 @@ def decode(name: str, data: bytes, image_size: int | None = None) -> np.ndarray:
             upright = _turned(_jpeg(jpeg), jpeg.orientation)
         else:
             raise DataError("neither a JPEG nor a PNG image")
-        return resize(upright, image_size)
+        return resize(upright, size)
     except DataError as error:
         raise DataError(f"{name}: {error}") from None
     except Exception as error:  # of any type: what Pillow raises for broken files is not a closed list
@@ -158,22 +161,53 @@ def _turned(pixels: np.ndarray, orientation: int) -> np.ndarray:
     return np.ascontiguousarray(pixels)
 
 
-def resize(array: np.ndarray, size: int | None) -> np.ndarray:
-    """uint8 [H,W] or [H,W,C] -> [size,size,C] (or [H,W,C] without a size), by antialiased bilinear interpolation."""
+def resize(array: np.ndarray, size: Size | None) -> np.ndarray:
+    """uint8 [H,W] or [H,W,C] -> [height,width,C] of the size ([H,W,C] without one), by antialiased bilinear
+    interpolation."""
     from PIL import Image
 
     array = array.reshape(*array.shape[:2], -1)
-    if size is None or array.shape[:2] == (size, size):
+    if size is None or array.shape[:2] == size[:2]:
         return array
+    height, width, how = size
+    rows, columns = array.shape[:2]
+    scales = height / rows, width / columns
+    scale = min(scales) if how == "fit" else max(scales)
+    inner = (height, width) if how == "squash" else (max(1, round(scale * rows)), max(1, round(scale * columns)))
     image = Image.fromarray(array.squeeze(2) if array.shape[2] == 1 else array)
-    return np.asarray(image.resize((size, size), Image.Resampling.BILINEAR)).reshape(size, size, -1)
+    scaled = np.asarray(image.resize(inner[::-1], Image.Resampling.BILINEAR)).reshape(*inner, -1)
+    if how == "squash":
+        return scaled
+    top, left = abs(height - inner[0]) // 2, abs(width - inner[1]) // 2
+    if how == "crop":
+        return np.ascontiguousarray(scaled[top : top + height, left : left + width])
+    whole = np.zeros((height, width, scaled.shape[2]), np.uint8)
+    whole[top : top + inner[0], left : left + inner[1]] = scaled
+    return whole
 
 
-def check_size(image_size: int | None) -> None:
-    """RequestError unless it is None or the side of a square of 1 to MAX_PIXELS pixels."""
-    if image_size is not None and not 1 <= image_size <= MAX_PIXELS**0.5:
+def size_of(image_size: int | str | None, how: str = "squash") -> Size | None:
+    """The size that a number N (N×N) or a text "HxW" says. RequestError for what is none."""
+    if image_size is None:
+        return None
+    found = re.fullmatch(r"(\d{1,6})(?:x(\d{1,6}))?", str(image_size))
+    height, width = (int(found[1]), int(found[2] or found[1])) if found else (0, 0)
+    if not 1 <= height * width <= MAX_PIXELS:
         limit = int(MAX_PIXELS**0.5)
-        raise RequestError(f"--image-size {image_size} is impossible: it is the side of a square, 1 to {limit} pixels")
+        raise RequestError(
+            f"--image-size {quote(image_size)} is impossible: it is the side of a square, 1 to {limit} pixels, or HxW"
+        )
+    if how not in RESIZES:
+        raise RequestError(f"--resize {quote(how)} is unknown; there are {', '.join(RESIZES)}")
+    return height, width, how
+
+
+def suffix(size: Size | None) -> str:
+    """What the key of a cache says of a size."""
+    if size is None:
+        return ""
+    height, width, how = size
+    return f"-{height}" if height == width and how == "squash" else f"-{height}x{width}-{how}"
 
 
 class Images:
@@ -196,7 +230,9 @@ class Images:
             self.array = self._room(shape[0], shape[1])
         if shape[:2] != self.array.shape[1:3]:
             sizes = [f"{size[1]}x{size[0]}" for size in (self.array.shape[1:3], shape)]
-            raise DataError(f"{self.first} is {sizes[0]} but {name} is {sizes[1]}: --image-size N makes all NxN")
+            raise DataError(
+                f"{self.first} is {sizes[0]} but {name} is {sizes[1]}: --image-size N makes all NxN, --resize says how"
+            )
         self.colour = self.colour or shape[2] == 3
         self.filled += 1
         return self.filled - 1

@@ -1,29 +1,65 @@
-"""`load`: from a name, a folder or a zip to a `Dataset`, through the cache."""
+"""`load`: from a name, a folder, a zip or a file of arrays to a `Dataset`, through the cache."""
 
+import functools
 import os
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 
-from cnn_jax.data import archives, cache, cifar, folder, tfds_source
-from cnn_jax.data.catalogue import CATALOGUE, Entry
-from cnn_jax.data.dataset import Dataset, Split, survey
-from cnn_jax.data.images import Images, check_size, resize
-from cnn_jax.data.splits import Parts, about_the_split, check_seed, divide
-from cnn_jax.errors import DataError, shortened
+from cnn_jax import untrusted
+from cnn_jax.data import archives, cache, cifar, folder, idx, tfds_source
+from cnn_jax.data.catalogue import CATALOGUE, IDX_FILES, Entry
+from cnn_jax.data.dataset import Dataset, parts_of_arrays
+from cnn_jax.data.images import Images, Size, resize, size_of, suffix
+from cnn_jax.data.split import Parts, Split
+from cnn_jax.data.splits import check_seed
+from cnn_jax.errors import DataError, RequestError, quote, reason
 from cnn_jax.paths import cache_root
 from cnn_jax.references import references
+from cnn_jax.registry import Registry
 
 DIGITS_FILE = Path(__file__).with_name("digits.npz")
+GIVEN = "arrays:"  # how the name of a data set begins whose arrays were given in Python
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True)
+class Source:
+    """A data set with a name: what reads it from a folder (None where none was given), and how many training examples
+    are cut off for validation unless told otherwise."""
+
+    read: Callable[[Path | None], Any]
+    validation: int | None
+
+
+DATASETS: Registry[Source] = Registry(
+    "dataset", ", a folder of images, a zip of one, a .npz file, what TFDS has prepared below --data-dir"
+)
+
+
+def register_dataset(name: str, validation: int | None = None) -> Callable[[F], F]:
+    """Registers a function of a folder (`--data-dir`, None where there is none) that returns (images, labels), or a
+    dictionary of such pairs with the keys train, test and maybe validation, and class_names: arrays as
+    `Dataset.from_arrays` takes them."""
+
+    def add(read: F) -> F:
+        DATASETS.add(name, Source(functools.partial(_registered, name, read), validation))
+        return read
+
+    return add
 
 
 def load(
     name_or_path: str,
     *,
     data_dir: str | Path | None = None,
-    image_size: int | None = None,
+    image_size: int | str | None = None,
+    resize: str = "squash",
     validation: int | None = None,
     train_examples: int | None = None,
     split_seed: int = 0,
@@ -32,11 +68,14 @@ def load(
     """A data set as uint8 arrays in three splits, from the cache where it has been loaded before.
 
     Args:
-      name_or_path: a name of the catalogue, a folder of images or a zip of one, or the name (`name` or `name/config`)
-        of an image classification set that TFDS has prepared as array_record below `data_dir`; looked up in this order.
+      name_or_path: a registered name, a folder of images or a zip of one, a .npz file, or the name (`name` or
+        `name/config`) of an image classification set that TFDS has prepared as array_record below `data_dir`; looked up
+        in this order.
       data_dir: where archives and prepared sets are; only read. The catalogue needs it once, until its arrays are
         cached.
-      image_size: makes every image a square of this many pixels a side, by antialiased bilinear interpolation.
+      image_size: makes every image a square of this many pixels a side, or of the height and width in "HxW", by
+        antialiased bilinear interpolation.
+      resize: "squash" to that shape, "fit" into it with black borders, or "crop" what does not fit.
       validation: how many examples are cut from train for validation, instead of the default for this data set.
       train_examples: how many of the training examples stay; fewer are always among more.
       split_seed: decides which examples; the test split of a source that has one never depends on it.
@@ -45,46 +84,69 @@ def load(
     DataError: data missing, damaged, hostile or unknown. RequestError: impossible image_size, validation,
     train_examples, split_seed, without_test.
     """
-    check_size(image_size)
+    size = size_of(image_size, resize)
     check_seed(split_seed)
     directory = None if data_dir is None else Path(os.path.expanduser(data_dir)).absolute()
-    name, parts = _parts(name_or_path, directory, image_size, without_test)
-    default = CATALOGUE[name_or_path].validation if name_or_path in CATALOGUE else None
-    splits, rule = divide(name_or_path, parts, validation, train_examples, split_seed, default, without_test)
-    facts = survey(parts.class_names, **splits)
-    source = parts.source | {
-        "image_size": image_size,
-        "split": about_the_split(
-            rule,
-            split_seed,
-            {split: len(part) for split, part in splits.items()},
-            {split: part.labels for split, part in parts.splits.items()},
-        ),
-        "duplicates": facts.duplicates,
-    }
-    return Dataset(name, parts.class_names, source=source, known=facts, **splits)
+    name, parts = _parts(name_or_path, directory, size, without_test)
+    default = DATASETS[name_or_path].validation if name_or_path in DATASETS else None
+    return Dataset.of_parts(
+        name, parts, validation, train_examples, split_seed, default, without_test, image_size=image_size
+    )
 
 
-def _parts(name: str, data_dir: Path | None, image_size: int | None, without_test: bool) -> tuple[str, Parts]:
+def remember(dataset: Dataset) -> str:
+    """A name by which `load` finds this data set's splits again, in this cache: those of a run on arrays."""
+    key = f"{dataset.name}@{dataset.fingerprint[:16]}"
+    splits = {name: _in_memory(getattr(dataset, name)) for name in ("train", "validation", "test")}
+    splits = {name: split for name, split in splits.items() if len(split)}
+    about = {name: value for name, value in dataset.source.items() if name not in ("split", "duplicates")}
+    cache.cached(f"given-{_safe(key)}", lambda: Parts(splits, dataset.class_names, about))
+    return f"{GIVEN}{key}"
+
+
+def _in_memory(split: Any) -> Split:
+    if not isinstance(split, Split):
+        raise RequestError("a data set on disk is trained by its name, with stream")
+    return split
+
+
+def _safe(key: str) -> str:
+    return "".join(letter if letter.isalnum() or letter in "-@." else "_" for letter in key)
+
+
+def _given(name: str) -> Parts:
+    def missing() -> Parts:
+        raise DataError(
+            f"{name}: these arrays were given in Python and are not in this cache ({cache_root()}); give them again "
+            "with data=…, or save them as .npz and give --dataset FILE.npz"
+        )
+
+    return cache.cached(f"given-{_safe(name.removeprefix(GIVEN))}", missing)
+
+
+def _parts(name: str, data_dir: Path | None, size: Size | None, without_test: bool) -> tuple[str, Parts]:
     """The data set's name and its arrays before the cut, at the size asked for."""
-    suffix = f"-{image_size}" if image_size else ""
-    if entry := CATALOGUE.get(name):
-        return name, _catalogued(entry, data_dir, image_size)
+    if name in CATALOGUE:
+        return name, _catalogued(CATALOGUE[name], data_dir, size)
+    if name in DATASETS:
+        return name, _resized(DATASETS[name].read(data_dir), size)
+    if name.startswith(GIVEN):
+        return name.removeprefix(GIVEN).partition("@")[0], _resized(_given(name), size)
     path = os.path.expanduser(name)
+    if path.endswith(".npz") and os.path.isfile(path):
+        return Path(path).stem, _resized(_npz(Path(path)), size)
     if os.path.exists(path):  # False, unlike that of pathlib, for what can be no path
         source = folder.open_source(Path(path))
-        parts = cache.cached(source.key + suffix, lambda: folder.read_parts(source, image_size, without_test))
+        parts = cache.cached(source.key + suffix(size), lambda: folder.read_parts(source, size, without_test))
         return source.path.name.removesuffix(".zip"), parts
     archives.check_folder(data_dir)
     if prepared := tfds_source.find(name, data_dir):
         with _needs_tfds(name):
             return name, cache.cached(
-                tfds_source.key(prepared) + suffix, lambda: tfds_source.read(prepared, image_size, without_test)
+                tfds_source.key(prepared) + suffix(size), lambda: tfds_source.read(prepared, size, without_test)
             )
-    raise DataError(
-        f"{shortened(name)}: no such data set, folder or zip: the names are {', '.join(CATALOGUE)}; a path to a folder "
-        f"of images or to a zip of one works too, or the name of a set that TFDS has prepared under --data-dir"
-    )
+    DATASETS[name]  # says what there is
+    raise AssertionError
 
 
 @contextmanager
@@ -98,27 +160,29 @@ def _needs_tfds(name: str) -> Iterator[None]:
         ) from error
 
 
-def _catalogued(entry: Entry, data_dir: Path | None, image_size: int | None) -> Parts:
-    if image_size and (image_size, image_size) != entry.shape[:2]:
-        key = f"{entry.name}-{image_size}"
-        return cache.cached(key, lambda: _resized(_catalogued(entry, data_dir, None), image_size))
+def _catalogued(entry: Entry, data_dir: Path | None, size: Size | None) -> Parts:
+    if size and size[:2] != entry.shape[:2]:
+        key = f"{entry.name}{suffix(size)}"
+        return cache.cached(key, lambda: _resized(_catalogued(entry, data_dir, None), size))
     if entry.name == "digits":
         return _digits(entry)
-    return cache.cached(entry.name, lambda: _prepared(entry, data_dir))
+    return cache.cached(entry.name, lambda: _official(entry, data_dir))
 
 
-def _prepared(entry: Entry, data_dir: Path | None) -> Parts:
+def _official(entry: Entry, data_dir: Path | None) -> Parts:
     """From the archives, each hashed before it is read."""
     files = archives.find(entry, data_dir)
+    for archive in entry.archives:
+        archives.check(entry, archive, files[archive.file])
     if entry.name == "cifar10":
-        for archive in entry.archives:
-            archives.check(entry, archive, files[archive.file])
-        splits = cifar.read_cifar(files[entry.archives[0].file])
-    else:
-        with _needs_tfds(entry.name):
-            from cnn_jax.data.builders import idx_builder
-
-            splits = tfds_source.read(idx_builder.prepare(entry, files)).splits
+        return Parts(cifar.read_cifar(files[entry.archives[0].file]), entry.class_names, _about(entry))
+    splits = {}
+    for split, pair, count in (("train", IDX_FILES[:2], entry.train), ("test", IDX_FILES[2:], entry.test)):
+        images, labels = idx.read_pair(*(files[name] for name in pair), len(entry.class_names))
+        if images.shape != (count, *entry.shape):
+            raise DataError(f"{files[pair[0]]}: images {list(images.shape)}, {[count, *entry.shape]} is right")
+        order = idx.shuffled(split, count)
+        splits[split] = Split(images[order], labels[order])
     return Parts(splits, entry.class_names, _about(entry))
 
 
@@ -139,7 +203,57 @@ def _about(entry: Entry) -> dict:
     }
 
 
-def _resized(parts: Parts, size: int) -> Parts:
+def _registered(name: str, read: Callable[[Path | None], Any], data_dir: Path | None) -> Parts:
+    """What a function of one's own has read. DataError for what it raises, or returns."""
+    try:
+        found = read(data_dir)
+    except (DataError, RequestError):
+        raise
+    except Exception as error:  # of any type, from code that is not ours
+        raise DataError(f"dataset {name}: {reason(error)}") from error
+    return _arrays(name, found if isinstance(found, dict) else {"train": found})
+
+
+def _arrays(name: str, found: dict[str, Any]) -> Parts:
+    """Pairs of arrays by split as parts."""
+    names = found.pop("class_names", None)
+    if "train" not in found or not set(found) <= {"train", "validation", "test"}:
+        raise DataError(f"{name} has {', '.join(map(quote, found)) or 'nothing'}; it needs train, and maybe test")
+    return parts_of_arrays(name, found["train"], found.get("validation"), found.get("test"), names)
+
+
+NAMES = {  # of arrays in a .npz: ours, and those of Keras and MedMNIST
+    "train": (("images", "labels"), ("x_train", "y_train"), ("train_images", "train_labels")),
+    "validation": (("x_val", "y_val"), ("val_images", "val_labels"), ("validation_images", "validation_labels")),
+    "test": (("x_test", "y_test"), ("test_images", "test_labels")),
+}
+
+
+def _npz(path: Path) -> Parts:
+    """The arrays of a .npz file: images and labels, or those of splits. DataError for anything else."""
+    with untrusted.parsing(path, DataError), zipfile.ZipFile(path) as archive:
+        size, most = (
+            sum(member.file_size for member in archive.infolist()),
+            os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
+        )
+        if size > most // 2:
+            raise ValueError(f"it holds {size:,} bytes, too much for a memory of {most:,}")
+        with np.load(path, allow_pickle=False) as file:
+            found: dict[str, Any] = {}
+            for split, pairs in NAMES.items():
+                for images, labels in pairs:
+                    if images in file.files and labels in file.files:
+                        found[split] = (file[images], np.atleast_1d(file[labels].squeeze()))
+            if "class_names" in file.files:
+                found["class_names"] = [str(name) for name in file["class_names"]]
+            if "train" not in found:
+                raise ValueError(f"it holds {', '.join(file.files)[:200]}; it needs the arrays images and labels")
+    return _arrays(path.stem, found)
+
+
+def _resized(parts: Parts, size: Size | None) -> Parts:
+    if size is None or all(split.image_shape[:2] == size[:2] for split in parts.splits.values()):
+        return parts
     splits = {}
     for name, split in parts.splits.items():
         images = Images(len(split))
@@ -148,3 +262,8 @@ def _resized(parts: Parts, size: int) -> Parts:
         (resized,) = images.split([len(split)])
         splits[name] = Split(resized, split.labels)
     return Parts(splits, parts.class_names, parts.source)
+
+
+for _entry in CATALOGUE.values():
+    DATASETS.add(_entry.name, Source(functools.partial(_catalogued, _entry, size=None), _entry.validation))
+DATASETS.seal()

@@ -1,14 +1,12 @@
 """How examples are dealt to train, validation and test: from a seed alone, never touching a given test split."""
 
-import dataclasses
 from collections.abc import Collection
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from cnn_jax import randomness
-from cnn_jax.data.dataset import Split
+from cnn_jax.data.split import Parts, Split
 from cnn_jax.errors import DataError, RequestError
 
 TEST_SHARE = VALIDATION_SHARE = 0.15  # of a source that has no splits of its own
@@ -18,15 +16,6 @@ CUT_SHARE = 0.10  # of a train split that comes without a validation split and h
 
 Index = np.ndarray | slice  # a slice where a split stays whole, so that its arrays are not copied
 Plan = dict[str, tuple[str, Index]]  # split -> the source's split and the examples of it
-
-
-@dataclass(frozen=True, eq=False)
-class Parts:
-    """What a source holds before anything is cut: the split `all`, or `train` and maybe `validation` and `test`."""
-
-    splits: dict[str, Split]
-    class_names: tuple[str, ...]
-    source: dict[str, Any]
 
 
 def check_seed(seed: int) -> None:
@@ -175,4 +164,4 @@ def about_the_split(rule: str, seed: int, sizes: dict[str, int], labels: dict[st
 
 
 def take(split: Split, index: Index) -> Split:
-    return dataclasses.replace(split, images=split.images[index], labels=split.labels[index])
+    return Split(split.images[index], split.labels[index])

@@ -17,10 +17,11 @@ import numpy as np
 
 from cnn_jax.data import archives, cache, tfds_source
 from cnn_jax.data.catalogue import CATALOGUE
-from cnn_jax.data.dataset import Dataset, Facts, Split, survey
+from cnn_jax.data.dataset import Dataset, Facts, survey
 from cnn_jax.data.decoding import decode_all
-from cnn_jax.data.images import check_size, decode
-from cnn_jax.data.splits import Parts, about_the_split, check_seed, plan
+from cnn_jax.data.images import Size, decode, size_of, suffix
+from cnn_jax.data.split import Parts, Split
+from cnn_jax.data.splits import about_the_split, check_seed, plan
 from cnn_jax.data.tfds_source import Prepared
 from cnn_jax.errors import DataError, RequestError
 
@@ -46,7 +47,7 @@ class Streamed:
     prepared: Prepared
     split: str
     index: np.ndarray
-    image_size: int | None
+    image_size: Size | None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -106,7 +107,7 @@ class _Chunks:
             image = decode(name, data, streamed.image_size)
             if image.shape[:2] != (height, width):
                 sizes = f"{image.shape[1]}x{image.shape[0]} but others are {width}x{height}"
-                raise DataError(f"{name}: this image is {sizes}: --image-size N makes all NxN")
+                raise DataError(f"{name}: this image is {sizes}: --image-size N makes all NxN, --resize says how")
             if image.shape[2] > channels:
                 raise _Coloured(f"{name}: this image has colours but the others are grey")
             place[...] = image
@@ -131,7 +132,8 @@ def open_stream(
     name: str,
     *,
     data_dir: str | Path | None,
-    image_size: int | None = None,
+    image_size: int | str | None = None,
+    resize: str = "squash",
     validation: int | None = None,
     train_examples: int | None = None,
     split_seed: int = 0,
@@ -145,12 +147,12 @@ def open_stream(
     Args:
       name: `name` or `name/config` of an image classification set that TFDS has prepared as array_record below
         `data_dir`.
-      image_size, validation, train_examples, split_seed, without_test: as for `load`.
+      image_size, resize, validation, train_examples, split_seed, without_test: as for `load`.
 
     DataError: anything else, or a set that is damaged. RequestError: impossible image_size, validation,
     train_examples, split_seed, without_test.
     """
-    check_size(image_size)
+    size = size_of(image_size, resize)
     check_seed(split_seed)
     folder = _find(name, None if data_dir is None else Path(os.path.expanduser(data_dir)).absolute())
     with _installed():
@@ -165,13 +167,12 @@ def open_stream(
 
     def train(shape: tuple[int, int, int]) -> Streamed:
         index = indices["train"]
-        return Streamed(labels[origin][index], shape, prepared, origin, index, image_size)
+        return Streamed(labels[origin][index], shape, prepared, origin, index, size)
 
     cut = hashlib.sha256(b"".join(index.astype("<i8").tobytes() for index in indices.values())).hexdigest()[:16]
-    size = f"-{image_size}" if image_size else ""
     found = cache.cached(
-        f"{tfds_source.key(folder)}{size}-stream-{cut}",
-        lambda: _look(prepared, {split: (dealt[split][0], indices[split]) for split in HELD}, image_size, train),
+        f"{tfds_source.key(folder)}{suffix(size)}-stream-{cut}",
+        lambda: _look(prepared, {split: (dealt[split][0], indices[split]) for split in HELD}, size, train),
     )
     facts = Facts(**found.source["facts"])
     height, width, channels = found.source["image_shape"]
@@ -187,7 +188,7 @@ def open_stream(
 def _look(
     prepared: Prepared,
     held: dict[str, tuple[str, np.ndarray]],
-    image_size: int | None,
+    image_size: Size | None,
     train: Callable[[tuple[int, int, int]], Streamed],
 ) -> Parts:
     """The splits held in memory, and the shape and the facts that one pass over train finds."""

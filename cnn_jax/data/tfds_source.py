@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from cnn_jax import runtime
-from cnn_jax.data.dataset import Split
 from cnn_jax.data.decoding import decode_all
-from cnn_jax.data.splits import Parts, check_splits
+from cnn_jax.data.images import Size
+from cnn_jax.data.split import Parts, Split
+from cnn_jax.data.splits import check_splits
 from cnn_jax.data.storage import listing_key
 from cnn_jax.errors import DataError, RequestError, reason
 
@@ -104,7 +105,7 @@ def open_folder(folder: Path, without_test: bool = False) -> Prepared:
     return Prepared(folder, sources, (image, label), tuple(info.features[label].names), about)
 
 
-def read(folder: Path, image_size: int | None = None, without_test: bool = False) -> Parts:
+def read(folder: Path, image_size: Size | None = None, without_test: bool = False) -> Parts:
     """Every example of a prepared folder, in its order. Errors: as `open_folder`; a damaged record or image."""
     prepared = open_folder(folder, without_test)
     labels: dict[str, list[int]] = {split: [] for split in prepared.sources}

@@ -12,7 +12,7 @@ def deviations(config: Config, data: Data) -> list[str]:
     if config.train_examples is not None:
         clauses.append(f"{config.train_examples:,} of {available:,} training images")
     if config.image_size is not None:
-        clauses.append(f"images resized to {config.image_size}x{config.image_size}")
+        clauses.append(f"images resized to {size_text(config)}")
     if config.final_fit:
         clauses.append("trained on training and validation images together after the choice")
     elif validation:

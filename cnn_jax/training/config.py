@@ -37,8 +37,10 @@ class Config:
     """digits, mnist, fashion_mnist, cifar10, a prepared TFDS set, a folder of images or a zip of one."""
     data_dir: str | None = None
     """Where archives are looked up (only read)."""
-    image_size: int | None = None
-    """Resize images to this height and width, in pixels."""
+    image_size: int | str | None = None
+    """Resize images to squares of N pixels a side, or to HxW, e.g. 48x64."""
+    resize: Literal["squash", "fit", "crop"] = "squash"
+    """How: squash to that shape, fit into it with black borders, crop what does not fit."""
     stream: bool = False
     """Read the training images from disk as they are needed: for prepared TFDS sets that do not fit in memory."""
     validation: int | None = None
@@ -236,7 +238,6 @@ def _positive(value: Any) -> bool:
 
 _RANGES = {
     "filters": (_positive, "at least 1"),
-    "image_size": (_positive, "at least 1"),
     "validation": (_positive, "at least 1"),
     "train_examples": (_positive, "at least 1"),
     "epochs": (_positive, "at least 1"),

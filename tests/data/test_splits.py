@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from cnn_jax import randomness
 from cnn_jax.data import Split, load
-from cnn_jax.data.splits import Parts, about_the_split, check_splits, cut, divide, plan, stratify
+from cnn_jax.data.split import Parts
+from cnn_jax.data.splits import about_the_split, check_splits, cut, divide, plan, stratify
 from cnn_jax.errors import DataError, RequestError
 
 
