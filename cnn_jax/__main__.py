@@ -1,6 +1,6 @@
 """`python -m cnn_jax VERB …`"""
 
-from cnn_jax.cli import common, verbs
+from cnn_jax.cli.main import run
 
 if __name__ == "__main__":
-    common.main(verbs.command)
+    run()

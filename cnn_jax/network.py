@@ -26,6 +26,7 @@ from cnn_jax.layers import (
     Residual,
     Shape,
     he,
+    wrap,
 )
 
 LARGEST = 2**40  # numbers in a layer's output for one image, or parameters: 4 TB, more than any machine holds
@@ -78,6 +79,12 @@ class Network:
         if not self.layers:
             raise RequestError("a network needs at least one layer")
         self.nodes  # noqa: B018 - computed now, so that an impossible network is refused where it is described
+
+    @classmethod
+    def wrap(cls, module: Any, input_shape: Shape) -> "Network":
+        """A module of one's own as a network for images of `input_shape` (height, width, channels): a Linen module, an
+        NNX class or a pair of pure functions (init, apply), see `layers.Wrapped`. Its output are the logits."""
+        return cls(input_shape, (wrap(module),))
 
     def __repr__(self) -> str:
         """The network in the notation."""

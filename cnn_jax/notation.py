@@ -113,7 +113,7 @@ def to_json(layers: Iterable[Layer]) -> list[dict[str, Any]]:
 
 
 def _layer_to_json(layer: Layer) -> dict[str, Any]:
-    values: dict[str, Any] = {"layer": layer.registered_as}  # type: ignore[attr-defined]
+    values: dict[str, Any] = {"layer": layer.registered_as}
     for name, field in layer.fields().items():
         value = getattr(layer, name)
         if name == "body":

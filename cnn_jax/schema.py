@@ -31,13 +31,15 @@ def from_json(kind: type[T], values: Any, what: str) -> T:
     if not isinstance(values, dict):
         raise RequestError(f"{what} must be an object of fields")
     hints = typing.get_type_hints(kind)
-    if missing := [name for name in hints if name not in values]:
+    later = {field.name for field in dataclasses.fields(kind) if field.metadata.get("later")}  # type: ignore[arg-type]
+    if missing := [name for name in hints if name not in values and name not in later]:
         raise RequestError(f"{what} lacks {', '.join(missing)}")
     if unknown := [name for name in values if name not in hints]:
         raise RequestError(
             f"{what} has {', '.join(unknown)[:80]}, which {'is' if len(unknown) == 1 else 'are'} unknown"
         )
-    return kind(**{name: _value(f"{what}.{name}", values[name], hint) for name, hint in hints.items()})
+    present = {name: hint for name, hint in hints.items() if name in values}
+    return kind(**{name: _value(f"{what}.{name}", values[name], hint) for name, hint in present.items()})
 
 
 def _value(name: str, value: Any, hint: Any) -> Any:

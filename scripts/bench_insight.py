@@ -35,8 +35,8 @@ from cnn_jax.insight import attribution
 from cnn_jax.insight.attribution import Method
 from cnn_jax.layers import Activation, Conv, Dense, Pool
 from cnn_jax.network import Node
-from cnn_jax.runs import provenance, weights
-from cnn_jax.runs.trained import Trained
+from cnn_jax.runs import provenance
+from cnn_jax.runs.model import TrainedModel
 
 IMAGES, STEPS, SAMPLES, NOISE = 64, 50, 50, 0.15
 SAME = 1e-4  # of the largest value, where both define the same map
@@ -59,7 +59,7 @@ def described(node: Node) -> dict[str, Any]:
     raise RequestError(f"{node.name}: only stacks of plain convolutions, pools, activations and dense layers compare")
 
 
-def ours(trained: Trained, task: dict[str, Any]) -> dict[str, Method]:
+def ours(trained: TrainedModel, task: dict[str, Any]) -> dict[str, Method]:
     """The methods as captum_peer.py takes them."""
     named = attribution.methods(trained.network, jax.random.key(0), size=task["size"], stride=task["stride"])
     return named | {
@@ -74,7 +74,7 @@ def grained(images: jax.Array) -> np.ndarray:
 
 
 def in_double(
-    trained: Trained, methods: dict[str, Method], images: jax.Array, classes: jax.Array
+    trained: TrainedModel, methods: dict[str, Method], images: jax.Array, classes: jax.Array
 ) -> dict[str, np.ndarray]:
     """The maps in float64, in which they are compared: in float32 some of the millions of ReLUs that a method passes
     lie so near to zero that rounding alone decides whether they are on."""
@@ -87,7 +87,7 @@ def in_double(
 
 def measure(parsed: argparse.Namespace) -> dict[str, Any]:
     runtime.tune()
-    trained = Trained.load(parsed.run)
+    trained = TrainedModel.load(parsed.run)
     config = trained.config
     data = load(config.dataset, data_dir=parsed.data_dir or config.data_dir, image_size=config.image_size,
                 validation=config.validation, split_seed=config.split_seed)  # fmt: skip
@@ -142,11 +142,11 @@ def measure(parsed: argparse.Namespace) -> dict[str, Any]:
 
 
 def captum(
-    python: str, folder: Path, trained: Trained, images: jax.Array, classes: jax.Array, task: dict[str, Any]
+    python: str, folder: Path, trained: TrainedModel, images: jax.Array, classes: jax.Array, task: dict[str, Any]
 ) -> Worker:
     """A process with the same network, images and classes."""
     assert trained.folder is not None
-    weights.export(weights.stored(trained.folder.path), folder / "weights.npz", "npz")
+    trained.export(folder / "weights.npz", "npz")
     np.savez(folder / "examples.npz", images=np.asarray(images), grained=grained(images), classes=np.asarray(classes))
     (folder / "task.json").write_text(json.dumps(task))
     return Worker("captum", python, ["bench.captum_peer", str(folder)], environment("torch"))

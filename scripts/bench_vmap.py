@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cnn_jax import lab
+from cnn_jax import api
 from cnn_jax.cli import common
 from cnn_jax.errors import RunError
 from cnn_jax.runs import provenance
@@ -35,7 +35,7 @@ def command(arguments: Sequence[str]) -> int:
     for way in ("vmap", "one"):
         with tempfile.TemporaryDirectory() as folder:
             grid = Grid(config, {"seed": tuple(range(parsed.seeds))})
-            sweep = lab.sweep(grid, Path(folder) / "sweep", parallel=way)
+            sweep = api.sweep(grid, Path(folder) / "sweep", parallel=way)
             assert sweep.table is not None
             accuracies = sweep.table.accuracies(0)
             if None in accuracies:

@@ -92,7 +92,7 @@ LIMITED = """
 import resource, sys
 sys.path.insert(0, {root!r})
 from cnn_jax.cli import common, train
-import cnn_jax.lab  # what is imported and compiled needs no limit
+import cnn_jax.api  # what is imported and compiled needs no limit
 import signal
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))

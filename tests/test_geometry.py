@@ -15,13 +15,13 @@ from cnn_jax.layers import Conv, Pool
 from cnn_jax.network import Network
 from cnn_jax.notation import parse
 from cnn_jax.variants import with_filters
-from cnn_jax.zoo import ZOO, families
+from cnn_jax.zoo import NETWORKS, families
 
 
-@pytest.mark.parametrize("name", ZOO)
+@pytest.mark.parametrize("name", NETWORKS)
 def test_every_network_of_the_zoo_has_its_published_count(name):
     """By arithmetic, and by the shapes that `init` would make; nothing is allocated."""
-    entry = ZOO[name]
+    entry = NETWORKS[name]
     network = entry.network()
     shapes = jax.eval_shape(network.init, jax.random.key(0))["params"]
     assert network.parameters == entry.parameters
@@ -33,7 +33,7 @@ def test_every_network_of_the_zoo_has_its_published_count(name):
 # Where a count is published layer by layer, or a second source exists.
 def test_counts_by_layer():
     def counts(name):
-        return [node.parameters for node in ZOO[name].network().walk() if node.parameters]
+        return [node.parameters for node in NETWORKS[name].network().walk() if node.parameters]
 
     assert counts("lenet5") == [156, 2_416, 48_120, 10_164, 850]
     assert counts("lenet1989") == [1_068, 2_592, 5_790, 310]  # LeCun et al. 1989
@@ -46,7 +46,7 @@ def fields(network):
 
 def test_receptive_fields_of_alexnet():
     """Araujo, Norris & Sim 2019, table: size/stride, and the effective padding of the last pool."""
-    found = fields(ZOO["alexnet"].network())
+    found = fields(NETWORKS["alexnet"].network())
     assert [(found[n].size, found[n].jump) for n in ("conv1", "max1", "conv2", "conv3")] == [
         (11, 4), (19, 8), (51, 8), (99, 16),
     ]  # fmt: skip
@@ -55,11 +55,11 @@ def test_receptive_fields_of_alexnet():
 
 
 def test_receptive_fields_of_vgg16():
-    found = fields(ZOO["vgg16"].network())
+    found = fields(NETWORKS["vgg16"].network())
     sliding = [field.size for name, field in found.items() if name.startswith(("conv", "max"))]
     assert sliding == [3, 5, 6, 10, 14, 16, 24, 32, 40, 44, 60, 76, 92, 100, 132, 164, 196, 212]
     assert found["max5"] == geometry.Field(212, 32, 90)
-    assert fields(ZOO["vgg11"].network())["max5"].size == 150
+    assert fields(NETWORKS["vgg11"].network())["max5"].size == 150
 
 
 @pytest.mark.parametrize(("depth", "first", "third"), [(50, 483, 427), (101, 1027, 971), (152, 1507, 1451)])
@@ -90,13 +90,13 @@ def test_effective_padding_of_resnet50():
     ],
 )  # fmt: skip
 def test_receptive_fields_by_calculation(name, layer, size, jump):
-    found = fields(ZOO[name].network())[layer]
+    found = fields(NETWORKS[name].network())[layer]
     assert (found.size, found.jump) == (size, jump)
 
 
 def test_multiply_adds_of_vgg16():
     """15.347 G in the convolutions (Araujo et al. count 2 operations each and biases: 30.71 G), 15.470 G in all."""
-    network = ZOO["vgg16"].network()
+    network = NETWORKS["vgg16"].network()
     convolutions = sum(node.multiply_adds for node in network.walk() if isinstance(node.layer, Conv))
     biases = sum(np.prod(node.output) for node in network.walk() if isinstance(node.layer, Conv))
     assert round(convolutions / 1e9, 3) == 15.347
@@ -134,7 +134,7 @@ def test_the_field_of_a_unit_is_where_its_gradient_is(seed):
 
 
 def test_describe_is_the_contract():
-    described = geometry.describe(ZOO["lenet5"].network())
+    described = geometry.describe(NETWORKS["lenet5"].network())
     assert json.loads(json.dumps(described)) == described
     assert described["input"] == [32, 32, 1]
     assert [layer["name"] for layer in described["layers"]] == [
@@ -168,9 +168,9 @@ def test_a_zoo_network_meets_other_data():
         zoo.build("lenet6", (28, 28, 1), 10)
 
 
-@pytest.mark.parametrize("name", ZOO)
+@pytest.mark.parametrize("name", NETWORKS)
 def test_every_network_of_the_zoo_is_built_for_data(name):
-    height, width, channels = ZOO[name].input_shape
+    height, width, channels = NETWORKS[name].input_shape
     fixed = name == "lenet5_1998"  # its output layer has the codes of ten digits
     assert zoo.build(name, (height, width, channels), 10 if fixed else 7).outputs == (10 if fixed else 7)
     if fixed:

@@ -49,13 +49,13 @@ for module in pkgutil.walk_packages(cnn_jax.__path__, "cnn_jax."):
 """
 
 TRAINING = """
-from cnn_jax import lab, runtime
+from cnn_jax import api, runtime
 from cnn_jax.sweep.grid import Grid
 from cnn_jax.training.config import Config
 config = Config(network="conv3-4 relu dense-10", epochs=1, train_examples=300)
-run = lab.train(config, "run", show=False)
+run = api.train(config, "run", show=False)
 assert run.status in ("complete", "diverged"), run.result
-lab.sweep(Grid(config, {"learning_rate": (0.01, 0.1), "seed": (0,)}), "sweep", show=False)
+api.sweep(Grid(config, {"learning_rate": (0.01, 0.1), "seed": (0,)}), "sweep", show=False)
 assert runtime.settings() == (), "malloc was tuned"
 """
 

@@ -27,7 +27,7 @@ from cnn_jax.layers import (
 )  # fmt: skip
 from cnn_jax.network import Network
 from cnn_jax.notation import from_json, parse, to_json
-from cnn_jax.zoo import get
+from cnn_jax.zoo import NETWORKS
 from cnn_jax.zoo.historic import DIGIT_CODES
 
 TABLE = {
@@ -155,7 +155,7 @@ def test_the_output_of_lenet_is_minus_the_distance_to_each_drawing():
     expected = [[-sum((value - c) ** 2 for value, c in zip(row, code, strict=True)) for code in codes] for row in x]
     found = RadialBasis(DIGIT_CODES).apply({}, jnp.asarray(x, jnp.float32))
     np.testing.assert_allclose(found, expected, rtol=1e-5)
-    network = get("lenet5_1998").network()
+    network = NETWORKS["lenet5_1998"].network()
     assert network.layers[-1] == RadialBasis(DIGIT_CODES)
     drawings = RadialBasis(DIGIT_CODES).apply({}, jnp.asarray(codes, jnp.float32))
     assert (drawings.argmax(1) == np.arange(10)).all()

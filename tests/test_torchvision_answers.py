@@ -6,7 +6,7 @@ import pytest
 import torchvision_outputs
 
 from cnn_jax.runs import weights
-from cnn_jax.zoo import get
+from cnn_jax.zoo import NETWORKS
 
 slow = pytest.mark.slow
 MODELS = ["alexnet", pytest.param("vgg11", marks=slow), "resnet18", pytest.param("resnet50", marks=slow)]
@@ -18,7 +18,7 @@ def test_outputs_are_torchvisions(name):
     with np.load(torchvision_outputs.FILE) as file:
         expected, lines = file[name], [line.split() for line in file[f"{name} state"]]
     arrays = torchvision_outputs.state({key: tuple(map(int, shape)) for key, *shape in lines})
-    network = get({"alexnet": "alexnet_owt"}.get(name, name)).network()
+    network = NETWORKS[{"alexnet": "alexnet_owt"}.get(name, name)].network()
     like = jax.eval_shape(lambda: network.init(jax.random.key(0)))
     variables = weights.fitted(network, like, arrays, "a state dict")
     outputs = jax.jit(network.apply)(variables, torchvision_outputs.image().transpose(0, 2, 3, 1))

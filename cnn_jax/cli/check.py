@@ -1,24 +1,43 @@
-"""Checks every number of a research note against the runs that it refers to; exit code 1 where one is wrong."""
+"""cnn-jax check: every number of a research note against the runs that it refers to."""
 
-import argparse
 import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+from tyro.conf import Positional
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("notes", nargs="+", type=Path, metavar="NOTE", help="Markdown (.md), LaTeX (.tex), text (.txt)")
-    parser.add_argument("--generate", action="store_true", help="first fill in the numbers of empty references")
-    parser.add_argument("--stamp", action="store_true", help="first pin references to what their folders hold now")
+from cnn_jax.cli import common
+from cnn_jax.errors import RequestError
 
 
-def run(arguments: argparse.Namespace) -> int:
+@dataclass(frozen=True)
+class Check(common.Common):
+    """Checks every number of research notes against the runs that they refer to; exit code 1 where one is wrong.
+
+    For example: cnn-jax check note.md --generate
+    """
+
+    notes: Positional[tuple[Path, ...]] = ()
+    """Markdown (.md), LaTeX (.tex) or text (.txt)."""
+    generate: bool = False
+    """First fill in the numbers of empty references."""
+    stamp: bool = False
+    """First pin references to what their folders hold now."""
+
+
+def command(arguments: Sequence[str]) -> int:
+    parsed = common.parse(Check, arguments, "cnn-jax check")
+    if not parsed.notes:
+        raise RequestError("check needs a note: cnn-jax check NOTE.md")
+
     from cnn_jax.report.notes import check, generate, stamp
 
     wrong = 0
-    for note in arguments.notes:
-        if arguments.generate:
+    for note in parsed.notes:
+        if parsed.generate:
             print(f"{note}: {generate(note)} references filled in")
-        if arguments.stamp:
+        if parsed.stamp:
             print(f"{note}: {stamp(note)} references pinned")
         report = check(note)
         for problem in report.problems:

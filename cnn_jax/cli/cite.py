@@ -1,29 +1,44 @@
-"""Turns a finished run, sweep, study or comparison into a citation; refuses what deserves none, with the reason."""
+"""cnn-jax cite: a finished run, sweep, study or comparison as a citation."""
 
-import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
+from tyro.conf import Positional
+
+from cnn_jax.cli import common
+from cnn_jax.cli.compare import check_metric
 from cnn_jax.errors import RequestError
-from cnn_jax.metrics import scores
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "runs", nargs="+", type=Path, metavar="RUN",
-        help="the folder of a run, a sweep or a study; of two runs or sweeps the second is compared with the first",
-    )  # fmt: skip
-    parser.add_argument("--metric", choices=scores(), default="test.accuracy")
-    parser.add_argument("--margin", type=float, metavar="D", help="of a comparison: a difference that does not matter")
-    parser.add_argument("--format", choices=("text", "markdown", "latex", "bibtex"), default="text")
+@dataclass(frozen=True)
+class Cite(common.Common):
+    """Turns a finished run, sweep, study or comparison into a citation; refuses what deserves none, with the reason.
+
+    For example: cnn-jax cite SWEEP --format latex
+    """
+
+    runs: Positional[tuple[Path, ...]] = ()
+    """The folder of a run, a sweep or a study; of two runs or sweeps the second is compared with the first."""
+    metric: str = "test.accuracy"
+    """A split and a metric, e.g. test.loss."""
+    margin: float | None = None
+    """Of a comparison: a difference that does not matter."""
+    format: Literal["text", "markdown", "latex", "bibtex"] = "text"
+    """Of the citation."""
 
 
-def run(arguments: argparse.Namespace) -> None:
+def command(arguments: Sequence[str]) -> None:
+    parsed = common.parse(Cite, arguments, "cnn-jax cite")
+    check_metric(parsed.metric)
+    if not 1 <= len(parsed.runs) <= 2:
+        raise RequestError(f"cite takes one folder, or two to compare, not {len(parsed.runs)}")
+
     from cnn_jax.report import cite, statements
 
-    if len(arguments.runs) > 2:
-        raise RequestError(f"cite takes one folder, or two to compare, not {len(arguments.runs)}")
-    if len(arguments.runs) == 2:
-        said = statements.comparison(arguments.runs, arguments.format, arguments.metric, arguments.margin)
+    if len(parsed.runs) == 2:
+        said = statements.comparison(parsed.runs, parsed.format, parsed.metric, parsed.margin)
     else:
-        said = cite.cite(arguments.runs[0], arguments.format, arguments.metric)
+        said = cite.cite(parsed.runs[0], parsed.format, parsed.metric)
     print(said, end="")

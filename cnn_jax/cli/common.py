@@ -1,6 +1,5 @@
-"""What the command lines share: parsing with tyro, errors as one line, exit codes."""
+"""What the command lines share: parsing with tyro, plugins, errors as one line, exit codes."""
 
-import argparse
 import contextlib
 import dataclasses
 import datetime
@@ -10,14 +9,27 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
-from cnn_jax import runtime
+from cnn_jax import plugins, runtime
 from cnn_jax.errors import CnnJaxError, RequestError, quote, shortened
 from cnn_jax.untrusted import read_json
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Common:
+    """What every verb takes."""
+
+    plugin: tuple[str, ...] = ()
+    """Files (FILE.py) or modules whose layers, losses, optimizers … are registered first; may be repeated."""
+    trust_plugins: bool = False
+    """Load the plugins of a run from the copies in its folder, which is code of whoever made that folder."""
+    quiet: bool = False
+    """No progress, only results and warnings."""
 
 
 def main(command: Callable[[Sequence[str]], int | None]) -> None:
@@ -49,7 +61,7 @@ def _end(error: BaseException) -> int:
     """Says in one line what happened, by the kind of the exception, and returns the exit code. Only a fault of the
     program itself keeps its traceback."""
     match error:
-        case SystemExit():  # --help, and a parser's own complaints
+        case SystemExit():  # --help
             return error.code if isinstance(error.code, int) else int(error.code is not None)
         case CnnJaxError():
             line, code = f"error: {error}", error.exit_code
@@ -74,36 +86,49 @@ def _end(error: BaseException) -> int:
     return code
 
 
-class Parser(argparse.ArgumentParser):
-    """argparse, whose complaints are a RequestError in one line."""
-
-    def error(self, message: str) -> NoReturn:
-        raise RequestError(f"{message} ({self.format_usage().strip()})")
-
-
-def parse(kind: type[T], arguments: Sequence[str], default: T, description: str) -> T:
-    """`arguments` as a dataclass. RequestError with one line for what the parser refuses."""
+def parse(kind: type[T], arguments: Sequence[str], prog: str, default: T | None = None) -> T:
+    """`arguments` as a dataclass, starting from `default`. RequestError with one line for what the parser refuses."""
     try:
         import tyro
     except ImportError:
-        return _parse_bare(arguments, default)
+        return _parse_bare(kind, arguments, default)
     complaint = io.StringIO()
+    options: dict[str, Any] = {} if default is None else {"default": default}
+    conf = tyro.conf
     try:
         with contextlib.redirect_stderr(complaint):
             return tyro.cli(
-                kind,
-                args=list(arguments),
-                default=default,
-                description=description,
-                config=(tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes),
-            )
+                kind, args=gathered(list(arguments)), prog=prog, **options,
+                config=(conf.OmitArgPrefixes, conf.OmitSubcommandPrefixes, conf.FlagCreatePairsOff),
+            )  # fmt: skip
     except SystemExit as stop:
         if not stop.code:
             raise
         raise RequestError(_one_line(complaint.getvalue())) from None
 
 
-def _parse_bare(arguments: Sequence[str], default: T) -> T:
+REPEATED = ("--axis", "--plugin", "--log")
+
+
+def gathered(arguments: list[str]) -> list[str]:
+    """`arguments` with the values of an option that is given several times behind one, where the parser, for which the
+    last one counts, would lose the others."""
+    for option in REPEATED:
+        rest: list[str] = []
+        values: list[str] = []
+        into = rest
+        for argument in arguments:
+            if argument.startswith("--"):
+                into = values if argument.split("=")[0] == option else rest
+                if into is values:
+                    values += [argument.removeprefix(f"{option}=")] * ("=" in argument)
+                    continue
+            into.append(argument)
+        arguments = [*rest, option, *values] if values else arguments
+    return arguments
+
+
+def _parse_bare(kind: type[T], arguments: Sequence[str], default: T | None) -> T:
     """Where tyro is missing: the config comes from a file (`default`), and only these options are known."""
     words = iter(arguments)
     given: dict[str, Any] = {}
@@ -117,7 +142,7 @@ def _parse_bare(arguments: Sequence[str], default: T) -> T:
                 f"{word} cannot be read, since tyro is not installed: give --config FILE --out FOLDER [--resume], "
                 "or install cnn_jax[cli]"
             )
-    return dataclasses.replace(default, **given)  # type: ignore[type-var]
+    return dataclasses.replace(default if default is not None else kind(), **given)  # type: ignore[type-var]
 
 
 def _one_line(box: str) -> str:
@@ -136,8 +161,22 @@ def option(arguments: Sequence[str], name: str) -> str | None:
     return None
 
 
-def stored_config(arguments: Sequence[str]) -> dict[str, Any] | None:
-    """What arguments start from instead of the defaults: the file of --config, or with --resume that in --out."""
+def load_plugins(arguments: Sequence[str]) -> None:
+    """Loads what --plugin names, before anything else is parsed: options may name the parts that it registers."""
+    plugins.trusted = "--trust-plugins" in arguments
+    taking = False
+    for argument in arguments:
+        if argument.startswith("--"):
+            taking = argument.split("=")[0] == "--plugin"
+            if taking and "=" in argument:
+                plugins.load(argument.partition("=")[2])
+        elif taking:
+            plugins.load(argument)
+
+
+def stored_config(arguments: Sequence[str], *, best: bool) -> dict[str, Any] | None:
+    """What arguments start from instead of the defaults: the file of --config, or that of the run whose folder it is
+    (of a sweep its own, or with `best` that of its best run), or with --resume that in --out."""
     path = option(arguments, "config")
     if "--resume" in arguments and option(arguments, "out") is None:
         raise RequestError("--resume needs the folder to go on with: --out FOLDER")
@@ -146,6 +185,9 @@ def stored_config(arguments: Sequence[str]) -> dict[str, Any] | None:
         path = str(inside) if os.path.isfile(inside) else None  # False, unlike that of pathlib, for what can be no path
     if path is None:
         return None
+    if os.path.isdir(path):
+        inside = Path(path) / "best" / "config.json"
+        path = str(inside if best and os.path.isfile(inside) else Path(path) / "config.json")
     values = read_json(path)
     if not isinstance(values, dict):
         raise RequestError(f"{path} is no config: it should be a JSON object of fields")

@@ -1,28 +1,46 @@
-"""Compares runs or sweeps seed by seed, or the cells of one sweep; says how many seeds a given difference needs."""
+"""cnn-jax compare: runs or sweeps seed by seed, or the cells of one sweep."""
 
-import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from cnn_jax.errors import RequestError
+from tyro.conf import Positional
+
+from cnn_jax.cli import common
+from cnn_jax.errors import RequestError, quote
 from cnn_jax.metrics import scores
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folders; the first is the reference")
-    parser.add_argument("--metric", default="test.accuracy", choices=scores())
-    parser.add_argument(
-        "--detect", type=float, metavar="D", help="a true difference (points, or units of the loss) to be found"
-    )
-    parser.add_argument(
-        "--margin", type=float, metavar="D", help="a difference (likewise) that does not matter: asks for equivalence"
-    )
+@dataclass(frozen=True)
+class Compare(common.Common):
+    """Compares runs or sweeps seed by seed, or the cells of one sweep; says how many seeds a given difference needs.
+
+    For example: cnn-jax compare SWEEP_A SWEEP_B --margin 0.5
+    """
+
+    runs: Positional[tuple[Path, ...]] = ()
+    """Folders; the first is the reference."""
+    metric: str = "test.accuracy"
+    """A split and a metric, e.g. validation.loss."""
+    detect: float | None = None
+    """A true difference (points, or units of the loss) to be found."""
+    margin: float | None = None
+    """A difference (likewise) that does not matter: asks for equivalence."""
 
 
-def run(arguments: argparse.Namespace) -> None:
-    from cnn_jax.report.compare import compare
+def check_metric(metric: str) -> None:
+    if metric not in scores():
+        raise RequestError(f"--metric {quote(metric)} is unknown; there are {', '.join(scores())}")
 
+
+def command(arguments: Sequence[str]) -> None:
+    parsed = common.parse(Compare, arguments, "cnn-jax compare")
+    check_metric(parsed.metric)
     for name in ("detect", "margin"):
-        value = getattr(arguments, name)
+        value = getattr(parsed, name)
         if value is not None and not 0 < value < float("inf"):
             raise RequestError(f"--{name} {value:g} must be a positive difference")
-    print(compare(arguments.runs, arguments.metric, detect=arguments.detect, margin=arguments.margin), end="")
+
+    from cnn_jax.report.compare import compare
+
+    print(compare(parsed.runs, parsed.metric, detect=parsed.detect, margin=parsed.margin), end="")

@@ -1,31 +1,38 @@
-"""Prints shapes, receptive fields, parameters and multiply-adds of a network, layer by layer."""
+"""cnn-jax describe: shapes, receptive fields, parameters and multiply-adds of a network, layer by layer."""
 
-import argparse
 import json
 import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-from cnn_jax import geometry, zoo
+from tyro.conf import Positional
+
+from cnn_jax import geometry
+from cnn_jax.cli import common
 from cnn_jax.errors import RequestError, quote
 from cnn_jax.network import Network
+from cnn_jax.zoo import NETWORKS, build, layers_of
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add_network(parser)
-    parser.add_argument("--json", action="store_true", help="print JSON")
+@dataclass(frozen=True)
+class Describe(common.Common):
+    """Prints shapes, receptive fields, parameters and multiply-adds of a network, layer by layer.
+
+    For example: cnn-jax describe "conv3-16:same relu max2 dense-10" --input 28x28x1
+    """
+
+    network: Positional[str] = ""
+    """A network in the notation (quoted), or a registered name."""
+    input: str | None = None
+    """HxWxC, e.g. 28x28x1; a published network has its own."""
+    json: bool = False
+    """Print JSON."""
 
 
-def add_network(parser: argparse.ArgumentParser, optional: bool = False) -> None:
-    """The arguments that `network_of` reads."""
-    parser.add_argument(
-        "network", nargs="?" if optional else None, help="a network in the notation (quoted), or a name of the zoo"
-    )
-    parser.add_argument("--input", help="HxWxC, e.g. 28x28x1; a network of the zoo has its own", metavar="HxWxC")
-
-
-def run(arguments: argparse.Namespace) -> None:
-    network = network_of(arguments.network, arguments.input)
-    described = geometry.describe(network)
-    if arguments.json:
+def command(arguments: Sequence[str]) -> None:
+    parsed = common.parse(Describe, arguments, "cnn-jax describe")
+    described = geometry.describe(network_of(parsed.network, parsed.input))
+    if parsed.json:
         print(json.dumps(described, indent=2))
         return
     rows = [("layer", "output", "receptive field", "jump", "parameters", "multiply-adds")]
@@ -42,17 +49,17 @@ def run(arguments: argparse.Namespace) -> None:
 def network_of(text: str, size: str | None) -> Network:
     """The network of a command line; RequestError for one that cannot be."""
     if size is None:
-        if text in zoo.ZOO:
-            return zoo.get(text).network()
-        zoo.layers_of(text)  # a network that cannot be read is the greater fault
+        if text in NETWORKS:
+            return NETWORKS[text].network()
+        layers_of(text)  # a network that cannot be read is the greater fault
         raise RequestError("a network in the notation needs its input size: --input HxWxC, e.g. --input 28x28x1")
     if not (found := re.fullmatch(r"(\d{1,9})x(\d{1,9})x(\d{1,9})", size)):
         raise RequestError(f"--input {quote(size)} is no size; write HxWxC, e.g. 28x28x1")
     height, width, channels = map(int, found.groups())
-    if text in zoo.ZOO:
-        entry = zoo.get(text)
-        return entry.for_data((height, width, channels), entry.network().outputs)
-    return Network((height, width, channels), zoo.layers_of(text))
+    if text in NETWORKS:
+        classes = NETWORKS[text].network().outputs if NETWORKS[text].input_shape else 10
+        return build(text, (height, width, channels), classes)
+    return Network((height, width, channels), layers_of(text))
 
 
 def _by(numbers: int | list[int]) -> str:

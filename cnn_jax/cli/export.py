@@ -1,19 +1,37 @@
-"""Writes the weights of a trained network into a file for other programs."""
+"""cnn-jax export: the weights of a trained network in a file for other programs."""
 
-import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
+
+from tyro.conf import Positional
+
+from cnn_jax.cli import common
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run", type=Path, help="a run's folder, or a sweep's (its best run is used)")
-    parser.add_argument("--format", choices=("npz", "safetensors"), default="npz", help="default npz")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="default: RUN/weights.FORMAT")
+@dataclass(frozen=True)
+class Export(common.Common):
+    """Writes the weights of a trained network into a file for other programs.
+
+    For example: cnn-jax export RUN --format safetensors
+    """
+
+    run: Positional[Path] = Path()
+    """A run's folder, or a sweep's (its best run is used)."""
+    format: Literal["npz", "safetensors"] = "npz"
+    """Of the file."""
+    out: Path | None = None
+    """The file (default: RUN/weights.FORMAT)."""
 
 
-def run(arguments: argparse.Namespace) -> None:
-    from cnn_jax.runs import weights
+def command(arguments: Sequence[str]) -> None:
+    parsed = common.parse(Export, arguments, "cnn-jax export")
 
-    found = weights.stored(arguments.run)
-    path = arguments.out or found.folder.file(f"weights.{arguments.format}")
-    weights.export(found, path, arguments.format)
+    from cnn_jax.runs.model import TrainedModel
+
+    model = TrainedModel.load(parsed.run)
+    assert model.folder is not None
+    path = parsed.out or model.folder.file(f"weights.{parsed.format}")
+    model.export(path, parsed.format)
     print(path)

@@ -1,28 +1,43 @@
-"""Says which implementation of convolution and pooling is used where, and why."""
+"""cnn-jax ops: which implementation of convolution and pooling is used where, and why."""
 
-import argparse
 import json
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
+from tyro.conf import Positional
 
 from cnn_jax import ops, runtime
-from cnn_jax.cli.describe import add_network, network_of
+from cnn_jax.cli import common
+from cnn_jax.cli.describe import network_of
 from cnn_jax.layers import Conv, Pool, Subsample
 from cnn_jax.network import Network, Node, fusion
 from cnn_jax.ops.native import library
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add_network(parser, optional=True)
-    parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16"), help="of the activations")
-    parser.add_argument("--json", action="store_true", help="print JSON")
+@dataclass(frozen=True)
+class Ops(common.Common):
+    """Says which implementation of convolution and pooling is used where, and why; builds the native one.
+
+    For example: cnn-jax ops lenet5
+    """
+
+    network: Positional[str] = ""
+    """A network in the notation (quoted), or a registered name."""
+    input: str | None = None
+    """HxWxC, e.g. 28x28x1; a published network has its own."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """Of the activations."""
+    json: bool = False
+    """Print JSON."""
 
 
-def run(arguments: argparse.Namespace) -> None:
+def command(arguments: Sequence[str]) -> None:
     """Builds the native operations where they are missing."""
-    dtype = jnp.dtype(arguments.dtype)
+    parsed = common.parse(Ops, arguments, "cnn-jax ops")
+    dtype = jnp.dtype(parsed.dtype)
     whole = ops.choice(dtype)
     missing = library.unavailable_because()
     said: dict[str, Any] = {
@@ -32,9 +47,9 @@ def run(arguments: argparse.Namespace) -> None:
         "native": missing or str(library.build()),
         "settings": list(runtime.settings()),
     }
-    if arguments.network:
-        said["layers"] = operations(network_of(arguments.network, arguments.input), dtype)
-    if arguments.json:
+    if parsed.network:
+        said["layers"] = operations(network_of(parsed.network, parsed.input), dtype)
+    if parsed.json:
         print(json.dumps(said, indent=2))
         return
     for name in ("backend", "implementation", "reason", "native", "settings"):

@@ -1,26 +1,50 @@
-"""Prints the class probabilities that a trained network gives to images from disk."""
+"""cnn-jax predict: the class probabilities that a trained network gives to images from disk."""
 
-import argparse
 import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+from tyro.conf import Positional
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run", type=Path, help="a run's folder, or a sweep's (its best run is used)")
-    parser.add_argument("images", nargs="+", type=Path, help="JPEG or PNG files", metavar="image")
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.add_argument("--top", type=int, default=5, help="classes to print per image (default 5)")
+from cnn_jax.cli import common
 
 
-def run(arguments: argparse.Namespace) -> None:
-    from cnn_jax.runs.trained import predict
+@dataclass(frozen=True)
+class Predict(common.Common):
+    """Prints the class probabilities of images. One that cannot be read is named and the others go on.
 
-    found = predict(arguments.run, arguments.images)
-    if arguments.json:
-        print(json.dumps(found, indent=2, ensure_ascii=False))
-        return
-    for image in found:
-        ranked = sorted(image["probabilities"].items(), key=lambda item: -item[1])[: max(arguments.top, 1)]
-        print(image["image"])
-        for name, probability in ranked:
-            print(f"  {probability:7.4f}  {name}")
+    For example: cnn-jax predict RUN photos/ --top 3
+    """
+
+    run: Positional[Path] = Path()
+    """A run's folder, or a sweep's (its best run is used)."""
+    images: Positional[tuple[Path, ...]] = ()
+    """JPEG or PNG files, or folders of them."""
+    json: bool = False
+    """Print JSON."""
+    top: int = 5
+    """Classes to print per image."""
+
+
+def command(arguments: Sequence[str]) -> int:
+    parsed = common.parse(Predict, arguments, "cnn-jax predict")
+
+    from cnn_jax import api
+
+    rows = []
+    failures = 0
+    for prediction in api.predict(parsed.run, parsed.images):
+        if prediction.error is not None:
+            failures += 1
+            print(f"error: {prediction.error}", file=sys.stderr)
+            continue
+        rows.append(prediction.to_json())
+        if not parsed.json:
+            print(prediction.image)
+            for name, probability in prediction.ranked()[: max(parsed.top, 1)]:
+                print(f"  {probability:7.4f}  {name}")
+    if parsed.json:
+        print(json.dumps(rows, indent=2, ensure_ascii=False))
+    return 1 if failures else 0

@@ -1,37 +1,53 @@
-"""Looks inside a trained network: a page with its units, explanations of images and their own checks, and more."""
+"""cnn-jax see: a page about what a trained network has learned."""
 
-import argparse
 import shlex
 import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+from tyro.conf import Positional
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "run", type=Path, help="a run's folder, or a sweep's (its best run is used); or FILE with --network"
-    )
-    parser.add_argument(
-        "--images", nargs="+", type=Path, default=[], metavar="IMAGE", help="JPEG or PNG files to explain"
-    )
-    parser.add_argument("--count", type=int, default=16, help="validation images to explain (default 16)")
-    parser.add_argument("--layers", nargs="+", default=[], metavar="LAYER", help="layers whose units are shown")
-    parser.add_argument("--units", nargs="+", type=int, default=[], metavar="N", help="units of each of these layers")
-    parser.add_argument("--seed", type=int, default=0, help="of everything random here (default 0)")
-    parser.add_argument("--data-dir", help="where the run's data is (default: where it was)")
-    parser.add_argument("--network", help="look at the weights in a file (npz, safetensors) of this network instead")
-    parser.add_argument("--out", type=Path, help="the folder to write (default: RUN/insight)")
+from cnn_jax.cli import common
 
 
-def run(arguments: argparse.Namespace) -> None:
-    from cnn_jax import lab
-    from cnn_jax.report.inside import Request
+@dataclass(frozen=True)
+class See(common.Common):
+    """Looks inside a trained network: a page with its units, explanations of images and their own checks, and more.
 
-    request = Request(
-        tuple(arguments.images), arguments.count, tuple(arguments.layers), tuple(arguments.units), arguments.seed
-    )
+    For example: cnn-jax see RUN --images photo.png --layers conv1
+    """
+
+    run: Positional[Path] = Path()
+    """A run's folder, or a sweep's (its best run is used); or a file of weights with --network."""
+    images: tuple[Path, ...] = ()
+    """JPEG or PNG files to explain."""
+    count: int = 16
+    """Validation images to explain."""
+    layers: tuple[str, ...] = ()
+    """Layers whose units are shown."""
+    units: tuple[int, ...] = ()
+    """Units of each of these layers."""
+    seed: int = 0
+    """Of everything random here."""
+    data_dir: str | None = None
+    """Where the run's data is (default: where it was)."""
+    network: str | None = None
+    """Look at the weights in a file (npz, safetensors) of this network instead."""
+    out: Path | None = None
+    """The folder to write (default: RUN/insight)."""
+
+
+def command(arguments: Sequence[str]) -> None:
+    parsed = common.parse(See, arguments, "cnn-jax see")
+
+    from cnn_jax import api
+    from cnn_jax.report.inspect import Request
+
+    request = Request(parsed.images, parsed.count, parsed.layers, parsed.units, parsed.seed)
     words = ["scripts/run", "-m", "cnn_jax", *sys.argv[1:]]
-    page = lab.see(
-        arguments.run, request, arguments.out, network=arguments.network, data_dir=arguments.data_dir,
-        command=shlex.join(words),
+    page = api.see(
+        parsed.run, request, parsed.out, network=parsed.network, data_dir=parsed.data_dir, command=shlex.join(words),
+        show=not parsed.quiet,
     )  # fmt: skip
     print(page)

@@ -1,15 +1,39 @@
-"""The command line of an experiment that answers a question."""
+"""cnn-jax study: an experiment that answers a question, and the command line of its script."""
 
 import argparse
 import json
+import runpy
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from cnn_jax.cli import common
 from cnn_jax.cli.archives import restart_from_cache
-from cnn_jax.errors import RequestError
+from cnn_jax.errors import RequestError, quote
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse, whose complaints are a RequestError in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        raise RequestError(f"{message} ({self.format_usage().strip()})")
+
+
+def command(arguments: Sequence[str]) -> int:
+    """`cnn-jax study FILE …` runs the experiment in a file: a question, a rule, and a call of `main`."""
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(
+            "usage: cnn-jax study FILE [--quick] [--seeds N] [--data-dir DIR] [--out FOLDER]\n\n"
+            "Runs the experiment in FILE, e.g. experiments/guide/pixels.py; FILE --help says what it asks."
+        )
+        return 0 if arguments else 2
+    if not Path(arguments[0]).is_file():
+        raise RequestError(f"{quote(arguments[0])} is no file of an experiment, e.g. experiments/guide/pixels.py")
+    sys.argv = list(arguments)
+    sys.path.insert(0, str(Path(arguments[0]).resolve().parent))
+    runpy.run_path(arguments[0], run_name="__main__")
+    return 0
 
 
 def main(
@@ -21,9 +45,9 @@ def main(
     """Parses the arguments of the process, investigates, prints the verdict and exits."""
 
     def command(arguments: Sequence[str]) -> int:
-        from cnn_jax.lab import study
+        from cnn_jax import study
 
-        parser = common.Parser(
+        parser = Parser(
             description=description, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
         )
         parser.add_argument("--data-dir", help="where archives are looked up, once: they are cached")

@@ -1,14 +1,17 @@
-"""experiments/sweep.py: a grid of networks, trained."""
+"""cnn-jax sweep: a grid of networks, trained."""
 
+import dataclasses
+import functools
 import sys
+import typing
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cnn_jax.cli import common
-from cnn_jax.cli.train import defaults_of, fields_of
+from cnn_jax.cli import common, options
 from cnn_jax.errors import RequestError, RunError, quote
-from cnn_jax.sweep.grid import Grid
+from cnn_jax.layers.spelling import value_of
+from cnn_jax.sweep.grid import Grid, check_axis
 from cnn_jax.sweep.plan import Parallel
 from cnn_jax.training.config import DEFAULT_NETWORK, Config
 from cnn_jax.typed import convert
@@ -17,97 +20,104 @@ DEFAULT_AXES = {"learning_rate": (0.01, 0.03, 0.1, 0.3, 1.0), "filters": (4, 8, 
 
 
 @dataclass(frozen=True)
-class SweepArguments(Config):
-    """The fields of a config, the axes of the grid, and where the sweep goes."""
+class Axes(common.Common):
+    """The axes of the grid, and where the sweep goes."""
 
-    network: str = DEFAULT_NETWORK
-    """A network in the notation, the name of one in the zoo, or its JSON form."""
-    filters: tuple[int, ...] = ()  # type: ignore[assignment]
-    """Axis: filters of the first convolution; the others keep their proportion to it."""
     learning_rates: tuple[float, ...] = ()
     """Axis: learning rates."""
+    filters: tuple[int, ...] = ()
+    """Axis: filters of the first convolution; the others keep their proportion to it."""
     seeds: int = 5
     """Number of seeds, 0 … N-1, for every cell of the grid."""
     axis: tuple[str, ...] = ()
-    """More axes: NAME=V1,V2,… with any numeric field of the config."""
+    """More axes, numbers or not: NAME=V1,V2,… with any field, e.g. optimizer=sgd,adam or optimizer_args.b1=0.9,0.95;
+    may be repeated."""
     parallel: Parallel = "auto"
     """How trials run side by side: one after another, by several workers (each trial as alone), together in one
     program under vmap or map, or auto: what a short measurement finds fastest."""
     config: str | None = None
-    """A config.json (of a run or a sweep) to start from; options given beside it change it."""
+    """A config.json (of a run or a sweep), or such a folder, to start from; options given beside it change it."""
     out: str | None = None
     """The sweep's folder (default: runs/sweep-<UTC time>-<hash>)."""
     resume: bool = False
     """Go on with the sweep in --out; without other options its own config is used."""
+    log: tuple[str, ...] = ()
+    """Loggers beside the progress: json, tensorboard, or a registered one; may be repeated."""
 
-    def __post_init__(self):
-        """Nothing is checked here: the configs that the grid makes of this are."""
+
+@functools.cache
+def arguments_type() -> type:
+    """Axes and the groups of a config's fields."""
+    fields = [("grid", Axes), *options.groups(("filters",)).items()]
+    kind = dataclasses.make_dataclass("Sweep", fields, frozen=True)
+    kind.__doc__ = (
+        "Trains a grid of networks and scores the test split for the seeds of the chosen cell.\n\n"
+        "For example: cnn-jax sweep --learning-rates 0.01 0.1 --axis optimizer=sgd,adam --seeds 6"
+    )
+    return kind
 
 
-def grid_of(arguments: SweepArguments, stored: dict[str, Any]) -> Grid:
+def grid_of(parsed: Any, stored: dict[str, Any]) -> Grid:
     """The grid that parsed arguments describe; the default grid where they name neither an axis nor a stored config."""
+    own, fields = parsed.grid, options.fields_of(parsed)
     axes: dict[str, tuple[Any, ...]] = {}
-    if arguments.learning_rates:
-        axes["learning_rate"] = arguments.learning_rates
-    if arguments.filters:
-        axes["filters"] = arguments.filters
-    for text in arguments.axis:
+    if own.learning_rates:
+        axes["learning_rate"] = own.learning_rates
+    if own.filters:
+        axes["filters"] = own.filters
+    for text in own.axis:
         name, _, values = text.partition("=")
         if name in axes:
             raise RequestError(f"axis {name} is given twice")
-        axes[name] = tuple(_number(text, value) for value in values.split(",")) if values else ()
-    if not axes and not stored and arguments.network == DEFAULT_NETWORK:
+        axes[name] = axis_values(name, values)
+    if not axes and not stored and fields["network"] == DEFAULT_NETWORK:
         axes = dict(DEFAULT_AXES)
-        if arguments.learning_rate != Config().learning_rate:
-            axes["learning_rate"] = (arguments.learning_rate,)
-    if arguments.seeds < 1:
-        raise RequestError(f"seeds = {arguments.seeds} must be at least 1")
-    axes.setdefault("seed", tuple(range(arguments.seeds)))
-    base = Config(**fields_of(arguments) | {"filters": stored.get("filters")})
-    return Grid(base, axes)
+        if fields["learning_rate"] != Config().learning_rate:
+            axes["learning_rate"] = (fields["learning_rate"],)
+    if own.seeds < 1:
+        raise RequestError(f"seeds = {own.seeds} must be at least 1")
+    axes.setdefault("seed", tuple(range(own.seeds)))
+    return Grid(Config(**fields | {"filters": stored.get("filters")}), axes)
 
 
-def _number(text: str, value: str) -> int | float:
-    try:
-        return int(value)
-    except ValueError:
-        try:
-            return float(value)
-        except ValueError:
-            raise RequestError(f"axis {quote(text)}: {quote(value)} is no number; write NAME=V1,V2,…") from None
+def axis_values(name: str, text: str) -> tuple[Any, ...]:
+    """The values of an axis as its field takes them, separated by commas. RequestError for what does not fit."""
+    check_axis(name)
+    if not text and name != "augment":
+        return ()
+    hint = typing.get_type_hints(Config).get(name, Any)
+    return tuple(_value(name, word, hint) for word in text.split(","))
 
 
-def gather(arguments: Sequence[str], option: str) -> list[str]:
-    """`arguments` with the values of an option that is given several times behind one, where the parser, for which the
-    last one counts, would lose the others."""
-    rest: list[str] = []
-    values: list[str] = []
-    into = rest
-    for argument in arguments:
-        if argument.startswith("--"):
-            into = values if argument.split("=")[0] == option else rest
-            if into is values:
-                values += [argument.removeprefix(f"{option}=")] * ("=" in argument)
-                continue
-        into.append(argument)
-    return [*rest, option, *values] if values else list(arguments)
+def _value(name: str, word: str, hint: Any) -> Any:
+    kinds = typing.get_args(hint) or (hint,)
+    if str in kinds or typing.get_origin(hint) is typing.Literal:
+        return convert(f"axis {name}", word, hint)
+    if typing.get_origin(hint) is tuple:
+        return convert(f"axis {name}", [value_of(part) for part in word.split()], hint)
+    value = None if word == "none" and type(None) in kinds else value_of(word)
+    if isinstance(value, str) and hint is not Any:
+        raise RequestError(f"axis {name}: {quote(word)} is no value of {name}; write NAME=V1,V2,…")
+    return value if hint is Any else convert(f"axis {name}", value, hint)
 
 
 def command(arguments: Sequence[str]) -> int:
-    """Parses, sweeps, says what came out; returns the exit code."""
-    stored = common.stored_config(arguments) or {}
-    parsed = common.parse(SweepArguments, gather(arguments, "--axis"), _default(stored), "Trains a grid.")
-    grid = grid_of(parsed, stored)
-    out = parsed.out or common.default_out("sweep", grid.hash())
+    """Parses, sweeps, prints the table; returns the exit code."""
+    stored = common.stored_config(arguments, best=False) or {}
+    parsed = common.parse(arguments_type(), arguments, "cnn-jax sweep", default_of(stored))
+    grid, own = grid_of(parsed, stored), parsed.grid
+    out = own.out or common.default_out("sweep", grid.hash())
 
-    from cnn_jax import lab
+    from cnn_jax import api
+    from cnn_jax.report.loggers import LOGGERS
     from cnn_jax.runs.outcome import NO_CELL
 
-    done = lab.sweep(grid, out, resume=parsed.resume, parallel=parsed.parallel)
+    loggers = [LOGGERS[name]() for name in own.log]
+    done = api.sweep(grid, out, resume=own.resume, parallel=own.parallel, show=not own.quiet, callbacks=loggers)
     if done.table is not None:
         print(done.path.joinpath("summary.md").read_text(encoding="utf-8"))
         if done.status == "diverged":
-            raise RunError(f"{done.path} has no best cell: {NO_CELL}; try lower learning rates")
+            raise RunError(f"{done.path} has no best cell: {NO_CELL}; try lower learning rates (cnn-jax range)")
     elif done.status == "interrupted":
         print("The sweep was interrupted; --resume goes on with it.")
     print(done.path)
@@ -115,19 +125,23 @@ def command(arguments: Sequence[str]) -> int:
     return common.exit_code(done.status, done.signal)
 
 
-def _default(stored: dict[str, Any]) -> SweepArguments:
+def default_of(stored: dict[str, Any]) -> Any:
     """What options change: a stored sweep, a stored run's config, or the default config without axes."""
     if not isinstance(given := stored.get("axes", {}), dict):
         raise RequestError(f"axes = {quote(given)}: a sweep's config has an object of lists")
-    axes = {name: convert(f"axis {name}", values, tuple[int | float, ...]) for name, values in given.items()}
+    axes = {name: convert(f"axis {name}", values, list) for name, values in given.items()}
     base = Config.from_json({name: value for name, value in stored.items() if name != "axes"})
-    seeds = axes.pop("seed", tuple(range(5)))
-    more = [
-        f"{name}={','.join(map(repr, axes.pop(name)))}" for name in [*axes] if name not in ("learning_rate", "filters")
-    ]
+    seeds = convert("axis seed", axes.pop("seed", list(range(5))), tuple[int, ...])
+    rates = convert("axis learning_rate", axes.pop("learning_rate", []), tuple[float, ...])
+    filters = convert("axis filters", axes.pop("filters", []), tuple[int, ...])
+    more = [f"{name}={','.join(map(_text, values))}" for name, values in axes.items()]
     if seeds != tuple(range(len(seeds))):
         more.append(f"seed={','.join(map(str, seeds))}")
-    return SweepArguments(
-        **defaults_of(base) | {"filters": axes.get("filters", ())},
-        learning_rates=axes.get("learning_rate", ()), axis=tuple(more), seeds=len(seeds),
-    )  # fmt: skip
+    own = Axes(learning_rates=rates, filters=filters, axis=tuple(more), seeds=len(seeds))
+    return arguments_type()(grid=own, **options.arguments_of(base, ("filters",)))
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool) or value is None:
+        return {True: "true", False: "false", None: "none"}[value]
+    return " ".join(map(repr, value)) if isinstance(value, list) else value if isinstance(value, str) else repr(value)

@@ -1,65 +1,56 @@
-"""experiments/train.py: one network, trained."""
+"""cnn-jax train: one network, trained."""
 
 import dataclasses
-import json
+import functools
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from cnn_jax.cli import common
-from cnn_jax.training.config import DEFAULT_NETWORK, Config
-from cnn_jax.untrusted import parse_json
+from cnn_jax.cli import common, options
+from cnn_jax.training.config import Config
 
 
 @dataclass(frozen=True)
-class TrainArguments(Config):
-    """The fields of a config, and where the run goes."""
+class Run(common.Common):
+    """Where the run goes."""
 
-    network: str = DEFAULT_NETWORK
-    """A network in the notation, the name of one in the zoo, or its JSON form."""
     config: str | None = None
-    """A config.json to start from; options given beside it change it."""
+    """A config.json, or the folder of a run, to start from; options given beside it change it."""
     out: str | None = None
     """The run's folder (default: runs/train-<UTC time>-<hash>)."""
     resume: bool = False
-    """Go on with the run in --out; without other options its own config is used."""
+    """Go on with the run in --out; without other options its own config is used, and --epochs MORE extends it."""
     profile: bool = False
     """Write a JAX trace of ten steps into the run's folder."""
-
-    def __post_init__(self):
-        """Nothing is checked here: the config that is made of this is."""
-
-
-def fields_of(arguments: Any) -> dict[str, Any]:
-    """The fields of a config among those of parsed arguments; on a command line a network in JSON is text."""
-    values = {field.name: getattr(arguments, field.name) for field in dataclasses.fields(Config)}
-    if values["network"].startswith("["):
-        values["network"] = parse_json(values["network"], "--network")
-    return values
+    log: tuple[str, ...] = ()
+    """Loggers beside the progress: json, tensorboard, or a registered one; may be repeated."""
 
 
-def defaults_of(stored: Config) -> dict[str, Any]:
-    """The fields of a config as the defaults of a command line: the inverse of `fields_of`."""
-    values = {field.name: getattr(stored, field.name) for field in dataclasses.fields(Config)}
-    if not isinstance(values["network"], str):
-        values["network"] = json.dumps(values["network"])
-    return values
+@functools.cache
+def arguments_type() -> type:
+    """Run and the groups of a config's fields."""
+    fields = [("run", Run), *options.groups(()).items()]
+    kind = dataclasses.make_dataclass("Train", fields, frozen=True)
+    kind.__doc__ = "Trains one network.\n\nFor example: cnn-jax train --network lenet5 --dataset mnist --data-dir DIR"
+    return kind
 
 
 def command(arguments: Sequence[str]) -> int:
     """Parses, trains, says what came out; returns the exit code."""
-    stored = Config.from_json(common.stored_config(arguments) or {})
-    default = TrainArguments(**defaults_of(stored))
-    parsed = common.parse(TrainArguments, arguments, default, "Trains one network.")
-    config = Config(**fields_of(parsed))
-    out = parsed.out or common.default_out("train", config.hash())
+    stored = Config.from_json(common.stored_config(arguments, best=True) or {})
+    default = arguments_type()(run=Run(), **options.arguments_of(stored))
+    parsed = common.parse(arguments_type(), arguments, "cnn-jax train", default)
+    config = Config(**options.fields_of(parsed))
+    run = parsed.run
+    out = run.out or common.default_out("train", config.hash())
 
-    from cnn_jax import lab
+    from cnn_jax import api
+    from cnn_jax.report.loggers import LOGGERS
     from cnn_jax.report.run import sentence
 
-    run = lab.train(config, out, resume=parsed.resume, profile=parsed.profile)
-    print(sentence(run.result))
-    print(run.path)
+    loggers = [LOGGERS[name]() for name in run.log]
+    done = api.train(config, out, resume=run.resume, profile=run.profile, show=not run.quiet, callbacks=loggers)
+    print(sentence(done.result))
+    print(done.path)
     sys.stdout.flush()
-    return common.exit_code(run.status, run.signal)
+    return common.exit_code(done.status, done.signal)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from cnn_jax.data.split import Examples, Parts, Split
+from cnn_jax.data.split import Examples, OnDisk, Parts, Split
 from cnn_jax.data.splits import about_the_split, check_seed, divide
 from cnn_jax.errors import DataError
 
@@ -59,7 +59,7 @@ class Dataset:
 
     name: str
     class_names: tuple[str, ...]
-    train: Examples
+    train: Split | OnDisk
     validation: Split
     test: Split
     source: dict[str, Any]
@@ -183,9 +183,7 @@ def parts_of_arrays(
         raise DataError(f"{name}: label {highest} but {len(names)} classes; at least 2 are needed")
     if len({split.image_shape for split in splits.values()}) > 1:
         raise DataError(f"{name}: images of {', '.join(str(split.image_shape) for split in splits.values())}")
-    return Parts(
-        splits, names, {"title": name, "licence": "not stated", "citation": "", "archives": {}, "skipped": {}}
-    )
+    return Parts(splits, names, {"title": name, "licence": "not stated", "citation": "", "archives": {}, "skipped": {}})
 
 
 def _split(what: str, images: Any, labels: Any) -> Split:

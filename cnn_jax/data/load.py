@@ -178,7 +178,7 @@ def _official(entry: Entry, data_dir: Path | None) -> Parts:
         return Parts(cifar.read_cifar(files[entry.archives[0].file]), entry.class_names, _about(entry))
     splits = {}
     for split, pair, count in (("train", IDX_FILES[:2], entry.train), ("test", IDX_FILES[2:], entry.test)):
-        images, labels = idx.read_pair(*(files[name] for name in pair), len(entry.class_names))
+        images, labels = idx.read_pair(files[pair[0]], files[pair[1]], len(entry.class_names))
         if images.shape != (count, *entry.shape):
             raise DataError(f"{files[pair[0]]}: images {list(images.shape)}, {[count, *entry.shape]} is right")
         order = idx.shuffled(split, count)

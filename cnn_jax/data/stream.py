@@ -22,7 +22,7 @@ from cnn_jax.data.decoding import decode_all
 from cnn_jax.data.images import Size, decode, size_of, suffix
 from cnn_jax.data.split import Parts, Split
 from cnn_jax.data.splits import about_the_split, check_seed, plan
-from cnn_jax.data.tfds_source import Prepared
+from cnn_jax.data.tfds_source import TfdsSource
 from cnn_jax.errors import DataError, RequestError
 
 BLOCK = 256  # images read together where the whole split is looked at
@@ -44,7 +44,7 @@ class Streamed:
 
     labels: np.ndarray
     image_shape: tuple[int, int, int]
-    prepared: Prepared
+    prepared: TfdsSource
     split: str
     index: np.ndarray
     image_size: Size | None
@@ -186,7 +186,7 @@ def open_stream(
 
 
 def _look(
-    prepared: Prepared,
+    prepared: TfdsSource,
     held: dict[str, tuple[str, np.ndarray]],
     image_size: Size | None,
     train: Callable[[tuple[int, int, int]], Streamed],
@@ -208,7 +208,7 @@ def _look(
             return Parts(splits, prepared.class_names, {"image_shape": shape, "facts": asdict(facts)})
 
 
-def _labels(prepared: Prepared) -> dict[str, np.ndarray]:
+def _labels(prepared: TfdsSource) -> dict[str, np.ndarray]:
     """int32 [N] for each split of the source."""
 
     def read() -> Parts:

@@ -41,7 +41,7 @@ def key(folder: Path) -> str:
 
 
 @dataclass(frozen=True, eq=False)
-class Prepared:
+class TfdsSource:
     """A prepared folder, open for reading examples by number, in several threads if need be.
 
     `sources` are TFDS's data sources under this package's names: `train` and `test`, maybe `validation`, or `all`.
@@ -72,7 +72,7 @@ class Prepared:
 
 
 @runtime.host_logging
-def open_folder(folder: Path, without_test: bool = False) -> Prepared:
+def open_folder(folder: Path, without_test: bool = False) -> TfdsSource:
     """A folder as `find` gives it. A lone `train` split counts as unsplit.
 
     DataError: not array_record, not one image and one class label, no train split, no test split (but
@@ -102,7 +102,7 @@ def open_folder(folder: Path, without_test: bool = False) -> Prepared:
         raise DataError(f"{folder}: TFDS cannot read this: {reason(error)}") from error
     licence = info.redistribution_info.license or "not stated"
     about = {"title": info.full_name, "licence": licence, "citation": info.citation, "archives": {}, "skipped": {}}
-    return Prepared(folder, sources, (image, label), tuple(info.features[label].names), about)
+    return TfdsSource(folder, sources, (image, label), tuple(info.features[label].names), about)
 
 
 def read(folder: Path, image_size: Size | None = None, without_test: bool = False) -> Parts:

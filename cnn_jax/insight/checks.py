@@ -81,7 +81,7 @@ def ranks(values: np.ndarray) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Stamp:
+class SanityCheck:
     """What a method's maps of n images say of themselves.
 
     `cascade`: the layers drawn anew one after the other, and the mean rank correlation with the true map then; the last
@@ -129,7 +129,7 @@ class Stamp:
 def examine(
     network: Network, variables: Variables, images: Array, classes: Array, methods: dict[str, Method], key: Array,
     depths: int = 4,
-) -> list[Stamp]:  # fmt: skip
+) -> list[SanityCheck]:  # fmt: skip
     """A stamp for every method over the same images (n, h, w, c). `depths` points of the cascade are looked at, evenly
     spaced, the first layer drawn and all of them among these."""
     random_key, order_key = jax.random.split(key)
@@ -150,7 +150,7 @@ def examine(
 def _stamp(
     network: Network, variables: Variables, images: Array, classes: Array, name: str, method: Method,
     cascade: Sequence[tuple[str, Variables]], by_chance: Sequence[np.ndarray],
-) -> Stamp:  # fmt: skip
+) -> SanityCheck:  # fmt: skip
     maps = importance(name, np.asarray(method(network, variables, images, classes)))
     points, last = [], np.zeros(len(images))
     for layer, others in cascade:
@@ -159,7 +159,7 @@ def _stamp(
     areas = [_area(network, variables, images, classes, ranks(maps), insert) for insert in (False, True)]
     pairs = [_over_images(ours, chance) for ours, chance in zip(areas, by_chance, strict=True)]
     over = _over_images(last, np.zeros(len(last)))
-    return Stamp(
+    return SanityCheck(
         name, len(images), tuple(points), float(last.mean()), (over.low, over.high), float(areas[0].mean()),
         float(areas[1].mean()), (pairs[0], pairs[1]),
     )  # fmt: skip

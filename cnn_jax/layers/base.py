@@ -139,7 +139,8 @@ def register_layer(name: str) -> Callable[[L], L]:
         if layer.kind == name and not layer.words:
             layer.words = {name: {}}
         layer.registered_as = name  # type: ignore[attr-defined]
-        return LAYERS.add(name, layer)
+        LAYERS.add(name, layer)
+        return layer
 
     return add
 

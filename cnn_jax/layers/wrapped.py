@@ -68,12 +68,12 @@ class Wrapped(Layer):
         module = make(**arguments)
         if isinstance(module, nn.Module):
             return module(x, **_accepted(type(module).__call__, train, mask))
-        init, apply = module
+        init, apply = module  # type: ignore[misc]
         params = self.param("module", lambda key: init(key, x.shape[1:]))
         return apply(params, x, **_accepted(apply, train, mask, dropout_key))
 
     def _call_nnx(
-        self, make: type[nnx.Module], arguments: dict[str, Any], x: Array, train: bool, mask: Any, dropout_key: Any
+        self, make: Any, arguments: dict[str, Any], x: Array, train: bool, mask: Any, dropout_key: Any
     ) -> Array:
         def fresh(key: Array, drop: Array) -> nnx.Module:
             return make(**arguments, rngs=nnx.Rngs(params=key, default=drop))
@@ -114,9 +114,15 @@ def _accepted(function: Callable[..., Any], train: bool, mask: Any, key: Any = N
     return {name: ours[name] for name in inspect.signature(function).parameters if name in ours}
 
 
+def is_module(thing: Any) -> bool:
+    """Whether a thing is a module's class or a pair (init, apply)."""
+    return isinstance(thing, tuple) or (isinstance(thing, type) and issubclass(thing, nn.Module | nnx.Module))
+
+
 def wrap(module: Any) -> Wrapped:
     """A layer that is `module`: a Linen module, an NNX class or a pair (init, apply). Its class (of a pair, `apply`) is
     registered under its own name, so that a config can say which it was; a run's folder keeps its source."""
+    thing: Any
     if isinstance(module, nn.Module):
         fields = {field: getattr(module, field) for field in type(module).__dataclass_fields__}
         own = {field: value for field, value in fields.items() if field not in ("parent", "name")}

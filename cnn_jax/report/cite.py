@@ -17,7 +17,7 @@ from cnn_jax.runs.manifest import digest
 from cnn_jax.runs.outcome import Outcome, outcome_of, over_seeds
 from cnn_jax.training.optimizer import OPTIMIZERS
 from cnn_jax.training.schedule import SCHEDULES
-from cnn_jax.zoo import ZOO
+from cnn_jax.zoo import NETWORKS
 
 
 def cite(path: Path, form: str, score: str = "test.accuracy") -> str:
@@ -59,7 +59,7 @@ class Citation:
     def network_keys(self) -> list[str]:
         """Keys of the publications of a network of the zoo."""
         name = self.outcome.config.network
-        return keys_in(ZOO[name].source) if isinstance(name, str) and name in ZOO else []
+        return keys_in(NETWORKS[name].source) if isinstance(name, str) and name in NETWORKS else []
 
     @property
     def data(self) -> str:
@@ -164,7 +164,7 @@ def bibtex(citation: Citation) -> str:
     elif key := _key_of_data(outcome):
         texts.append(entries[key].bibtex)
     optimizer, schedule = outcome.config.optimizer, outcome.config.schedule
-    keys = list(citation.network_keys)
+    keys: list[str | None] = list(citation.network_keys)
     keys += [OPTIMIZERS[optimizer].source] if optimizer in OPTIMIZERS else []
     keys += [SCHEDULES[schedule].source] if schedule in SCHEDULES else []
     for key in keys:

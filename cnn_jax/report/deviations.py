@@ -1,7 +1,13 @@
 """In what a run differs from training with the whole training split and the data set's defaults."""
 
+from cnn_jax.data.images import size_of
 from cnn_jax.runs.schema import Data
 from cnn_jax.training.config import Config
+
+
+def _size(config: Config) -> str:
+    height, width, how = size_of(config.image_size, config.resize) or (0, 0, "")
+    return f"{height}x{width}" + ("" if how == "squash" else f" ({how})")
 
 
 def deviations(config: Config, data: Data) -> list[str]:
@@ -12,7 +18,7 @@ def deviations(config: Config, data: Data) -> list[str]:
     if config.train_examples is not None:
         clauses.append(f"{config.train_examples:,} of {available:,} training images")
     if config.image_size is not None:
-        clauses.append(f"images resized to {size_text(config)}")
+        clauses.append(f"images resized to {_size(config)}")
     if config.final_fit:
         clauses.append("trained on training and validation images together after the choice")
     elif validation:

@@ -1,126 +1,103 @@
-"""What a person at a terminal sees of a run: a bar with images per second and time left, and lines that stay."""
+"""What a person at a terminal sees of runs: a bar with images per second and time left, and lines that stay."""
 
+import contextlib
 import sys
 import threading
+import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
-from cnn_jax.training.fit import Event
+from cnn_jax.metrics import EpochMetrics
+from cnn_jax.runs.callbacks import Callback, RunInfo, print_note
+from cnn_jax.runs.schema import Result
+
+QUIET_SECONDS = 10.0  # between lines that say how far a run has come, where there is no bar
 
 
-class Progress:
-    """Progress on standard error: a bar where that is a terminal and rich is installed, else a line per evaluation."""
+class Bar:
+    """A bar on standard error where that is a terminal and rich is installed, else lines."""
 
-    def __init__(self, total_steps: int, title: str):
-        self.total_steps, self.title = total_steps, title
-        self.bar: Any = None
+    def __init__(self, title: str, total: int):
+        self.title, self.total = title, total
+        self._rich: Any = None
+        self._lock, self._said = threading.Lock(), time.monotonic()
 
-    def __enter__(self) -> "Progress":
+    def __enter__(self) -> "Bar":
         if sys.stderr.isatty():
-            try:
+            with contextlib.suppress(ImportError):
                 from rich import progress
                 from rich.console import Console
-            except ImportError:
-                return self
-            self.bar = progress.Progress(
-                progress.TextColumn("{task.description}"),
-                progress.BarColumn(),
-                progress.TaskProgressColumn(),
-                progress.TextColumn("{task.fields[rate]}"),
-                progress.TimeRemainingColumn(),
-                console=Console(stderr=True),
-            )
-            self.task = self.bar.add_task(self.title, total=self.total_steps, rate="")
-            self.bar.start()
+
+                columns = (progress.BarColumn(), progress.TaskProgressColumn())
+                self._rich = progress.Progress(
+                    progress.TextColumn("{task.description}"), *columns, progress.TextColumn("{task.fields[rate]}"),
+                    progress.TimeRemainingColumn(), console=Console(stderr=True),
+                )  # fmt: skip
+                self._task = self._rich.add_task(self.title, total=self.total, rate="")
+                self._rich.start()
         return self
 
     def __exit__(self, *exception: object) -> None:
-        if self.bar is not None:
-            self.bar.stop()
+        if self._rich is not None:
+            self._rich.stop()
 
-    def event(self, event: Event, steps: int) -> None:
-        """Shows how far the run has come."""
-        rate = f"{event.images / event.seconds:,.0f} images/s" if event.seconds > 0.2 else ""
-        if self.bar is not None:
-            self.bar.update(self.task, completed=event.step, rate=rate)
-        if (metrics := event.evaluation) is not None and metrics.validation is not None:
-            self.note(
-                f"epoch {metrics.epoch:>3}  train loss {metrics.train.loss:.4f}  "
-                f"validation loss {metrics.validation.loss:.4f}  "
-                f"validation accuracy {100 * metrics.validation.accuracy:6.2f} %  {rate}"
-            )
+    def show(self, done: int, rate: str = "") -> None:
+        """So much of the total is done."""
+        if self._rich is not None:
+            self._rich.update(self._task, completed=done, rate=rate)
+        elif time.monotonic() - self._said > QUIET_SECONDS and 0 < done < self.total:
+            self.note(f"{self.title}: {100 * done / self.total:.0f} %  {rate}".rstrip())
 
     def note(self, text: str) -> None:
         """A line that stays."""
-        if self.bar is not None:
-            self.bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
-        else:
-            print(text, file=sys.stderr, flush=True)
+        with self._lock:
+            self._said = time.monotonic()
+            if self._rich is not None:
+                self._rich.console.print(text, markup=False, highlight=False, soft_wrap=True)
+            else:
+                print_note(text)
 
 
-class Silent:
-    """Shows nothing but warnings."""
+class Progress(Callback):
+    """The progress of one run: its bar, a line for each evaluation."""
 
-    def __enter__(self) -> "Silent":
-        return self
+    def __init__(self, bar: Bar):
+        self.bar, self.rate = bar, ""
 
-    def __exit__(self, *exception: object) -> None:
-        pass
+    def on_step(self, run: RunInfo, step: int, images_per_second: float | None) -> None:
+        self.rate = f"{images_per_second:,.0f} images/s" if images_per_second else ""
+        self.bar.show(step, self.rate)
 
-    def event(self, event: Event, steps: int) -> None:
-        pass
-
-    def unit(self) -> "Silent":
-        return self
-
-    def ended(self, steps: int, texts: Sequence[str]) -> None:
-        pass
-
-    def note(self, text: str) -> None:
-        print(text, file=sys.stderr, flush=True)
+    def on_evaluation(self, run: RunInfo, metrics: EpochMetrics) -> None:
+        if metrics.validation is not None:
+            self.bar.note(
+                f"epoch {metrics.epoch:>3}  train loss {metrics.train.loss:.4f}  "
+                f"validation loss {metrics.validation.loss:.4f}  "
+                f"validation accuracy {100 * metrics.validation.accuracy:6.2f} %  {self.rate}"
+            )
 
 
-class SweepProgress(Progress):
-    """One bar for all trials of a sweep; a line when a trial ends."""
+class SweepProgress(Callback):
+    """The progress of the trials of a sweep: one bar for all, a line when a trial ends."""
 
-    def __init__(self, steps: Sequence[int]):
-        super().__init__(sum(steps), f"{len(steps)} trials")
-        self.trials, self.done, self.steps = len(steps), 0, 0
-        self.lock = threading.Lock()
+    def __init__(self, bar: Bar, trials: int):
+        self.bar, self.trials, self.ended = bar, trials, 0
+        self.steps: dict[Path, int] = {}
+        self._lock = threading.Lock()
 
-    def unit(self) -> "UnitProgress":
-        """Listens to trials that are trained by one worker."""
-        return UnitProgress(self)
+    def on_step(self, run: RunInfo, step: int, images_per_second: float | None) -> None:
+        with self._lock:
+            self.steps[run.folder] = step
+            self.bar.show(sum(self.steps.values()))
 
-    def advance(self, steps: int) -> None:
-        """So many steps more have been taken, of whatever trial."""
-        with self.lock:
-            self.steps += steps
-            if self.bar is not None:
-                self.bar.update(self.task, completed=self.steps)
+    def on_end(self, run: RunInfo, result: Result) -> None:
+        if result.ended:
+            self.on_step(run, run.steps, None)
 
-    def ended(self, texts: Sequence[str]) -> None:
+    def lines(self, texts: Sequence[str]) -> None:
         """Trials have ended, or were found finished."""
         for text in texts:
-            with self.lock:
-                self.done += 1
-                self.note(f"{self.done:>4}/{self.trials}  {text}")
-
-
-class UnitProgress:
-    """The part of a sweep's progress that one worker makes with some trials."""
-
-    def __init__(self, whole: SweepProgress):
-        self.whole, self.counted = whole, 0
-
-    def event(self, event: Event, steps: int) -> None:
-        self.counted += steps
-        self.whole.advance(steps)
-
-    def note(self, text: str) -> None:
-        self.whole.note(text)
-
-    def ended(self, steps: int, texts: Sequence[str]) -> None:
-        """The trials, of so many steps in all, have ended; steps not taken now count as done."""
-        self.whole.advance(steps - self.counted)
-        self.whole.ended(texts)
+            with self._lock:
+                self.ended += 1
+            self.bar.note(f"{self.ended:>4}/{self.trials}  {text}")

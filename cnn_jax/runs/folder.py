@@ -1,6 +1,7 @@
 """The folder of a run: its files, written so that a kill at any moment leaves each of them whole."""
 
 import contextlib
+import hashlib
 import json
 import math
 import os
@@ -8,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
-from cnn_jax import untrusted
+from cnn_jax import plugins, untrusted
 from cnn_jax.errors import RequestError, RunError, quote, writing
 from cnn_jax.metrics import EpochMetrics
 from cnn_jax.runs.schema import SCHEMA, Record, Result
@@ -66,7 +67,24 @@ class Folder:
         folder = cls(path)
         if not folder.has("config.json"):
             raise RequestError(f"{path} is no run's folder: it has no config.json")
+        if folder.has("record.json"):
+            folder._need_plugins()
         return folder
+
+    def _need_plugins(self) -> None:
+        """RunError that names the plugins of a run that are not loaded. They are never executed from its folder unless
+        the user has said so."""
+        for source in self.read("record.json", Record).provenance.plugins:
+            if source.sha256 in plugins.LOADED:
+                continue
+            if not plugins.trusted:
+                raise RunError(
+                    f"{self.path} needs the plugin {source.path} (sha256 {source.sha256[:12]}…): give --plugin "
+                    f"{source.path}, or --trust-plugins to execute the copy {self.file(source.copy)}"
+                )
+            if hashlib.sha256(self.read_bytes(source.copy)).hexdigest() != source.sha256:
+                raise RunError(f"{self.file(source.copy)} is damaged: it is not the plugin that was recorded")
+            plugins.load(str(self.file(source.copy)))
 
     def file(self, name: str) -> Path:
         return self.path / name

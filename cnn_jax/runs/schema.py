@@ -12,6 +12,12 @@ from cnn_jax.metrics import Evaluation
 
 SCHEMA = 2
 
+
+def later(default: Any) -> Any:
+    """A field that files of this schema may lack, since it was added after some were written."""
+    return field(default=default, metadata={"later": True})
+
+
 Status = Literal["complete", "diverged", "interrupted", "failed"]
 ENDED = ("complete", "diverged")  # what --resume does not train again
 
@@ -94,7 +100,8 @@ class Provenance:
 
     `repository` is that of this package (None where it is not in a git checkout); `script` the program that was
     started (None where it was typed in), `modules` what it took from beside the package. `environment` are the
-    variables that change what JAX, XLA and CUDA do, `settings` what this process had set for speed.
+    variables that change what JAX, XLA and CUDA do, `settings` what this process had set for speed, `plugins` the files
+    whose parts were registered, in that order.
     """
 
     argv: tuple[str, ...]
@@ -109,6 +116,7 @@ class Provenance:
     driver: str | None
     environment: dict[str, str]
     settings: tuple[str, ...]
+    plugins: tuple[Source, ...] = later(())
 
 
 @dataclass(frozen=True)

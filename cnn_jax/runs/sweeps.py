@@ -14,7 +14,6 @@ from cnn_jax.sweep.grid import Grid, value_of
 from cnn_jax.sweep.table import Table, TrialRow, to_csv
 from cnn_jax.training.config import Config, differences
 from cnn_jax.variants import first_filters
-from cnn_jax.zoo import build
 
 
 @dataclass(frozen=True)
@@ -62,7 +61,7 @@ def trial_row(grid: Grid, number: int, config: Config, trial: Trial, data: Data)
         trial=number,
         cell={name: value_of(config, name) for name in grid.cell_axes},
         learning_rate=config.learning_rate,
-        filters=first_filters(build(config.network, data.image_shape, len(data.class_names), config.filters).layers),
+        filters=first_filters(config.build(data.image_shape, len(data.class_names)).layers),
         seed=config.seed,
         status=result.status,
         at_chance=result.at_chance,

@@ -1,4 +1,4 @@
-"""Weights in and out: those of a run's folder, and files of named arrays (NPZ, safetensors) for anyone else."""
+"""Files of named arrays (NPZ, safetensors): written whole or not at all, read as what anyone may have made."""
 
 import contextlib
 import hashlib
@@ -7,100 +7,47 @@ import math
 import os
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Literal
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cnn_jax import notation
-from cnn_jax.errors import RequestError, RunError, quote
+from cnn_jax.errors import RequestError, quote
 from cnn_jax.network import Network, Variables
-from cnn_jax.runs.folder import Folder
-from cnn_jax.runs.reader import Run, Trial, is_sweep
-from cnn_jax.runs.schema import Data
-from cnn_jax.training.checkpoint import SavedCheckpoints
-from cnn_jax.training.config import Config
-from cnn_jax.training.state import Program, TrainState, initial_state
 from cnn_jax.typed import convert
 from cnn_jax.untrusted import parse_json, parsing
-from cnn_jax.zoo import build, torchvision
+from cnn_jax.zoo import torchvision
 
 Named = dict[str, np.ndarray]  # "params/conv1/kernel": array
 Format = Literal["npz", "safetensors"]
 
 
-@dataclass(frozen=True)
-class Stored:
-    """What a run's folder says and holds, its weights on the host."""
-
-    folder: Folder
-    config: Config
-    network: Network
-    data: Data
-    variables: Variables
-
-
-def stored(path: Path | str) -> Stored:
-    """From a run's folder, or a sweep's, whose best run it then is. RunError for a sweep that is not finished, or where
-    there is no checkpoint that the result speaks of."""
-    folder = Folder.open(path)
-    if is_sweep(folder):
-        if not folder.has("best/config.json"):
-            raise RunError(f"{folder.path} is a sweep without a best run: it is not finished, or every cell diverged")
-        path = folder.file("best")
-    run = Run.open(path)
-    trial, data = run.trial, run.record.data
-    network = build(trial.config.network, data.image_shape, len(data.class_names), trial.config.filters)
-    state = load_state(trial, Program.of(trial.config, network, devices=1))
-    return Stored(trial.folder, trial.config, network, data, variables_of(state))
-
-
-def load_state(run: Trial, program: Program) -> TrainState:
-    """The state that a run's result speaks of, on the host. RunError if its checkpoint is missing or damaged: another
-    one would be another result."""
-    checkpoints = run.folder.file("checkpoints")
-    if not checkpoints.is_dir():
-        raise RunError(f"{run.folder.path} has no checkpoints: they are not part of the evidence that is kept")
-    with contextlib.closing(SavedCheckpoints(checkpoints)) as opened:
-        return opened.at(run.scored_step, initial_state(run.config, program)).state
-
-
-def variables_of(state: TrainState) -> Variables:
-    """What the network is evaluated with: the average weights where a run keeps them, else the current ones."""
-    return {"params": state.ema or state.params, "batch_stats": state.batch_stats}
-
-
 def named(variables: Variables) -> Named:
-    """Variables as one level of names, collection/layer/array."""
-    return {
-        f"{collection}/{layer}/{name}": np.asarray(array)
-        for collection, layers in variables.items()
-        for layer, arrays in layers.items()
-        for name, array in arrays.items()
-    }
+    """Variables as one level of names, collection/layer/array, or more levels for the arrays of a wrapped module."""
+    return {_name(path): np.asarray(array) for path, array in jax.tree_util.tree_leaves_with_path(variables)}
 
 
-def export(found: Stored, path: Path, format: Format) -> None:
-    """Writes the weights into a file, with what a reader needs: the network, the class names, mean and std of the
-    input, as strings of JSON. The file appears whole or not at all."""
-    about = {
-        "network": json.dumps(notation.to_json(found.network.layers)),
-        "input_shape": json.dumps(list(found.network.input_shape)),
-        **{name: json.dumps(getattr(found.data, name)) for name in ("class_names", "mean", "std")},
-    }
+def _name(path: Any) -> str:
+    keys = (getattr(entry, "key", getattr(entry, "idx", getattr(entry, "name", None))) for entry in path)
+    return "/".join(map(str, keys))
+
+
+def write(arrays: Named, about: Mapping[str, Any], path: Path, format: Format) -> None:
+    """Writes arrays into a file, with what a reader needs to know as strings of JSON. The file appears whole or not at
+    all."""
+    said = {name: json.dumps(value) for name, value in about.items()}
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         if format == "npz":
-            whole: dict[str, Any] = {**named(found.variables), **{f"about/{k}": np.array(v) for k, v in about.items()}}
+            whole: dict[str, Any] = {**arrays, **{f"about/{name}": np.array(text) for name, text in said.items()}}
             with partial.open("wb") as file:
                 np.savez(file, **whole)
         else:
             from safetensors.numpy import save_file
 
-            arrays = {name: np.ascontiguousarray(array) for name, array in named(found.variables).items()}
-            save_file(arrays, partial, metadata=about)
+            save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, partial, metadata=said)
         partial.replace(path)
     except OSError as error:
         with contextlib.suppress(OSError):
@@ -109,11 +56,8 @@ def export(found: Stored, path: Path, format: Format) -> None:
 
 
 def read(path: Path | str) -> tuple[Named, dict[str, Any]]:
-    """The arrays of a file or of a run's folder, and what is said about them. RequestError if it is neither."""
+    """The arrays of a file, and what it says about them. RequestError if it is none."""
     path = Path(path)
-    if path.is_dir():
-        found = stored(path)
-        return named(found.variables), {name: getattr(found.data, name) for name in ("class_names", "mean", "std")}
     if path.suffix not in (".npz", ".safetensors"):
         raise RequestError(f"{path} holds no weights: give a run's folder, a .npz or a .safetensors file")
     with parsing(path):
@@ -216,31 +160,25 @@ def fitted(network: Network, like: Variables, arrays: Mapping[str, np.ndarray], 
     if torchvision.is_state_dict(arrays):
         arrays = named(torchvision.variables_of(network, arrays))
     head = [None, *(part.name for node in network.walk() for part in node.parts if part.parameters)][-1]
-    made: dict[str, Any] = {}
-    for collection, layers in like.items():
-        made[collection] = {}
-        for layer, values in layers.items():
-            names = {name: f"{collection}/{layer}/{name}" for name in values}
-            wrong = [
-                f"has no {whole}" if whole not in arrays else
-                f"has {whole} of shape {arrays[whole].shape}, but the network needs {np.shape(values[name])}"
-                for name, whole in names.items()
-                if whole not in arrays or arrays[whole].shape != np.shape(values[name])
-            ]  # fmt: skip
-            if wrong and layer != head:
-                raise RequestError(f"{source} does not fit the network: it {wrong[0]}")
-            made[collection][layer] = (
-                values if wrong else {name: jnp.asarray(arrays[whole], jnp.float32) for name, whole in names.items()}
-            )
-    return made
 
+    def fill(collection: str, layer: str, values: Any) -> Any:
+        leaves, tree = jax.tree_util.tree_flatten_with_path(values)
+        names = [f"{collection}/{layer}/{_name(path)}" for path, _ in leaves]
+        wrong = [
+            f"has no {name}" if name not in arrays else
+            f"has {name} of shape {arrays[name].shape}, but the network needs {np.shape(leaf)}"
+            for name, (_, leaf) in zip(names, leaves, strict=True)
+            if name not in arrays or arrays[name].shape != np.shape(leaf)
+        ]  # fmt: skip
+        if wrong and layer != head:
+            raise RequestError(f"{source} does not fit the network: it {wrong[0]}")
+        filled = [jnp.asarray(arrays[name], jnp.float32) for name in names if not wrong]
+        return values if wrong else jax.tree.unflatten(tree, filled)
 
-def started(state: TrainState, network: Network, source: str) -> TrainState:
-    """A run's first state with the weights of a file or of another run."""
-    like = {"params": state.params, "batch_stats": state.batch_stats}
-    made = fitted(network, like, read(source)[0], source)
-    ema = {} if not state.ema else {name: dict(values) for name, values in made["params"].items()}
-    return state._replace(params=made["params"], batch_stats=made["batch_stats"], ema=ema)
+    return {
+        collection: {layer: fill(collection, layer, values) for layer, values in layers.items()}
+        for collection, layers in like.items()
+    }
 
 
 def digest(arrays: Mapping[str, np.ndarray]) -> str:

@@ -2,7 +2,6 @@
 
 import dataclasses
 import difflib
-import functools
 import hashlib
 import json
 import math
@@ -12,15 +11,19 @@ from typing import Any, Literal
 
 import numpy as np
 
+from cnn_jax import notation
+from cnn_jax.data.images import size_of
 from cnn_jax.errors import RequestError, quote
+from cnn_jax.layers import Shape
 from cnn_jax.losses import LOSSES
+from cnn_jax.network import Network
 from cnn_jax.training import augment, schedule
 from cnn_jax.training.optimizer import optimizer_of
 from cnn_jax.typed import convert
 from cnn_jax.variants import with_filters
-from cnn_jax.zoo import layers_of
+from cnn_jax.zoo import build, layers_of
 
-DEFAULT_NETWORK = "conv3-16:same relu max2 conv3-32:same relu max2 dense-64 relu dense-10"
+DEFAULT_NETWORK = "conv3-16:same relu max2 conv3-32:same relu max2 dense-64 relu dense-classes"
 
 
 @dataclass(frozen=True)
@@ -121,6 +124,8 @@ class Config:
     """Local devices to split each batch over (default: all)."""
 
     def __post_init__(self):
+        if isinstance(self.network, Network):
+            object.__setattr__(self, "network", _said(self.network))
         for name, hint in typing.get_type_hints(Config).items():
             object.__setattr__(self, name, convert(name, getattr(self, name), hint))
         for name, (ok, what) in _RANGES.items():
@@ -143,10 +148,8 @@ class Config:
         mixing = [one.name for one in augment.parse(self.augment) if one.mixes]
         if mixing and self.batch_size == 1:
             raise RequestError(f"{mixing[0]} needs a batch_size of at least 2: it mixes the examples of a batch")
-        if isinstance(self.network, str):
-            _check_text(self.network, self.filters)
-        else:
-            _check_network(self.network, self.filters)
+        _check_network(self.network, self.network_args, self.filters)
+        size_of(self.image_size, self.resize)
 
     def _check_schedule(self):
         """What can be said before the number of steps is known; see `schedule.check_schedule` for the rest."""
@@ -199,6 +202,11 @@ class Config:
                 raise RequestError(f"config field {quote(name)} is unknown{guess}; fields are {', '.join(hints)}")
         return cls(**values)
 
+    def build(self, input_shape: Shape, classes: int) -> Network:
+        """The network of this config for images of `input_shape` (height, width, channels). RequestError for one that
+        does not fit them."""
+        return build(self.network, input_shape, classes, self.filters, self.network_args)
+
     def __hash__(self) -> int:
         return hash(self.hash())
 
@@ -207,22 +215,27 @@ class Config:
         return hashlib.sha256(json.dumps(self.to_json(), sort_keys=True).encode()).hexdigest()[:12]
 
 
+def _said(network: Network) -> str | list[dict[str, Any]]:
+    """A network as a config keeps it: in text, as far as that can say it."""
+    try:
+        return notation.format(network.layers)
+    except RequestError:
+        return notation.to_json(network.layers)
+
+
 def differences(old: Config, new: Config) -> list[str]:
     """The fields in which two configs differ, as 'name: old -> new'."""
     a, b = old.to_json(), new.to_json()
     return [f"{name}: {quote(a[name])} -> {quote(b[name])}" for name in a if a[name] != b[name]]
 
 
-def _check_network(network: str | list[dict[str, Any]], filters: int | None) -> None:
+def _check_network(network: str | list[dict[str, Any]], arguments: dict[str, Any], filters: int | None) -> None:
     """RequestError for what is no network, or has no filters to set."""
-    layers = layers_of(network)
+    layers = layers_of(network, arguments)
     if not layers:
         raise RequestError("network is empty: it needs at least one layer")
     if filters is not None:
         with_filters(layers, filters)
-
-
-_check_text = functools.lru_cache(maxsize=256)(_check_network)  # of a network in text, which many trials share
 
 
 def _in_float32(value: float) -> float:

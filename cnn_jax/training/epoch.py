@@ -3,12 +3,13 @@
 import contextlib
 import math
 from collections.abc import Generator, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import jax
 import numpy as np
 
 from cnn_jax import randomness
+from cnn_jax.data import OnDisk
 from cnn_jax.errors import RequestError
 from cnn_jax.layers import BatchNorm
 from cnn_jax.training.config import Config
@@ -19,23 +20,10 @@ from cnn_jax.training.step import Batch, Together, batches, compiled_train_steps
 STREAMED_STEPS = 32  # read from disk together
 
 
-class Stream(Protocol):
-    """A training split that is read as it is needed: `chunks` gives the examples at `positions` in order, as values
-    with `images` and `labels`."""
-
-    @property
-    def labels(self) -> np.ndarray: ...
-
-    @property
-    def image_shape(self) -> tuple[int, int, int]: ...
-
-    def chunks(self, positions: np.ndarray, size: int) -> Generator[Any, None, None]: ...
-
-
 class Streamed:
     """A stream with what belongs to it on the device: mean and std of its pixels, float32 (channels,)."""
 
-    def __init__(self, stream: Stream, mean: np.ndarray, std: np.ndarray):
+    def __init__(self, stream: OnDisk, mean: np.ndarray, std: np.ndarray):
         self.stream, self.mean, self.std = stream, mean, std
 
     @property

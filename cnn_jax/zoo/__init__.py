@@ -1,6 +1,7 @@
-"""The published networks by name, each with its source and its exact count of parameters."""
+"""The networks with names: the published ones, each with its source and its exact count of parameters, families by
+depth and width, and a researcher's own."""
 
 from cnn_jax.zoo.build import build, layers_of
-from cnn_jax.zoo.catalogue import ZOO, Entry, get
+from cnn_jax.zoo.catalogue import NETWORKS, Entry, register_network
 
-__all__ = ["ZOO", "Entry", "build", "get", "layers_of"]
+__all__ = ["NETWORKS", "Entry", "build", "layers_of", "register_network"]

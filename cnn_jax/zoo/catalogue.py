@@ -1,44 +1,96 @@
 """The table of networks with names: what each is, where it was published, how many parameters it has there."""
 
-import difflib
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Any, TypeVar
 
-from cnn_jax.errors import RequestError, quote
-from cnn_jax.layers import Layer, Pad, Shape
+from cnn_jax.errors import RequestError, quote, reason
+from cnn_jax.layers import Layer, Pad, Shape, Wrapped, is_module, register_module
 from cnn_jax.network import Network
 from cnn_jax.notation import parse
+from cnn_jax.registry import Registry
 from cnn_jax.variants import with_classes
 from cnn_jax.zoo import families, historic
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A network of the zoo: its layers, the input and the count of parameters it was published with, its source.
+    """A network with a name: its layers, the input and the count of parameters it was published with, its source.
 
+    `layers` is called with the arguments of a family, such as depth and width, and returns layers or text.
     `pad_28` says that 28x28 images get a border of 2, for networks drawn for digits centred in 32x32.
     `source` names it by its key in references.bib, where it has one.
     `count_source` is "calc" where the count follows from the layers and no publication prints it to the unit.
     """
 
-    layers: Callable[[], tuple[Layer, ...]]
-    input_shape: Shape
-    parameters: int
+    layers: Callable[..., Any]
+    input_shape: Shape | None
+    parameters: int | None
     source: str
     count_source: str = "calc"
     pad_28: bool = False
 
+    def made(self, arguments: dict[str, Any]) -> tuple[Layer, ...]:
+        """The layers with these arguments. RequestError for arguments that it does not have, and what it raises."""
+        names = inspect.signature(self.layers).parameters
+        closed = not any(p.kind is p.VAR_KEYWORD for p in names.values())
+        if closed and (unknown := [name for name in arguments if name not in names]):
+            raise RequestError(f"this network has no argument {quote(unknown[0])}; it has {', '.join(names) or 'none'}")
+        try:
+            layers = self.layers(**arguments)
+        except RequestError:
+            raise
+        except Exception as error:  # of any type, from code that is not ours
+            raise RequestError(f"the network with {arguments}: {reason(error)}") from error
+        if isinstance(layers, Network):
+            return layers.layers
+        return parse(layers) if isinstance(layers, str) else tuple(layers)
+
     def network(self) -> Network:
         """The network as published."""
-        return Network(self.input_shape, self.layers())
+        if self.input_shape is None:
+            raise RequestError("this network has no input of its own: give --input HxWxC")
+        return Network(self.input_shape, self.made({}))
 
-    def for_data(self, input_shape: Shape, classes: int) -> Network:
+    def for_data(self, input_shape: Shape, classes: int, arguments: dict[str, Any]) -> Network:
         """The network for images of `input_shape`: its last layer with parameters gets `classes` units."""
-        layers = self.layers()
+        if "classes" in inspect.signature(self.layers).parameters:
+            arguments = {"classes": classes, **arguments}
+        layers = self.made(arguments)
         if self.pad_28 and input_shape[:2] == (28, 28):
             layers = (Pad(2), *layers)
         return Network(input_shape, with_classes(layers, classes))
+
+
+NETWORKS: Registry[Entry] = Registry("network")
+N = TypeVar("N")
+
+
+def register_network(name: str, input_shape: Shape | None = None, source: str = "") -> Callable[[N], N]:
+    """Registers a network: a function that returns its text or its layers, or a module of one's own (a Linen class, an
+    NNX class or a pair of pure functions, see `layers.Wrapped`). Its arguments are `network_args` of a config; one that
+    is called `classes` is given the number of classes."""
+
+    def add(thing: N) -> N:
+        layers: Any = thing
+        if is_module(thing):
+            register_module(name)(thing)
+            names = () if isinstance(thing, tuple) else inspect.signature(layers).parameters
+            layers = _wrapped_with_classes(name) if "classes" in names else _wrapped(name)
+        NETWORKS.add(name, Entry(layers, input_shape, None, source))
+        return thing
+
+    return add
+
+
+def _wrapped(name: str) -> Callable[..., tuple[Layer, ...]]:
+    return lambda **arguments: (Wrapped(name, tuple(sorted(arguments.items()))),)
+
+
+def _wrapped_with_classes(name: str) -> Callable[..., tuple[Layer, ...]]:
+    return lambda classes=10, **arguments: _wrapped(name)(classes=classes, **arguments)
 
 
 def _text(text: str) -> Callable[[], tuple[Layer, ...]]:
@@ -61,7 +113,7 @@ _HE = "he2016deep"
 _LECUN_89 = "lecun1989backpropagation"
 _LECUN_98 = "lecun1998gradient"
 
-ZOO: dict[str, Entry] = {
+_PUBLISHED: dict[str, Entry] = {
     "guide": Entry(
         _text(
             "conv5-16:same relu conv5-16:same relu max2 relu conv3-32:same relu max2 dense-10"
@@ -151,11 +203,12 @@ ZOO: dict[str, Entry] = {
         }.items()
     },
 }  # fmt: skip
-
-
-def get(name: str) -> Entry:
-    """The entry called `name`; RequestError with the nearest names if there is none."""
-    if name not in ZOO:
-        near = difflib.get_close_matches(name, ZOO, n=3) or list(ZOO)
-        raise RequestError(f"network {quote(name)} is not in the zoo; try {', '.join(near)}")
-    return ZOO[name]
+FAMILIES: dict[str, Entry] = {
+    "vgg": Entry(families.vgg, (224, 224, 3), None, "simonyan2015very"),
+    "resnet": Entry(families.resnet, (224, 224, 3), None, _HE),
+    "cifar_resnet": Entry(families.cifar_resnet, (32, 32, 3), None, _HE),
+    "wide_resnet": Entry(families.wide_resnet, (32, 32, 3), None, "zagoruyko2016wide"),
+}
+for _name, _entry in (_PUBLISHED | FAMILIES).items():
+    NETWORKS.add(_name, _entry)
+NETWORKS.seal()

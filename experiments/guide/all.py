@@ -19,10 +19,10 @@ from pathlib import Path
 
 import book
 
+from cnn_jax import study
 from cnn_jax.cli import common
 from cnn_jax.cli.archives import restart_from_cache
 from cnn_jax.errors import CnnJaxError, RequestError
-from cnn_jax.lab import study
 from cnn_jax.runs import evidence
 from cnn_jax.runs.manifest import NAME as MANIFEST
 from cnn_jax.runs.verdict import Verdict

@@ -8,7 +8,7 @@ Expected: little difference at eleven layers, n = 8.
 """
 
 from cnn_jax.cli.study import main
-from cnn_jax.lab.study import Comparison, Question
+from cnn_jax.study import Comparison, Question
 
 
 def network(begin: str, end: str) -> str:

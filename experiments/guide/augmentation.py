@@ -8,7 +8,7 @@ Expected: mirrored and shifted images help with 1,000 training images, n = 8.
 """
 
 from cnn_jax.cli.study import main
-from cnn_jax.lab.study import Comparison, Question
+from cnn_jax.study import Comparison, Question
 
 COMPARISON = Comparison(
     Question("augmentation", "Does augmentation help where training data are few?"),

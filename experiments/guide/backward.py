@@ -9,7 +9,7 @@ Expected: the gradient beats fixed random feedback weights (lillicrap2016random)
 """
 
 from cnn_jax.cli.study import main
-from cnn_jax.lab.study import Comparison, Question
+from cnn_jax.study import Comparison, Question
 
 COMPARISON = Comparison(
     Question("backward", "Must the error go back through the very weights it came through?"),

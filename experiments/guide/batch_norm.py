@@ -8,7 +8,7 @@ Expected: a small gain after four epochs, n = 8.
 """
 
 from cnn_jax.cli.study import main
-from cnn_jax.lab.study import Comparison, Question
+from cnn_jax.study import Comparison, Question
 
 COMPARISON = Comparison(
     Question("batch_norm", "Does batch normalisation help within a few epochs?"),

@@ -8,7 +8,7 @@ Expected: batches of 32 beat batches of 512 at equal epochs, n = 8, each at the 
 """
 
 from cnn_jax.cli.study import main
-from cnn_jax.lab.study import Comparison, Question
+from cnn_jax.study import Comparison, Question
 
 COMPARISON = Comparison(
     Question("batch_size", "Do smaller batches, which make more updates in an epoch, help?"),

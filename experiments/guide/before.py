@@ -14,14 +14,14 @@ import jax.numpy as jnp
 import matplotlib
 import numpy as np
 
-from cnn_jax import lab, losses
+from cnn_jax import api, losses
 from cnn_jax.cli.study import main
-from cnn_jax.lab.study import Finding, Question, Study, classic
 from cnn_jax.layers import INITIALISERS
 from cnn_jax.report import figures
 from cnn_jax.runs.outcome import Outcome
 from cnn_jax.runs.reader import Trial
 from cnn_jax.runs.sweeps import trial_folder
+from cnn_jax.study import Finding, Question, Study, classic
 
 EXPECTED, TOLERANCE = 0.45, 0.045
 QUESTION = Question(
@@ -33,7 +33,7 @@ QUESTION = Question(
 
 def investigate(study: Study) -> Finding:
     outcome = classic(study)
-    split = lab.dataset(study.config()).validation
+    split = api.load_data(study.config()).validation
     images, labels = split.images[:1000], jnp.asarray(split.labels[:1000])
     small = INITIALISERS["normal"](1.0)  # standard deviation 0.01
     rows, outputs = [], []

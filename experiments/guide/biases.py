@@ -8,7 +8,7 @@ Expected: no difference that eight seeds can show.
 """
 
 from cnn_jax.cli.study import main
-from cnn_jax.lab.study import Comparison, Question
+from cnn_jax.study import Comparison, Question
 
 COMPARISON = Comparison(
     Question("biases", "Do biases matter?"),

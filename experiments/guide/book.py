@@ -8,7 +8,6 @@ from typing import Any
 
 import pandas as pd
 
-from cnn_jax.lab.study import duration, effect_text, sentence
 from cnn_jax.references import references
 from cnn_jax.report import page, tables
 from cnn_jax.report.cite import device
@@ -16,6 +15,7 @@ from cnn_jax.runs.folder import Folder
 from cnn_jax.runs.manifest import NAME as MANIFEST
 from cnn_jax.runs.outcome import outcome_of, verdict_of
 from cnn_jax.runs.verdict import Finding, Verdict
+from cnn_jax.study import duration, effect_text, sentence
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent

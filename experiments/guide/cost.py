@@ -15,12 +15,12 @@ from typing import Any
 import matplotlib
 import numpy as np
 
-from cnn_jax import lab
+from cnn_jax import api
 from cnn_jax.cli.study import main
-from cnn_jax.lab.study import Finding, Question, Study, percentages
 from cnn_jax.network import Network
 from cnn_jax.notation import parse
 from cnn_jax.report import figures
+from cnn_jax.study import Finding, Question, Study, percentages
 from cnn_jax.variants import with_filters
 
 QUESTION = Question(
@@ -36,7 +36,7 @@ FIELDS: dict[str, Any] = {
 
 
 def investigate(study: Study) -> Finding:
-    shape = lab.dataset(study.config()).image_shape
+    shape = api.load_data(study.config()).image_shape
     widths = WIDTHS[:2] if study.quick else WIDTHS
     work = {w: Network(shape, with_filters(parse(str(FIELDS["network"])), w)).multiply_adds for w in widths}
     rows = []

@@ -15,12 +15,12 @@ import matplotlib
 import numpy as np
 import pandas as pd
 
-from cnn_jax import lab
+from cnn_jax import api
 from cnn_jax.cli.study import main
 from cnn_jax.insight import fields, units
-from cnn_jax.lab.study import Finding, Question, Study, classic
 from cnn_jax.report import figures
-from cnn_jax.runs.trained import Trained
+from cnn_jax.runs.model import TrainedModel
+from cnn_jax.study import Finding, Question, Study, classic
 
 QUESTION = Question("deeper", "Are the units of deeper layers more selective for classes, and do they see more?")
 LAYERS = ("relu1", "relu2", "relu3")
@@ -29,7 +29,7 @@ LAYERS = ("relu1", "relu2", "relu3")
 def investigate(study: Study) -> Finding:
     outcome = classic(study)
     networks = study.learned(outcome)
-    split = lab.dataset(study.config()).validation
+    split = api.load_data(study.config()).validation
     images, labels = split.images[:2000], split.labels[:2000]
     rows = []
     for seed, trained in networks.items():
@@ -64,7 +64,7 @@ def gains(table: pd.DataFrame, value: str) -> pd.DataFrame:
     return states["trained"] - states["untrained"]
 
 
-def selectivities(trained: Trained, variables, images: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+def selectivities(trained: TrainedModel, variables, images: np.ndarray, labels: np.ndarray) -> dict[str, float]:
     """The mean over the units of each layer; a unit that never answers counts for nothing."""
     responses = units.mean_responses(trained.network, variables, trained.normalise(images), LAYERS)
     classes = np.unique(labels)

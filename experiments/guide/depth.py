@@ -8,7 +8,7 @@ Expected: four convolutions beat one of as many parameters, n = 8.
 """
 
 from cnn_jax.cli.study import main
-from cnn_jax.lab.study import Comparison, Question
+from cnn_jax.study import Comparison, Question
 
 COMPARISON = Comparison(
     Question("depth", "Are more layers better, with equally many parameters?"),

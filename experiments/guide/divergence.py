@@ -17,8 +17,8 @@ import numpy as np
 import pandas as pd
 
 from cnn_jax.cli.study import main
-from cnn_jax.lab.study import SMALL, Finding, Question, Study
 from cnn_jax.report import figures
+from cnn_jax.study import SMALL, Finding, Question, Study
 
 QUESTION = Question(
     "divergence", "Does training of a wider network fail at a lower learning rate?",

@@ -8,7 +8,7 @@ Expected: a small gain with 1,000 training images and many epochs, n = 8.
 """
 
 from cnn_jax.cli.study import main
-from cnn_jax.lab.study import Comparison, Question
+from cnn_jax.study import Comparison, Question
 
 COMPARISON = Comparison(
     Question("dropout", "Does dropout help where training data are few?"),

@@ -15,9 +15,9 @@ import matplotlib
 import numpy as np
 
 from cnn_jax.cli.study import main
-from cnn_jax.lab.study import Finding, Question, Study, percentages
 from cnn_jax.report import figures
 from cnn_jax.statistics import median
+from cnn_jax.study import Finding, Question, Study, percentages
 
 QUESTION = Question("filter_count", "Do 64 filters give a better accuracy than four?")
 WIDTHS = (4, 8, 16, 32, 64)

@@ -8,7 +8,7 @@ Expected: 5x5 filters beat 1x1 ones by several points, n = 8; 3x3 and 7x7 come c
 """
 
 from cnn_jax.cli.study import main
-from cnn_jax.lab.study import Comparison, Question
+from cnn_jax.study import Comparison, Question
 
 COMPARISON = Comparison(
     Question("filter_size", "Must a filter see a neighbourhood, or does one pixel do?"),

@@ -18,9 +18,9 @@ import numpy as np
 
 from cnn_jax.cli.study import main
 from cnn_jax.insight import tuning, units
-from cnn_jax.lab.study import Finding, Question, Study
-from cnn_jax.report import figures, sights
-from cnn_jax.runs.trained import Trained
+from cnn_jax.report import figures, plots
+from cnn_jax.runs.model import TrainedModel
+from cnn_jax.study import Finding, Question, Study
 
 QUESTION = Question("filters", "Does training make first-layer filters selective for orientation?")
 NETWORK = "conv7-16:same relu max2 conv3-32:same relu max2 dense-64 relu dense-10"
@@ -46,7 +46,7 @@ def investigate(study: Study) -> Finding:
     )  # fmt: skip
 
 
-def measured(trained: Trained) -> dict[str, float]:
+def measured(trained: TrainedModel) -> dict[str, float]:
     """Of the units that answer to gratings: their number and mean selectivity; of colour filters, how much of them is
     colour; before training and after."""
     found: dict[str, float] = {}
@@ -65,23 +65,23 @@ def measured(trained: Trained) -> dict[str, float]:
     return found
 
 
-def draw(study: Study, trained: Trained, before: list[float], after: list[float]) -> None:
+def draw(study: Study, trained: TrainedModel, before: list[float], after: list[float]) -> None:
     """The filters of one network before and after, and the selectivity of all networks."""
-    with matplotlib.rc_context(sights.PLAIN):
-        figure, plots = figures.subplots(1, 3, figsize=(8.5, 3.0), layout="constrained")
+    with matplotlib.rc_context(plots.PLAIN):
+        figure, panels = figures.subplots(1, 3, figsize=(8.5, 3.0), layout="constrained")
         history = trained.history()[0][1], trained.variables
-        for plot, variables, title in zip(plots, history, ("0", "→"), strict=False):
-            filters = sights.stretched(units.first_filters(trained.network, variables))
-            tiled = sights.tiles(filters, 4)
-            plot.imshow(sights.drawable(tiled), cmap="gray", vmin=0, vmax=1)
+        for plot, variables, title in zip(panels, history, ("0", "→"), strict=False):
+            filters = plots.stretched(units.first_filters(trained.network, variables))
+            tiled = plots.tiles(filters, 4)
+            plot.imshow(plots.drawable(tiled), cmap="gray", vmin=0, vmax=1)
             plot.set_title(title, fontsize=9)
             plot.axis("off")
         for a, b in zip(before, after, strict=True):
-            plots[2].plot((0, 1), (a, b), "o-", color=figures.COLOURS[0], ms=4, lw=1)
-        plots[2].set_xticks((0, 1), ("0", "→"))
-        plots[2].set_xlim(-0.4, 1.4)
-        plots[2].set_ylim(0, 1)
-        plots[2].set_ylabel("|Σ R exp(2iθ)| / Σ R")
+            panels[2].plot((0, 1), (a, b), "o-", color=figures.COLOURS[0], ms=4, lw=1)
+        panels[2].set_xticks((0, 1), ("0", "→"))
+        panels[2].set_xlim(-0.4, 1.4)
+        panels[2].set_ylim(0, 1)
+        panels[2].set_ylabel("|Σ R exp(2iθ)| / Σ R")
     study.draw("figure", figure)
 
 

@@ -16,10 +16,10 @@ import numpy as np
 from matplotlib.patches import Rectangle
 
 from cnn_jax.cli.study import main
-from cnn_jax.lab.study import EXACT, Finding, Question, Study
 from cnn_jax.network import Network
 from cnn_jax.notation import parse
 from cnn_jax.report import figures
+from cnn_jax.study import EXACT, Finding, Question, Study
 
 QUESTION = Question("first_layer", "What does the first convolution make of a 32 x 32 x 3 image?", EXACT, seeds=1)
 SHAPE = (32, 32, 3)

@@ -8,7 +8,7 @@ Expected: He's scale (he2015delving) beats a fixed standard deviation of 0.01 in
 """
 
 from cnn_jax.cli.study import main
-from cnn_jax.lab.study import Comparison, Question
+from cnn_jax.study import Comparison, Question
 
 COMPARISON = Comparison(
     Question("initialisation", "Does the scale of the random initial weights matter?"),

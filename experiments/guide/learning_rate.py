@@ -15,9 +15,9 @@ supported if either says the reverse. Expected: the middle wins by far, and by p
 from typing import Any
 
 from cnn_jax.cli.study import main
-from cnn_jax.lab.study import SMALL, Finding, Question, Study
 from cnn_jax.report import figures
 from cnn_jax.statistics import median
+from cnn_jax.study import SMALL, Finding, Question, Study
 
 QUESTION = Question(
     "learning_rate", "Does a learning rate that is too high fail to reach the optimum?",

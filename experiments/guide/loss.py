@@ -8,7 +8,7 @@ Expected: cross-entropy is ahead after four epochs, n = 8, each at the best of i
 """
 
 from cnn_jax.cli.study import main
-from cnn_jax.lab.study import Comparison, Question
+from cnn_jax.study import Comparison, Question
 
 COMPARISON = Comparison(
     Question("loss", "Is cross-entropy better than the squared error that the guide uses?"),

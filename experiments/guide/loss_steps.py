@@ -17,14 +17,14 @@ import jax.numpy as jnp
 import matplotlib
 import numpy as np
 
-from cnn_jax import lab
+from cnn_jax import api
 from cnn_jax.cli.study import main
 from cnn_jax.insight import landscape
-from cnn_jax.lab.study import SMALL, Finding, Question, Study
 from cnn_jax.losses import LOSSES
 from cnn_jax.report import figures
-from cnn_jax.runs.trained import Trained
+from cnn_jax.runs.model import TrainedModel
 from cnn_jax.statistics import median
+from cnn_jax.study import SMALL, Finding, Question, Study
 
 QUESTION = Question("loss_steps", "Is the way of a high learning rate over the loss surface the more winding?")
 RATES = (0.02, 0.1)
@@ -49,7 +49,7 @@ def investigate(study: Study) -> Finding:
     return Finding.paired(statistic, "", large, small, more, at_chance=chance)
 
 
-def path(trained: Trained) -> list:
+def path(trained: TrainedModel) -> list:
     """The weights after every epoch, those before the first one too."""
     return [variables["params"] for _, variables in trained.history()]
 
@@ -60,11 +60,11 @@ def tortuosity(weights: list) -> float:
     return float(np.linalg.norm(np.diff(flat, axis=0), axis=1).sum() / np.linalg.norm(flat[-1] - flat[0]))
 
 
-def draw(study: Study, networks: dict[float, Trained]) -> None:
+def draw(study: Study, networks: dict[float, TrainedModel]) -> None:
     """Both ways from the same weights, by learning rate, on one plane."""
     first, second = map(path, networks.values())
     trained, *_ = networks.values()
-    split = lab.dataset(trained.config).validation
+    split = api.load_data(trained.config).validation
     images, labels = trained.normalise(split.images[:256]), jnp.asarray(split.labels[:256])
     plane = landscape.trajectory([*first, *second])  # seen from the end of the second way
     ways = plane.places[: len(first)], plane.places[len(first) :]

@@ -15,14 +15,14 @@ import jax.numpy as jnp
 import matplotlib
 import numpy as np
 
-from cnn_jax import lab
+from cnn_jax import api
 from cnn_jax.cli.study import main
 from cnn_jax.data import Split
 from cnn_jax.insight.landscape import mean_loss
-from cnn_jax.lab.study import SMALL, Finding, Question, Study, percentages
 from cnn_jax.losses import LOSSES
 from cnn_jax.report import figures
-from cnn_jax.runs.trained import Trained
+from cnn_jax.runs.model import TrainedModel
+from cnn_jax.study import SMALL, Finding, Question, Study, percentages
 
 MARGIN = 0.1  # nats
 QUESTION = Question(
@@ -36,7 +36,7 @@ PLACES = np.linspace(0, 1, 21)
 def investigate(study: Study) -> Finding:
     outcome = study.sweep("sweep", {"learning_rate": (0.03,)}, **SMALL)
     networks = study.finished(outcome)
-    split = lab.dataset(outcome.config).train
+    split = api.load_data(outcome.config).train
     assert isinstance(split, Split)
     pairs = list(zip(study.seeds[::2], study.seeds[1::2], strict=False))
     lines = {
@@ -70,7 +70,7 @@ def barrier(line: np.ndarray) -> float:
     return float((line - (1 - PLACES) * line[0] - PLACES * line[-1]).max())
 
 
-def on_line(one: Trained, other: Trained, pixels: np.ndarray, classes: np.ndarray) -> np.ndarray:
+def on_line(one: TrainedModel, other: TrainedModel, pixels: np.ndarray, classes: np.ndarray) -> np.ndarray:
     """The loss over uint8 images at PLACES of the way from one network's weights to another's."""
     images, labels = one.normalise(pixels), jnp.asarray(classes)
 

@@ -16,9 +16,9 @@ import numpy as np
 from scipy import optimize
 
 from cnn_jax.cli.study import main
-from cnn_jax.lab.study import SMALL, Finding, Question, Study, percentages
 from cnn_jax.report import figures
 from cnn_jax.statistics import median
+from cnn_jax.study import SMALL, Finding, Question, Study, percentages
 
 QUESTION = Question("more_data", "Do more training images help at equal numbers of updates?")
 SIZES = (500, 1600, 5000, 16000, 50000)

@@ -8,7 +8,7 @@ Expected: ReLU beats no nonlinearity by several points, n = 8; tanh comes close,
 """
 
 from cnn_jax.cli.study import main
-from cnn_jax.lab.study import Comparison, Question
+from cnn_jax.study import Comparison, Question
 
 COMPARISON = Comparison(
     Question("nonlinearity", "Does a nonlinearity between the layers help?"),

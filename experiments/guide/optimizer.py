@@ -8,7 +8,7 @@ Expected: little difference where each has the better of its two rates, n = 8; w
 """
 
 from cnn_jax.cli.study import main
-from cnn_jax.lab.study import Comparison, Question
+from cnn_jax.study import Comparison, Question
 
 COMPARISON = Comparison(
     Question("optimizer", "Does Adam beat gradient descent with momentum?"),

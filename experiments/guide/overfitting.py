@@ -12,12 +12,12 @@ n = 8 seeds; a network without nonlinearity fits less, and so overfits less, not
 
 from typing import Any
 
-from cnn_jax import lab
+from cnn_jax import api
 from cnn_jax.cli.study import main
 from cnn_jax.data import Split
-from cnn_jax.lab.study import Comparison, Finding, Question, Study, percentages
 from cnn_jax.report import figures
 from cnn_jax.runs.outcome import Outcome
+from cnn_jax.study import Comparison, Finding, Question, Study, percentages
 
 QUESTION = Question("overfitting", "Is the gap between training and test accuracy larger without pooling?")
 COMPARISON = Comparison(
@@ -55,7 +55,7 @@ def investigate(study: Study) -> Finding:
 def gap(study: Study, outcome: Outcome) -> dict[int, float | None]:
     """Accuracy of the final weights on the images they were trained with minus test accuracy, in points, by seed; None
     for a network that diverged."""
-    train = lab.dataset(outcome.config).train
+    train = api.load_data(outcome.config).train
     assert isinstance(train, Split)
     networks, test = study.finished(outcome), percentages(outcome)
     gaps: dict[int, float | None] = dict.fromkeys(study.seeds)

@@ -8,7 +8,7 @@ Expected: little difference at two layers, n = 8.
 """
 
 from cnn_jax.cli.study import main
-from cnn_jax.lab.study import Comparison, Question
+from cnn_jax.study import Comparison, Question
 
 COMPARISON = Comparison(
     Question("padding", "Does zero padding, which keeps the size of the maps, help?"),

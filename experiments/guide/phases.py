@@ -18,10 +18,10 @@ from matplotlib.figure import Figure
 
 from cnn_jax import losses
 from cnn_jax.cli.study import main
-from cnn_jax.lab.study import EXACT, Finding, Question, Study
 from cnn_jax.network import Network
 from cnn_jax.notation import parse
 from cnn_jax.report import figures
+from cnn_jax.study import EXACT, Finding, Question, Study
 
 QUESTION = Question(
     "phases", "Is dL/dW what finite differences say, and does a step against it lower the loss?", EXACT, seeds=1

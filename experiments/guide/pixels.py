@@ -17,18 +17,18 @@ import numpy as np
 from matplotlib.patches import Rectangle
 from PIL import Image
 
-from cnn_jax import lab
+from cnn_jax import api
 from cnn_jax.cli.study import main
 from cnn_jax.data.images import decode
-from cnn_jax.lab.study import EXACT, Finding, Question, Study, classic
 from cnn_jax.report import figures
+from cnn_jax.study import EXACT, Finding, Question, Study, classic
 
 QUESTION = Question("pixels", "What does the computer see of an image, and what does it answer?", EXACT)
 
 
 def investigate(study: Study) -> Finding:
     trained = next(iter(study.learned(classic(study)).values()))
-    image = lab.dataset(study.config()).validation.images[0]
+    image = api.load_data(study.config()).validation.images[0]
     if "image" in study.options:
         image = trained.read([study.options["image"]])[0]
     study.write(
@@ -42,7 +42,7 @@ def investigate(study: Study) -> Finding:
     draw(study, image, probabilities, trained.class_names)
 
     photo = decode("a JPEG file", jpeg(480, 480), None)
-    sums = trained.probabilities(lab.dataset(study.config()).validation.images[:256]).sum(1)
+    sums = trained.probabilities(api.load_data(study.config()).validation.images[:256]).sum(1)
     holds = {
         "a 480 x 480 JPEG file is 480 x 480 x 3 = 691,200 numbers": photo.shape == (480, 480, 3)
         and photo.size == 691_200,

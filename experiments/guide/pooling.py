@@ -8,7 +8,7 @@ Expected: max pools beat no pools, n = 8; average pools lie between.
 """
 
 from cnn_jax.cli.study import main
-from cnn_jax.lab.study import Comparison, Question
+from cnn_jax.study import Comparison, Question
 
 COMPARISON = Comparison(
     Question("pooling", "Does max pooling help?"),

@@ -15,11 +15,11 @@ import matplotlib
 import numpy as np
 
 from cnn_jax.cli.study import main
-from cnn_jax.lab.study import SMALL, Finding, Question, Study, percentages
 from cnn_jax.metrics import EpochMetrics
 from cnn_jax.report import figures
 from cnn_jax.runs.reader import Trial
 from cnn_jax.runs.sweeps import trial_folder
+from cnn_jax.study import SMALL, Finding, Question, Study, percentages
 
 MARGIN = 1.0  # points
 QUESTION = Question(

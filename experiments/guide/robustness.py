@@ -16,10 +16,10 @@ import numpy as np
 import pooling
 from scipy import ndimage
 
-from cnn_jax import lab
+from cnn_jax import api
 from cnn_jax.cli.study import main
-from cnn_jax.lab.study import Finding, Question, Study
 from cnn_jax.report import figures
+from cnn_jax.study import Finding, Question, Study
 
 QUESTION = Question("robustness", "Do distorted images cost a network without pooling more accuracy?")
 
@@ -44,7 +44,7 @@ def distorted(images: np.ndarray) -> dict[str, np.ndarray]:
 
 def investigate(study: Study) -> Finding:
     networks = pooling.COMPARISON.train(study.beside("pooling"))
-    split = lab.dataset(networks["max"].config).validation
+    split = api.load_data(networks["max"].config).validation
     images, labels = distorted(split.images[:1000]), split.labels[:1000]
     rows: list[dict[str, Any]] = []
     for name, outcome in networks.items():

@@ -19,9 +19,9 @@ from PIL import Image, ImageDraw
 
 from cnn_jax.cli.study import main
 from cnn_jax.insight import units
-from cnn_jax.lab.study import Finding, Question, Study, classic
 from cnn_jax.report import figures
-from cnn_jax.runs.trained import Trained
+from cnn_jax.runs.model import TrainedModel
+from cnn_jax.study import Finding, Question, Study, classic
 
 QUESTION = Question("shapes", "Do deeper layers tell curves, edges, semicircles and squares apart better?")
 LAYERS = ("relu1", "relu2", "relu3")
@@ -98,7 +98,7 @@ def investigate(study: Study) -> Finding:
     )  # fmt: skip
 
 
-def named_rightly(trained: Trained, variables, images: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+def named_rightly(trained: TrainedModel, variables, images: np.ndarray, labels: np.ndarray) -> dict[str, float]:
     """For each layer the share of drawings, in percent, whose nearest class mean of the other half is their own."""
     responses = units.mean_responses(trained.network, variables, trained.normalise(images), LAYERS)
     found = {}

@@ -9,7 +9,7 @@ Expected: a strided network of equal size is somewhat worse than one with max po
 """
 
 from cnn_jax.cli.study import main
-from cnn_jax.lab.study import Comparison, Question
+from cnn_jax.study import Comparison, Question
 
 COMPARISON = Comparison(
     Question("stride", "Does a stride of two in place of a pool cost accuracy?"),

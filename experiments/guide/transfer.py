@@ -13,11 +13,11 @@ by many points, n = 8 seeds.
 import numpy as np
 from PIL import Image
 
-from cnn_jax import lab
+from cnn_jax import api
 from cnn_jax.cli.study import main
 from cnn_jax.data import load
-from cnn_jax.lab.study import Finding, Question, Study, classic
 from cnn_jax.report import figures
+from cnn_jax.study import Finding, Question, Study, classic
 
 QUESTION = Question("transfer", "Does a network trained on MNIST lose accuracy on other digits?", dataset="mnist")
 
@@ -35,7 +35,7 @@ def elsewhere(size: int) -> tuple[np.ndarray, np.ndarray]:
 def investigate(study: Study) -> Finding:
     outcome = classic(study)
     networks = study.learned(outcome)
-    at_home = lab.dataset(study.config()).validation
+    at_home = api.load_data(study.config()).validation
     images, labels = elsewhere(at_home.image_shape[0])
     rows = [
         {

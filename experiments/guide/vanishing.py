@@ -14,13 +14,13 @@ import jax.numpy as jnp
 import matplotlib
 import numpy as np
 
-from cnn_jax import lab, losses
+from cnn_jax import api, losses
 from cnn_jax.cli.study import main
-from cnn_jax.lab.study import Finding, Question, Study
 from cnn_jax.layers import Conv
 from cnn_jax.network import Network
 from cnn_jax.notation import parse
 from cnn_jax.report import figures
+from cnn_jax.study import Finding, Question, Study
 
 QUESTION = Question("vanishing", "Do gradients vanish through sigmoids more than through ReLUs?")
 DEPTHS = (4, 8, 16)
@@ -33,7 +33,7 @@ BLOCKS = {
 
 
 def investigate(study: Study) -> Finding:
-    data = lab.dataset(study.config())
+    data = api.load_data(study.config())
     train = study.training()
     images = (jnp.asarray(train.images[:64], jnp.float32) / 255 - data.mean) / data.std
     labels = jnp.asarray(train.labels[:64])

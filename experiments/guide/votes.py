@@ -13,12 +13,12 @@ import matplotlib
 import numpy as np
 from scipy import stats
 
-from cnn_jax import lab
+from cnn_jax import api
 from cnn_jax.cli.study import main
 from cnn_jax.insight import units
-from cnn_jax.lab.study import Finding, Question, Study, classic
 from cnn_jax.report import figures
-from cnn_jax.runs.trained import Trained
+from cnn_jax.runs.model import TrainedModel
+from cnn_jax.study import Finding, Question, Study, classic
 
 QUESTION = Question("votes", "Do the last layer's weights go with the correlation of features and classes?")
 
@@ -26,7 +26,7 @@ QUESTION = Question("votes", "Do the last layer's weights go with the correlatio
 def investigate(study: Study) -> Finding:
     outcome = classic(study)
     networks = study.learned(outcome)
-    split = lab.dataset(study.config()).validation
+    split = api.load_data(study.config()).validation
     images, labels = split.images[:2000], split.labels[:2000]
     rows, shown = [], None
     for seed, trained in networks.items():
@@ -47,7 +47,7 @@ def investigate(study: Study) -> Finding:
     )  # fmt: skip
 
 
-def both(trained: Trained, variables, images: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def both(trained: TrainedModel, variables, images: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Correlations and weights, (features, classes); features that never change are left out."""
     *_, last = trained.network.walk()
     features = units.votes(trained.network, variables, trained.normalise(images)).features.astype(np.float64)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from cnn_jax import lab
+from cnn_jax import api
 from cnn_jax.cli import common
 from cnn_jax.cli.archives import restart_from_cache
 from cnn_jax.references import references
@@ -65,7 +65,7 @@ def main(paper: Paper, description: str | None) -> None:
         if not parsed.quick:
             restart_from_cache([grid.base.dataset], parsed.data_dir)
         out = parsed.out or (RUNS / (f"{paper.name}-quick" if parsed.quick else paper.name))
-        done = lab.sweep(grid, out, resume=True)
+        done = api.sweep(grid, out, resume=True)
         if done.table is not None:
             print((done.path / "summary.md").read_text(encoding="utf-8"))
         return common.exit_code(done.status, done.signal)

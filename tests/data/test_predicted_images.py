@@ -11,7 +11,7 @@ from cnn_jax.data import storage
 from cnn_jax.data.images import decode
 from cnn_jax.network import Network
 from cnn_jax.notation import parse
-from cnn_jax.runs.trained import Trained
+from cnn_jax.runs.model import TrainedModel
 from cnn_jax.training.config import Config
 
 
@@ -19,7 +19,7 @@ from cnn_jax.training.config import Config
 def trained():
     def of(height, width):
         network = Network((height, width, 1), parse("dense-2"))
-        return Trained(network, {}, ("a", "b"), np.zeros(1), np.ones(1), Config(), None)
+        return TrainedModel(network, {}, ("a", "b"), np.zeros(1), np.ones(1), Config(), None)
 
     return of
 

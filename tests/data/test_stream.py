@@ -17,12 +17,12 @@ from pngs import GREY, chunk, exif, png
 from samples import encoded, picture
 from test_tfds_source import prepare
 
-from cnn_jax import lab
+from cnn_jax import api
 from cnn_jax.data import Split, Streamed, load, open_stream, stream
-from cnn_jax.data.tfds_source import Prepared
+from cnn_jax.data.tfds_source import TfdsSource
 from cnn_jax.errors import RequestError
 from cnn_jax.runs.folder import Folder
-from cnn_jax.runs.trained import Trained
+from cnn_jax.runs.model import TrainedModel
 from cnn_jax.sweep.grid import Grid
 from cnn_jax.training import epoch
 from cnn_jax.training.config import Config
@@ -158,7 +158,7 @@ def test_duplicates_are_counted_across_splits(tmp_path):
 
 def test_the_second_opening_reads_no_record(folder, monkeypatch):
     first = open_stream("cut", data_dir=folder)
-    monkeypatch.setattr(Prepared, "read", None)
+    monkeypatch.setattr(TfdsSource, "read", None)
     second = open_stream("cut", data_dir=folder)
     assert second.facts == first.facts
     assert np.array_equal(second.train.labels, first.train.labels)
@@ -221,13 +221,13 @@ def test_an_iterator_that_is_forgotten_or_exhausted_leaves_no_thread(small):
 @pytest.mark.parametrize(("workers", "prefetch", "ahead"), [(1, 1, 1), (2, 3, 3), (4, 2, 2), (0, 3, 0), (2, 0, 0)])
 def test_no_more_than_prefetch_chunks_are_read_ahead(small, monkeypatch, workers, prefetch, ahead):
     streamed, _ = small
-    begun, read = [], Prepared.read
+    begun, read = [], TfdsSource.read
 
     def spy(self, split, indices):
         begun.append(len(indices))
         return read(self, split, indices)
 
-    monkeypatch.setattr(Prepared, "read", spy)
+    monkeypatch.setattr(TfdsSource, "read", spy)
     with contextlib.closing(streamed.chunks(np.arange(60), 4, workers=workers, prefetch=prefetch)) as chunks:
         for taken in range(1, 5):
             next(chunks)
@@ -347,11 +347,11 @@ def test_a_run_on_a_stream_is_the_run_in_memory(folder, tmp_path, monkeypatch):
         dataset="cut", data_dir=str(folder), network="conv3-4:same bn relu max2 dense-2", batch_size=8, epochs=3,
         augment="crop1", devices=1,
     )  # fmt: skip
-    runs = [lab.train(dataclasses.replace(config, stream=on), tmp_path / str(on), show=False) for on in (True, False)]
+    runs = [api.train(dataclasses.replace(config, stream=on), tmp_path / str(on), show=False) for on in (True, False)]
     lines = [[dataclasses.replace(line, seconds=0.0) for line in Folder(run.path).metrics()] for run in runs]
     assert len(lines[0]) == 3
     assert lines[0] == lines[1]
-    weights = [jax.tree.leaves(Trained.load(run.path).variables["params"]) for run in runs]
+    weights = [jax.tree.leaves(TrainedModel.load(run.path).variables["params"]) for run in runs]
     for a, b in zip(*weights, strict=True):
         np.testing.assert_array_equal(a, b)
 
@@ -361,5 +361,5 @@ def test_a_sweep_on_a_stream_trains_its_trials_alone(folder, tmp_path):
     config = Config(dataset="cut", data_dir=str(folder), network="gap dense-2", epochs=1, stream=True)
     grid = Grid(config, {"learning_rate": (0.1,), "seed": (0, 1)})
     with pytest.raises(RequestError, match="needs one device per trial and data in memory"):
-        lab.sweep(grid, tmp_path / "no", parallel="vmap", show=False)
-    assert lab.sweep(grid, tmp_path / "yes", show=False).status == "complete"
+        api.sweep(grid, tmp_path / "no", parallel="vmap", show=False)
+    assert api.sweep(grid, tmp_path / "yes", show=False).status == "complete"

@@ -7,7 +7,7 @@ import pytest
 from samples import files_of, write_tree
 from test_tfds_source import prepare
 
-from cnn_jax import lab
+from cnn_jax import api
 from cnn_jax.data import load, open_stream
 from cnn_jax.training.config import Config
 
@@ -86,5 +86,5 @@ def test_sets_of_tfds_loaded_and_streamed(splits, tmp_path, refuses):
 def test_a_config_says_it(tmp_path, refuses):
     path = str(write_tree(tmp_path / "photos", files_of(OWN)))
     with refuses("--without-test"):
-        lab.dataset(Config(dataset=path))
-    assert len(lab.dataset(Config(dataset=path, without_test=True)).test) == 0
+        api.load_data(Config(dataset=path))
+    assert len(api.load_data(Config(dataset=path, without_test=True)).test) == 0

@@ -4,9 +4,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from cnn_jax.lab.study import Finding, Question, Study, percentages, run
 from cnn_jax.runs import provenance
 from cnn_jax.runs.schema import Repository
+from cnn_jax.study import Finding, Question, Study, percentages, run
 
 CLEAN = Repository("cnn_jax", "0123456789abcdef0123456789abcdef01234567", (), (), None)
 FIELDS = {"network": "conv3-4 relu dense-10", "train_examples": 96, "validation": 60, "epochs": 1, "batch_size": 16}

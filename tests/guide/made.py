@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from types import SimpleNamespace
 
-from cnn_jax.lab.study import Study
 from cnn_jax.metrics import Evaluation
+from cnn_jax.study import Study
 from cnn_jax.sweep.grid import Grid
 from cnn_jax.sweep.table import Table, TrialRow
 

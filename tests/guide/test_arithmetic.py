@@ -11,7 +11,7 @@ from cnn_jax.losses import cross_entropy, squared_error
 from cnn_jax.network import Network
 from cnn_jax.notation import parse
 from cnn_jax.training.step import batches, epoch_order
-from cnn_jax.zoo import get
+from cnn_jax.zoo import NETWORKS
 
 
 def test_the_softmax_example_is_a_distribution():
@@ -27,7 +27,7 @@ def test_the_softmax_example_is_a_distribution():
 def test_the_classic_stack_is_in_the_zoo():
     """Convolution, ReLU, convolution, ReLU, pool, ReLU, convolution, ReLU, pool, fully connected; and the ReLU behind a
     ReLU and a max pool changes nothing."""
-    network = get("guide").network()
+    network = NETWORKS["guide"].network()
     kinds = [type(node.layer) for node in network.nodes]
     assert kinds == [Conv, Activation, Conv, Activation, Pool, Activation, Conv, Activation, Pool, Dense]
     variables = variables_of(network)

@@ -11,12 +11,12 @@ from commands import ROOT
 
 from cnn_jax.cli import archives
 from cnn_jax.errors import RunError
-from cnn_jax.lab.study import run
 from cnn_jax.runs import evidence, manifest
 from cnn_jax.runs.evidence import keep
 from cnn_jax.runs.folder import Folder
 from cnn_jax.runs.outcome import Outcome, outcome_of, verdict_of
 from cnn_jax.runs.verdict import Verdict
+from cnn_jax.study import run
 
 sys.path.insert(0, str(ROOT / "scripts"))
 

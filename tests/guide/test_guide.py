@@ -12,10 +12,10 @@ from browser import chromium
 from commands import finish, refused
 
 from cnn_jax.errors import RunError
-from cnn_jax.lab.study import sentence
 from cnn_jax.references import references
 from cnn_jax.runs import evidence
 from cnn_jax.runs.verdict import Finding, Verdict
+from cnn_jax.study import sentence
 
 ROOT = Path(__file__).resolve().parents[2]
 GUIDE = ROOT / "experiments" / "guide"

@@ -11,7 +11,7 @@ from cnn_jax.errors import RunError
 from cnn_jax.references import references
 from cnn_jax.runs import evidence
 from cnn_jax.runs.outcome import Outcome
-from cnn_jax.zoo import get
+from cnn_jax.zoo import NETWORKS
 
 ROOT = Path(__file__).resolve().parents[2]
 PAPERS = ROOT / "experiments" / "papers"
@@ -54,7 +54,7 @@ def test_an_error_of_a_seed_that_diverged_is_above_every_number(studied):
 @pytest.mark.parametrize("paper", table.PAPERS, ids=lambda paper: paper.name)
 def test_a_recipe_is_whole(paper):
     assert paper.source in references()
-    assert paper.source in get(paper.config["network"]).source
+    assert paper.source in NETWORKS[paper.config["network"]].source
     assert len(paper.grid().trials()) == paper.seeds >= 6
 
 

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from made import CHANCE, Told
 
-from cnn_jax import lab
+from cnn_jax import api
 from cnn_jax.errors import RequestError
-from cnn_jax.lab.study import SMALL, Comparison, Finding, Question, Study, percentages, run
-from cnn_jax.runs.prepared import Prepared
+from cnn_jax.runs.task import Task
+from cnn_jax.study import SMALL, Comparison, Finding, Question, Study, percentages, run
 from cnn_jax.training.config import Config
 
 GUIDE = Path(__file__).resolve().parents[2] / "experiments" / "guide"
@@ -128,20 +128,20 @@ def test_every_variant_can_be_built(name):
     """Quick runs train two of them only."""
     comparison: Comparison = COMPARISONS[name]
     assert {comparison.better, comparison.worse} <= set(comparison.variants)
-    digits = lab.dataset(Config(dataset="digits", image_size=28))
+    digits = api.load_data(Config(dataset="digits", image_size=28))
     for fields in comparison.variants.values():
         own = {**SMALL, **comparison.base, **fields}
         rates = own.pop("learning_rates", comparison.learning_rates)
         assert list(rates) == sorted(set(rates))
         config = Config(**own, dataset="digits", image_size=28, learning_rate=rates[0])
-        assert Prepared.of(config, digits, devices=1).network.outputs == 10
+        assert Task.of(config, digits, devices=1).network.outputs == 10
 
 
 def test_depth_compares_equal_numbers_of_parameters():
-    digits = lab.dataset(Config(dataset="digits", image_size=28))
+    digits = api.load_data(Config(dataset="digits", image_size=28))
     for name in ("depth", "architecture"):
         sizes = [
-            Prepared.of(Config(**fields, image_size=28), digits, devices=1).network.parameters
+            Task.of(Config(**fields, image_size=28), digits, devices=1).network.parameters
             for fields in COMPARISONS[name].variants.values()
         ]
         assert max(sizes) / min(sizes) < 1.03, (name, sizes)

@@ -10,11 +10,11 @@ from cnn_jax.data import Split
 from cnn_jax.losses import LOSSES
 from cnn_jax.network import Network
 from cnn_jax.notation import parse
-from cnn_jax.report.inside.surveying import POINTS, loss_surfaces
+from cnn_jax.report.inspect.overview import POINTS, loss_surfaces
 from cnn_jax.training.config import Config
 
 
-class Album(dict):
+class FigureWriter(dict):
     """Keeps what is drawn: name -> (caption, labels of the axes, data)."""
 
     def draw(self, section, name, caption, figure, **data):
@@ -44,7 +44,7 @@ def test_the_surfaces_are_those_of_the_runs_loss(name, title, of):
         network=network, trained=trained, history=history, variables=history[-1][1], key=jax.random.key,
         request=SimpleNamespace(seed=0),
     )  # fmt: skip
-    album = Album()
+    album = FigureWriter()
     loss_surfaces(subject, album, split)
 
     def mean(variables):

@@ -8,8 +8,8 @@ from folders import evaluation
 from PIL import Image
 from scipy import stats
 
-from cnn_jax import lab
-from cnn_jax.runs.prepared import at_chance
+from cnn_jax import api
+from cnn_jax.runs.task import at_chance
 from cnn_jax.sweep.grid import Grid
 from cnn_jax.training.config import Config
 
@@ -39,7 +39,7 @@ def test_the_accuracy_is_compared_by_an_exact_binomial_test_at_one_percent(label
 
 def test_a_short_run_that_learned_is_complete(tmp_path):
     """Its mean training loss over the epoch, 2.47, is above the entropy of the labels, 2.30."""
-    run = lab.train(Config(epochs=1, learning_rate=0.001, batch_size=32), tmp_path / "run", show=False)
+    run = api.train(Config(epochs=1, learning_rate=0.001, batch_size=32), tmp_path / "run", show=False)
     assert (run.status, run.result.at_chance) == ("complete", False)
     assert run.result.validation.accuracy > 0.5
     assert run.result.test.examples == 269
@@ -47,7 +47,7 @@ def test_a_short_run_that_learned_is_complete(tmp_path):
 
 def test_a_run_that_answers_frequencies_is_at_chance_and_scored(tmp_path):
     config = Config(network="conv3-4:same relu max2 dense-10", epochs=2, learning_rate=3.0, devices=1)
-    run = lab.train(config, tmp_path / "run", show=False)
+    run = api.train(config, tmp_path / "run", show=False)
     assert (run.status, run.result.at_chance) == ("complete", True)
     assert run.result.test.accuracy < 0.15
     assert "at chance" in (run.path / "report.html").read_text()
@@ -73,7 +73,7 @@ def test_mixed_images_and_smoothed_labels_are_no_divergence(two_classes, tmp_pat
         network="conv3-4 relu dense-2", dataset=two_classes, epochs=6, batch_size=8, learning_rate=0.05, devices=1,
         **regulariser,
     )  # fmt: skip
-    done = lab.sweep(Grid(base, {"learning_rate": (1e-5, 0.05), "seed": (0, 1)}), tmp_path / "out", show=False)
+    done = api.sweep(Grid(base, {"learning_rate": (1e-5, 0.05), "seed": (0, 1)}), tmp_path / "out", show=False)
     assert done.table.chosen == {"learning_rate": 0.05}
     assert [row.status for row in done.table.rows] == ["complete"] * 4
     assert done.table.medians[1] == 1.0

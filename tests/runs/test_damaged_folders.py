@@ -8,17 +8,17 @@ import pytest
 from counting import count
 from folders import evaluation, result
 
-from cnn_jax import lab
+from cnn_jax import api
 from cnn_jax.errors import CnnJaxError, RequestError, RunError
 from cnn_jax.report.cite import Citation
 from cnn_jax.report.compare import compare
 from cnn_jax.runs import manifest, weights
 from cnn_jax.runs.folder import Folder
+from cnn_jax.runs.model import TrainedModel
 from cnn_jax.runs.outcome import Outcome
 from cnn_jax.runs.reader import Run
 from cnn_jax.runs.schema import Record, Result
 from cnn_jax.runs.sweeps import SweepReader
-from cnn_jax.runs.trained import Trained
 from cnn_jax.sweep.grid import Grid
 from cnn_jax.training.config import Config
 
@@ -31,8 +31,8 @@ IMAGES = np.random.default_rng(0).integers(0, 256, (4, 8, 8, 1)).astype(np.uint8
 def whole(tmp_path_factory):
     """A finished run and a finished sweep."""
     out = tmp_path_factory.mktemp("whole")
-    lab.train(CONFIG, out / "run", show=False)
-    lab.sweep(GRID, out / "sweep", parallel="one", show=False)
+    api.train(CONFIG, out / "run", show=False)
+    api.sweep(GRID, out / "sweep", parallel="one", show=False)
     return out
 
 
@@ -82,7 +82,7 @@ def spoil(path, kind):
 def commands(path):
     """What each reader makes of a folder: a value that must not change."""
     return {
-        "predict": lambda: Trained.load(path).probabilities(IMAGES).tolist(),
+        "predict": lambda: TrainedModel.load(path).probabilities(IMAGES).tolist(),
         "export": lambda: sorted(weights.named(weights.stored(path).variables)),
         "cite": lambda: Citation(Outcome.load(path), "test.accuracy").value,
         "compare": lambda: compare([path, path], "test.accuracy"),
@@ -118,7 +118,7 @@ def test_a_damaged_file_is_one_line_or_changes_nothing(whole, tmp_path, kind, re
 def test_going_on_with_a_damaged_folder_ends_as_before_or_says_why_not(whole, tmp_path, kind, record_property):
     def numbers(path):
         values = [Citation(Outcome.load(path), score).value for score in ("test.accuracy", "validation.loss")]
-        return values, Trained.load(path).probabilities(IMAGES).tolist()
+        return values, TrainedModel.load(path).probabilities(IMAGES).tolist()
 
     expected, tried, failures = numbers(whole / kind), 0, []
     for file in FILES[kind]:
@@ -129,9 +129,9 @@ def test_going_on_with_a_damaged_folder_ends_as_before_or_says_why_not(whole, tm
             tried += 1
             try:
                 if kind == "run":
-                    lab.train(CONFIG, copy, resume=True, show=False)
+                    api.train(CONFIG, copy, resume=True, show=False)
                 else:
-                    lab.sweep(GRID, copy, resume=True, show=False)
+                    api.sweep(GRID, copy, resume=True, show=False)
                 message = "" if numbers(copy) == expected else "ended with other numbers"
             except CnnJaxError as error:
                 message = "more than one line" if "\n" in str(error) else ""
@@ -149,7 +149,7 @@ def test_the_last_evaluation_gone_is_not_an_earlier_epochs_prediction(whole, tmp
     lines = (copy / "metrics.jsonl").read_text().splitlines(keepends=True)
     (copy / "metrics.jsonl").write_text(lines[0])
     with pytest.raises(RunError, match=r"result.json says 2 epochs, metrics.jsonl has 1"):
-        Trained.load(copy)
+        TrainedModel.load(copy)
 
 
 def test_an_interrupted_run_without_its_history_does_not_end_complete(whole, tmp_path):
@@ -158,7 +158,7 @@ def test_an_interrupted_run_without_its_history_does_not_end_complete(whole, tmp
     for name in ("metrics.jsonl", "result.json", "manifest.json"):
         (copy / name).unlink()
     with pytest.raises(RunError, match=r"has 0 evaluations, but the checkpoint of step 10 comes after 2 epochs"):
-        lab.train(CONFIG, copy, resume=True, show=False)
+        api.train(CONFIG, copy, resume=True, show=False)
 
 
 def test_a_folder_of_an_earlier_version_is_refused_in_one_line(whole, tmp_path):
@@ -227,5 +227,5 @@ def test_nothing_is_written_or_deleted_behind_a_link(whole, tmp_path, name):
     (copy / name).symlink_to(elsewhere)
     before = sorted(path.name for path in elsewhere.rglob("*"))
     with pytest.raises(RequestError, match=f"{name} is a link"):
-        lab.train(CONFIG, copy, resume=True, show=False)
+        api.train(CONFIG, copy, resume=True, show=False)
     assert sorted(path.name for path in elsewhere.rglob("*")) == before

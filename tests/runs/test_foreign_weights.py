@@ -18,7 +18,7 @@ from safetensors.numpy import save, save_file
 
 from cnn_jax.errors import RequestError
 from cnn_jax.runs import weights
-from cnn_jax.runs.trained import Trained
+from cnn_jax.runs.model import TrainedModel
 from cnn_jax.zoo import build
 
 NETWORK = build("conv3-4 bn relu max2 dense-10", (8, 8, 1), 10)
@@ -117,7 +117,7 @@ def test_damage_by_hand_is_named(tmp_path):
         save_file(arrays(), path, metadata={**ABOUT, name: value})
         refusal(path, f"{path}: {name}")
     save_file(arrays(), path, metadata={**ABOUT, "class_names": '["a", "b"]'})
-    refusal(path, "2 classes", lambda path: Trained.of_weights(path, "conv3-4 bn relu max2 dense-10"))
+    refusal(path, "2 classes", lambda path: TrainedModel.of_weights(path, "conv3-4 bn relu max2 dense-10"))
     path = tmp_path / "w.npz"
     for name in ABOUT:
         npz(path, {**arrays(), f"about/{name}": np.ones(3)})

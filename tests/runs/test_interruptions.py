@@ -13,7 +13,7 @@ import pytest
 from commands import finish
 from counting import cases, count
 
-from cnn_jax import lab
+from cnn_jax import api
 from cnn_jax.errors import RequestError, RunError
 from cnn_jax.report.cite import cite
 from cnn_jax.runs import session
@@ -119,7 +119,7 @@ def test_a_run_dies_at_every_write(deaths, tmp_path, monkeypatch, request, recor
     monkeypatch.setattr(fit, "POLL_SECONDS", 0.0)
 
     def work(out, resume):
-        lab.train(CONFIG, out, resume=resume, show=False)
+        api.train(CONFIG, out, resume=resume, show=False)
 
     died(work, deaths, tmp_path, request, record_property, "a run", 10)
 
@@ -128,7 +128,7 @@ def test_a_run_dies_at_every_write(deaths, tmp_path, monkeypatch, request, recor
 @pytest.mark.filterwarnings("ignore")
 def test_a_sweep_dies_at_every_write(deaths, tmp_path, request, record_property):
     def work(out, resume):
-        lab.sweep(GRID, out, resume=resume, show=False)
+        api.sweep(GRID, out, resume=resume, show=False)
 
     died(work, deaths, tmp_path, request, record_property, "a sweep", 20)
 
@@ -138,8 +138,8 @@ def test_a_signal_at_any_step_even_the_last_of_an_epoch(step, tmp_path, monkeypa
     """5 steps an epoch: the evaluation of an epoch that is over is never lost."""
     monkeypatch.setattr(session, "CHECKPOINT_SECONDS", 0.0)
     monkeypatch.setattr(fit, "POLL_SECONDS", 0.0)
-    whole = lab.train(CONFIG, tmp_path / "whole", show=False)
-    take = session.Session.take
+    whole = api.train(CONFIG, tmp_path / "whole", show=False)
+    take = session.RunWriter.take
 
     def interrupting(self, event):
         if event.step >= step:
@@ -147,37 +147,37 @@ def test_a_signal_at_any_step_even_the_last_of_an_epoch(step, tmp_path, monkeypa
         take(self, event)
 
     with monkeypatch.context() as patch:
-        patch.setattr(session.Session, "take", interrupting)
-        stopped = lab.train(CONFIG, tmp_path / "run", show=False)
+        patch.setattr(session.RunWriter, "take", interrupting)
+        stopped = api.train(CONFIG, tmp_path / "run", show=False)
     assert stopped.status == "interrupted"
     assert stopped.signal == signal.SIGTERM
-    resumed = lab.train(CONFIG, tmp_path / "run", resume=True, show=False)
+    resumed = api.train(CONFIG, tmp_path / "run", resume=True, show=False)
     assert timeless(resumed.path) == timeless(whole.path)
 
 
 def test_a_sweep_goes_on_only_as_the_same_sweep(tmp_path):
-    lab.sweep(GRID, tmp_path / "out", show=False)
+    api.sweep(GRID, tmp_path / "out", show=False)
     turned = Grid(GRID.base, {"seed": (0, 1), "learning_rate": (0.05, 0.2)})
     with pytest.raises(RequestError, match="other axes"):
-        lab.sweep(turned, tmp_path / "out", resume=True, show=False)
+        api.sweep(turned, tmp_path / "out", resume=True, show=False)
     folder = Folder(tmp_path / "out")
     record = folder.read("record.json", Record)
     folder.file("manifest.json").unlink()
     folder.write("record.json", dataclasses.replace(record, choices=record.choices | {"devices": 4}))
     with pytest.raises(RequestError, match="its choices differ: devices: 4 -> 1"):
-        lab.sweep(GRID, tmp_path / "out", resume=True, show=False)
+        api.sweep(GRID, tmp_path / "out", resume=True, show=False)
     folder.write("record.json", record)
-    lab.sweep(GRID, tmp_path / "out", resume=True, show=False)
+    api.sweep(GRID, tmp_path / "out", resume=True, show=False)
     again = folder.read("record.json", Record)
     assert again.provenance == record.provenance
     assert len(again.resumed) == 1
-    lab.sweep(GRID, tmp_path / "out", resume=True, show=False)
+    api.sweep(GRID, tmp_path / "out", resume=True, show=False)
     assert folder.read("record.json", Record) == again, "a finished sweep stays as it is"
 
 
 def test_a_sweep_in_which_everything_diverges_has_no_best_cell(tmp_path):
     grid = Grid(CONFIG, {"learning_rate": (1e30, 1e31), "filters": (2, 3), "seed": (0, 1)})
-    done = lab.sweep(grid, tmp_path / "out", show=False)
+    done = api.sweep(grid, tmp_path / "out", show=False)
     assert done.status == "diverged"
     text = (done.path / "summary.md").read_text()
     assert "No cell is chosen" in text
@@ -198,8 +198,8 @@ def test_the_command_line_says_that_everything_diverged(tmp_path):
 
 def test_a_final_fit_trains_the_chosen_cell_on_validation_too(tmp_path, deaths):
     grid = Grid(dataclasses.replace(GRID.base, final_fit=True), GRID.axes)
-    done = lab.sweep(grid, tmp_path / "out", show=False)
-    plain = lab.sweep(GRID, tmp_path / "plain", show=False)
+    done = api.sweep(grid, tmp_path / "out", show=False)
+    plain = api.sweep(GRID, tmp_path / "plain", show=False)
     assert [row.to_json() | {"seconds": 0} for row in done.table.rows] == [
         row.to_json() | {"seconds": 0} for row in plain.table.rows
     ]
@@ -207,12 +207,12 @@ def test_a_final_fit_trains_the_chosen_cell_on_validation_too(tmp_path, deaths):
     assert "final_fit" in json.loads((done.path / "config.json").read_text())
     for seed in (0, 1):
         config = dataclasses.replace(CONFIG, epochs=1, final_fit=True, seed=seed, **done.table.chosen)
-        alone = lab.train(config, tmp_path / f"alone-{seed}", show=False)
+        alone = api.train(config, tmp_path / f"alone-{seed}", show=False)
         assert alone.result.validation is None
         assert alone.result.test == outcome.seeds[seed].test != Outcome.load(plain.path).seeds[seed].test
         assert (alone.path / "metrics.jsonl").read_text().count('"validation_accuracy": null') == 1
     assert not any(Trial.open(path).ended.test for path in (done.path / "trials").iterdir())
-    assert lab.dataset(config).train.labels.shape[0] == 1259 + 269
+    assert api.load_data(config).train.labels.shape[0] == 1259 + 269
     assert "trained anew on training and validation images together" in (done.path / "summary.md").read_text()
     with pytest.raises(RequestError, match="has none left to choose by"):
         dataclasses.replace(CONFIG, final_fit=True, select="best")
@@ -224,6 +224,6 @@ def test_a_final_fit_dies_at_every_write(deaths, tmp_path, request, record_prope
     grid = Grid(dataclasses.replace(GRID.base, final_fit=True), {"seed": (0, 1)})
 
     def work(out, resume):
-        lab.sweep(grid, out, resume=resume, show=False)
+        api.sweep(grid, out, resume=resume, show=False)
 
     died(work, deaths, tmp_path, request, record_property, "a sweep with a final fit", 20)

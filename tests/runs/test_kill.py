@@ -11,7 +11,7 @@ import pytest
 from commands import NO_SHARED_COMPILATIONS, finish, start, wait_for
 from counting import count
 
-from cnn_jax.runs.trained import Trained
+from cnn_jax.runs.model import TrainedModel
 
 # Checkpoints between any two polls of 10 ms, so that kills hit epochs, saves and everything between.
 TRAIN = (
@@ -49,7 +49,7 @@ def unkilled(tmp_path_factory):
 
 def assert_same(path, unkilled):
     assert outcome(path) == outcome(unkilled)
-    ours, theirs = (jax.tree.leaves(dict(Trained.load(one).variables)) for one in (path, unkilled))
+    ours, theirs = (jax.tree.leaves(dict(TrainedModel.load(one).variables)) for one in (path, unkilled))
     for a, b in zip(ours, theirs, strict=True):
         np.testing.assert_array_equal(a, b)
 

@@ -15,10 +15,10 @@ SCRIPT = """
 import sys
 import numpy as np
 import beside
-from cnn_jax import lab
+from cnn_jax import api
 from cnn_jax.training.config import Config
 
-lab.train(Config(network="conv3-2 relu dense-10", epochs=1, batch_size=512), sys.argv[1], show=False)
+api.train(Config(network="conv3-2 relu dense-10", epochs=1, batch_size=512), sys.argv[1], show=False)
 """
 
 

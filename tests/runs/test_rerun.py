@@ -5,10 +5,10 @@ import shutil
 
 import pytest
 
-from cnn_jax import lab
+from cnn_jax import api
+from cnn_jax.api.rerun import circumstances, rerun
 from cnn_jax.cli import verbs
 from cnn_jax.errors import RequestError, RunError
-from cnn_jax.lab.rerun import circumstances, rerun
 from cnn_jax.runs import manifest
 from cnn_jax.runs.folder import Folder
 from cnn_jax.runs.schema import Record
@@ -21,9 +21,9 @@ CONFIG = Config(network="conv3-2 relu dense-10", epochs=1, batch_size=256, devic
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     out = tmp_path_factory.mktemp("made")
-    lab.train(CONFIG, out / "run", show=False)
+    api.train(CONFIG, out / "run", show=False)
     grid = Grid(CONFIG, {"learning_rate": (0.01, 0.05), "seed": (0, 1)})
-    lab.sweep(grid, out / "sweep", parallel="one", show=False)
+    api.sweep(grid, out / "sweep", parallel="one", show=False)
     return out
 
 

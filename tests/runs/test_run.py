@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 from folders import evaluation
 
-from cnn_jax import lab, ops
+from cnn_jax import api, ops
 from cnn_jax.errors import RequestError, RunError
 from cnn_jax.metrics import EpochMetrics
 from cnn_jax.runs import manifest, provenance, session
 from cnn_jax.runs.folder import Folder
-from cnn_jax.runs.prepared import Prepared
+from cnn_jax.runs.model import TrainedModel
 from cnn_jax.runs.schema import Record, Result
-from cnn_jax.runs.trained import Trained
+from cnn_jax.runs.task import Task
 from cnn_jax.training.checkpoint import Checkpoints
 from cnn_jax.training.config import Config
 from cnn_jax.training.state import Program, initial_state
@@ -29,11 +29,11 @@ CONFIG = Config(network="conv3-4:same relu max2 dense-10", epochs=3, devices=1, 
 def run(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(session, "EPOCH_SECONDS", 0.0)  # every epoch ends with a checkpoint
-        return lab.train(CONFIG, tmp_path_factory.mktemp("run") / "out", show=False)
+        return api.train(CONFIG, tmp_path_factory.mktemp("run") / "out", show=False)
 
 
 def weights(path):
-    return jax.tree.leaves(Trained.load(path).variables["params"])
+    return jax.tree.leaves(TrainedModel.load(path).variables["params"])
 
 
 def test_a_run_leaves_the_contracts_files(run):
@@ -85,38 +85,38 @@ def test_the_record_has_what_a_repetition_needs(run):
 
 
 def test_the_same_config_is_the_same_run_bit_for_bit(run, tmp_path):
-    again = lab.train(CONFIG, tmp_path / "again", show=False)
+    again = api.train(CONFIG, tmp_path / "again", show=False)
     for a, b in zip(weights(run.path), weights(again.path), strict=True):
         np.testing.assert_array_equal(a, b)
     assert again.result.test == run.result.test
-    other = lab.train(dataclasses.replace(CONFIG, seed=1), tmp_path / "other", show=False)
+    other = api.train(dataclasses.replace(CONFIG, seed=1), tmp_path / "other", show=False)
     assert other.result.test.loss != run.result.test.loss
 
 
 def test_an_existing_folder_is_refused(run, tmp_path):
     with pytest.raises(RequestError, match="exists already; give another --out, or --resume"):
-        lab.train(CONFIG, run.path, show=False)
+        api.train(CONFIG, run.path, show=False)
     (tmp_path / "note.txt").write_text("mine")
     with pytest.raises(RequestError, match="exists already"):
-        lab.train(CONFIG, tmp_path, show=False)
+        api.train(CONFIG, tmp_path, show=False)
 
 
 def test_a_resume_with_another_config_lists_the_differences(run):
     with pytest.raises(RequestError, match=r"another config: epochs: 3 -> 4; learning_rate: 0\.05 -> 0\.1"):
-        lab.train(dataclasses.replace(CONFIG, epochs=4, learning_rate=0.1), run.path, resume=True, show=False)
+        api.train(dataclasses.replace(CONFIG, epochs=4, learning_rate=0.1), run.path, resume=True, show=False)
 
 
 def test_resuming_a_finished_run_changes_nothing(run):
     before = (run.path / "result.json").read_bytes()
     (run.path / "report.html").unlink()  # as if killed before it was written
-    again = lab.train(CONFIG, run.path, resume=True, show=False)
+    again = api.train(CONFIG, run.path, resume=True, show=False)
     assert (run.path / "report.html").exists()
     assert again.result == run.result
     assert (run.path / "result.json").read_bytes() == before
 
 
 def test_a_resume_starts_a_run_that_is_not_there(tmp_path):
-    assert lab.train(CONFIG, tmp_path / "new", resume=True, show=False).status == "complete"
+    assert api.train(CONFIG, tmp_path / "new", resume=True, show=False).status == "complete"
 
 
 def test_a_resume_with_other_choices_or_data_is_refused(run, tmp_path):
@@ -127,11 +127,11 @@ def test_a_resume_with_other_choices_or_data_is_refused(run, tmp_path):
     record = Folder(copy).read("record.json", Record)
     Folder(copy).write("record.json", dataclasses.replace(record, choices=record.choices | {"backend": "tpu"}))
     with pytest.raises(RequestError, match="its choices differ: backend: tpu -> cpu"):
-        lab.train(CONFIG, copy, resume=True, show=False)
+        api.train(CONFIG, copy, resume=True, show=False)
     other = dataclasses.replace(record, data=dataclasses.replace(record.data, sha256="0" * 64))
     Folder(copy).write("record.json", other)
     with pytest.raises(RequestError, match="its data differ: sha256: 0000"):
-        lab.train(CONFIG, copy, resume=True, show=False)
+        api.train(CONFIG, copy, resume=True, show=False)
 
 
 def test_a_damaged_checkpoint_is_named_and_passed_over(run, tmp_path, capsys):
@@ -146,7 +146,7 @@ def test_a_damaged_checkpoint_is_named_and_passed_over(run, tmp_path, capsys):
             content = bytearray(path.read_bytes())
             content[len(content) // 2] ^= 0xFF
             path.write_bytes(bytes(content))
-    again = lab.train(CONFIG, copy, resume=True, show=False)
+    again = api.train(CONFIG, copy, resume=True, show=False)
     assert f"checkpoint {newest}" in capsys.readouterr().err
     assert again.result.test == run.result.test
     for a, b in zip(weights(run.path), weights(copy), strict=True):
@@ -169,7 +169,7 @@ def test_other_damage_to_the_newest_checkpoint(run, tmp_path, damage):
     else:
         shutil.rmtree(newest / "state")
     checkpoints = Checkpoints(copy)
-    prepared = Prepared.of(CONFIG, lab.dataset(CONFIG))
+    prepared = Task.of(CONFIG, api.load_data(CONFIG))
     like = initial_state(CONFIG, Program.of(CONFIG, prepared.network, 1))
     found = checkpoints.latest(like)
     assert found.step == expected[-1 if damage == "empty directory" else -2]
@@ -185,7 +185,7 @@ def test_a_damaged_final_checkpoint_is_no_other_ones_result(run, tmp_path):
     shutil.copytree(run.path, copy)
     shutil.rmtree(copy / "checkpoints" / "30" / "state")
     with pytest.raises(RunError, match=r"checkpoints/30 is unreadable"):
-        Trained.load(copy)
+        TrainedModel.load(copy)
     assert (copy / "checkpoints" / "30").is_dir()
 
 
@@ -198,11 +198,11 @@ def test_no_good_checkpoint_at_all_is_said(run, tmp_path):
     (copy / "result.json").unlink()
     (copy / manifest.NAME).unlink()
     with pytest.raises(RunError, match="no checkpoint is good"):
-        lab.train(CONFIG, copy, resume=True, show=False)
+        api.train(CONFIG, copy, resume=True, show=False)
 
 
 def test_the_newest_two_and_the_best_are_kept(tmp_path):
-    prepared = Prepared.of(CONFIG, lab.dataset(CONFIG))
+    prepared = Task.of(CONFIG, api.load_data(CONFIG))
     state = jax.device_get(initial_state(CONFIG, prepared.program))
     checkpoints = Checkpoints(tmp_path / "checkpoints")
     for step, accuracy in enumerate([0.1, 0.9, 0.5, 0.9, 0.7, 0.6], start=1):
@@ -221,22 +221,24 @@ def test_the_newest_two_and_the_best_are_kept(tmp_path):
 
 def test_select_best_scores_the_best_epoch(tmp_path):
     config = dataclasses.replace(CONFIG, select="best", learning_rate=0.25, epochs=6, seed=3)
-    run = lab.train(config, tmp_path / "best", show=False)
+    run = api.train(config, tmp_path / "best", show=False)
     lines = Folder(run.path).metrics()
     best = max(lines, key=lambda line: (line.validation.accuracy, -line.step))
     assert best.epoch < 6, "this test needs a run whose last epoch is not its best"
     assert run.result.validation == best.validation
     assert run.result.scored_step == best.step
     until = dataclasses.replace(CONFIG, learning_rate=0.25, epochs=best.epoch, seed=3)
-    assert lab.train(until, tmp_path / "until", show=False).result.test == run.result.test
-    accuracy = Trained.load(run.path).accuracy(lab.dataset(CONFIG).test.images, lab.dataset(CONFIG).test.labels)
+    assert api.train(until, tmp_path / "until", show=False).result.test == run.result.test
+    accuracy = TrainedModel.load(run.path).accuracy(
+        api.load_data(CONFIG).test.images, api.load_data(CONFIG).test.labels
+    )
     assert accuracy == pytest.approx(run.result.test.accuracy)
 
 
 def test_a_run_that_blows_up_says_where_and_keeps_its_last_good_checkpoint(tmp_path, monkeypatch):
     monkeypatch.setattr(session, "EPOCH_SECONDS", 0.0)
     config = dataclasses.replace(CONFIG, schedule="step", decay_epochs=(2.0,), decay_factor=1e38)
-    run = lab.train(config, tmp_path / "out", show=False)
+    run = api.train(config, tmp_path / "out", show=False)
     assert run.status == "diverged"
     assert 20 < run.result.diverged_step <= 24
     assert run.result.test is None
@@ -244,16 +246,16 @@ def test_a_run_that_blows_up_says_where_and_keeps_its_last_good_checkpoint(tmp_p
     assert (run.path / "checkpoints" / "20").is_dir()
     assert "diverged at step" in (run.path / "report.html").read_text()
     with pytest.raises(RunError, match="diverged at step"):
-        Trained.load(run.path)
+        TrainedModel.load(run.path)
 
 
 def test_a_profile_that_cannot_be_is_said(tmp_path, capsys):
-    lab.train(dataclasses.replace(CONFIG, epochs=1), tmp_path / "out", profile=True, show=False)
+    api.train(dataclasses.replace(CONFIG, epochs=1), tmp_path / "out", profile=True, show=False)
     assert "no profile: it needs more than 10 steps, 10 are left" in capsys.readouterr().err
 
 
 def test_profile_writes_a_trace(tmp_path):
-    lab.train(CONFIG, tmp_path / "out", profile=True, show=False)
+    api.train(CONFIG, tmp_path / "out", profile=True, show=False)
     assert Folder(tmp_path / "out").read("record.json", Record).images_per_second > 0
     traces = list((tmp_path / "out" / "profile").rglob("*.trace.json.gz"))
     assert traces
@@ -272,8 +274,8 @@ def test_metrics_of_a_killed_write_are_whole_lines(tmp_path):
 
 
 def test_predict_is_what_the_training_step_computes(run):
-    trained = Trained.load(run.path)
-    dataset = lab.dataset(CONFIG)
+    trained = TrainedModel.load(run.path)
+    dataset = api.load_data(CONFIG)
     probabilities = trained.probabilities(dataset.test.images)
     np.testing.assert_allclose(probabilities.sum(-1), 1.0, rtol=1e-5)
     accuracy = (probabilities.argmax(-1) == dataset.test.labels).mean()

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from cnn_jax.errors import RunError
-from cnn_jax.lab.study import effect_text
 from cnn_jax.runs.folder import Folder
 from cnn_jax.runs.schema import Provenance
 from cnn_jax.runs.verdict import Finding, Verdict
+from cnn_jax.study import effect_text
 
 SPREAD = np.array([-1.0, 1.0, -0.5, 0.5, -0.2, 0.2])
 ACCURACIES = st.one_of(st.none(), st.floats(0, 100, allow_nan=False))

@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 from commands import finish, refused
 
-from cnn_jax import lab
+from cnn_jax import api
 from cnn_jax.errors import RequestError
 from cnn_jax.network import Network
 from cnn_jax.notation import parse
 from cnn_jax.runs import weights
-from cnn_jax.runs.trained import Trained
+from cnn_jax.runs.model import TrainedModel
 from cnn_jax.training.config import Config
-from cnn_jax.zoo import get, torchvision
+from cnn_jax.zoo import NETWORKS, torchvision
 
 NETWORK = "conv3-4:same bn relu max2 dense-10"
 
@@ -22,7 +22,7 @@ NETWORK = "conv3-4:same bn relu max2 dense-10"
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     out = tmp_path_factory.mktemp("weights") / "run"
-    lab.train(Config(network=NETWORK, epochs=1, devices=1), out, show=False)
+    api.train(Config(network=NETWORK, epochs=1, devices=1), out, show=False)
     return out
 
 
@@ -31,7 +31,7 @@ def test_what_is_exported_is_what_was_trained(run, tmp_path, format):
     path = tmp_path / f"w.{format}"
     code, out, err = finish("-m", "cnn_jax", "export", run, "--format", format, "--out", path)
     assert (code, out.strip()) == (0, str(path)), err
-    trained = Trained.load(run)
+    trained = TrainedModel.load(run)
     arrays, about = weights.read(path)
     expected = weights.named(trained.variables)
     assert arrays.keys() == expected.keys()
@@ -39,7 +39,7 @@ def test_what_is_exported_is_what_was_trained(run, tmp_path, format):
     for name, array in expected.items():
         np.testing.assert_array_equal(arrays[name], array)
     assert tuple(about["class_names"]) == trained.class_names
-    again = Trained.of_weights(path, NETWORK)
+    again = TrainedModel.of_weights(path, NETWORK)
     images = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 1)).astype(np.uint8)
     np.testing.assert_array_equal(again.probabilities(images), trained.probabilities(images))
 
@@ -51,8 +51,8 @@ def test_a_run_starts_from_the_weights_of_another(run, tmp_path):
     results = []
     for source in (run, path):
         config = Config(network=NETWORK, epochs=1, devices=1, init=str(source), seed=3, keep_all=True)
-        started = lab.train(config, tmp_path / f"from-{source.name}", show=False)
-        trained = Trained.load(started.path)
+        started = api.train(config, tmp_path / f"from-{source.name}", show=False)
+        trained = TrainedModel.load(started.path)
         first = trained.history()[0][1]
         np.testing.assert_array_equal(first["params"]["conv1"]["kernel"], weights.read(path)[0]["params/conv1/kernel"])
         results.append(started.result.validation)
@@ -60,7 +60,7 @@ def test_a_run_starts_from_the_weights_of_another(run, tmp_path):
         assert record["init_sha256"] == weights.digest(weights.read(path)[0])
     assert results[0] == results[1]
     path.unlink()
-    again = lab.train(config, tmp_path / "from-w.npz", resume=True, show=False)
+    again = api.train(config, tmp_path / "from-w.npz", resume=True, show=False)
     assert again.result.validation == results[1]
 
 
@@ -129,7 +129,7 @@ NAMES = {
 @pytest.mark.parametrize("name", NAMES)
 def test_torchvisions_names_fill_every_array(name):
     """The names are torchvision's own (a sample of its state dicts' keys), and every array of ours comes from one."""
-    network = get(name).network()
+    network = NETWORKS[name].network()
     state = made_up(network)
     assert set(NAMES[name]) <= state.keys()
     found = weights.named(torchvision.variables_of(network, state))

@@ -5,12 +5,12 @@ import json
 import pytest
 from commands import finish, refused
 
-from cnn_jax import lab
+from cnn_jax import api
 from cnn_jax.training.config import Config
 
 
 def trained(tmp_path, network):
-    return lab.train(Config(network=network, epochs=1, devices=1), tmp_path / "run", show=False).path
+    return api.train(Config(network=network, epochs=1, devices=1), tmp_path / "run", show=False).path
 
 
 @pytest.mark.slow

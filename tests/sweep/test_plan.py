@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 from commands import NO_SHARED_COMPILATIONS, finish, start, wait_for
 
-from cnn_jax import lab
+from cnn_jax import api
 from cnn_jax.errors import RequestError
 from cnn_jax.network import Network
 from cnn_jax.notation import parse
 from cnn_jax.runs.folder import Folder
-from cnn_jax.runs.prepared import Prepared
+from cnn_jax.runs.model import TrainedModel
 from cnn_jax.runs.schema import Result
-from cnn_jax.runs.trained import Trained
+from cnn_jax.runs.task import Task
 from cnn_jax.sweep import engine, plan
 from cnn_jax.sweep.grid import Grid
 from cnn_jax.training.config import Config
@@ -41,18 +41,18 @@ def table(path):
 
 
 def weights(path):
-    return jax.tree.leaves(Trained.load(path).variables["params"])
+    return jax.tree.leaves(TrainedModel.load(path).variables["params"])
 
 
 @pytest.fixture(scope="module")
 def one(tmp_path_factory):
-    return lab.sweep(GRID, tmp_path_factory.mktemp("sweep") / "one", parallel="one", show=False)
+    return api.sweep(GRID, tmp_path_factory.mktemp("sweep") / "one", parallel="one", show=False)
 
 
 @pytest.mark.parametrize("parallel", [pytest.param("workers", marks=pytest.mark.slow), "map"])
 def test_trials_on_eight_devices_or_in_one_loop_are_the_trials_alone(parallel, one, tmp_path):
     """Bit for bit, beside neighbours that diverge."""
-    done = lab.sweep(GRID, tmp_path / "out", parallel=parallel, show=False)
+    done = api.sweep(GRID, tmp_path / "out", parallel=parallel, show=False)
     assert table(done.path) == table(one.path)
     assert sum("diverged" in line for line in table(done.path)) == 4
     for a, b in zip(weights(one.path / "best"), weights(done.path / "best"), strict=True):
@@ -61,7 +61,7 @@ def test_trials_on_eight_devices_or_in_one_loop_are_the_trials_alone(parallel, o
 
 def test_a_trial_is_the_run_on_its_own(one, tmp_path):
     config = dataclasses.replace(CONFIG, dropout=0.4, seed=1, devices=1)
-    run = lab.train(config, tmp_path / "run", show=False)
+    run = api.train(config, tmp_path / "run", show=False)
     trial = Folder(one.path / "trials" / "0003")
     assert trial.read_json("config.json")["dropout"] == 0.4
     assert trial.read("result.json", Result).validation == run.result.validation
@@ -70,7 +70,7 @@ def test_a_trial_is_the_run_on_its_own(one, tmp_path):
 def test_under_vmap_the_first_ten_steps_are_those_alone():
     """To 1e-5 in the parameters, whatever happens to a neighbour."""
     configs = [dataclasses.replace(CONFIG, seed=s, learning_rate=r, epochs=1) for s, r in enumerate((0.05, 1e30, 0.01))]
-    prepared = [Prepared.of(config, lab.dataset(config), devices=1) for config in configs]
+    prepared = [Task.of(config, api.load_data(config), devices=1) for config in configs]
     first = prepared[0]
 
     def after_ten(some, together):
@@ -89,7 +89,7 @@ def test_under_vmap_the_first_ten_steps_are_those_alone():
 @pytest.mark.slow
 def test_chunks_and_a_stop_in_the_middle_change_nothing(one, tmp_path, monkeypatch):
     monkeypatch.setattr(plan, "MOST_TOGETHER", 3)
-    whole = lab.sweep(GRID, tmp_path / "whole", parallel="map", show=False)
+    whole = api.sweep(GRID, tmp_path / "whole", parallel="map", show=False)
     kept = json.loads((whole.path / "record.json").read_text())["plan"]["programs"]
     assert [trials["chunk"] for trials in kept] == [3]
     assert table(whole.path) == table(one.path)
@@ -97,7 +97,7 @@ def test_chunks_and_a_stop_in_the_middle_change_nothing(one, tmp_path, monkeypat
         for name in ("result.json", "manifest.json"):
             (whole.path / "trials" / f"{i:04d}" / name).unlink()
     (whole.path / "manifest.json").unlink()
-    again = lab.sweep(GRID, whole.path, resume=True, show=False)
+    again = api.sweep(GRID, whole.path, resume=True, show=False)
     assert table(again.path) == table(one.path)
 
 
@@ -106,24 +106,24 @@ def test_a_sweep_goes_on_the_way_it_began(one, tmp_path):
     shutil.copytree(one.path, copy)
     (copy / "manifest.json").unlink()
     with pytest.raises(RequestError, match="was begun with parallel = 'one', not 'vmap'"):
-        lab.sweep(GRID, copy, resume=True, parallel="vmap", show=False)
+        api.sweep(GRID, copy, resume=True, parallel="vmap", show=False)
 
 
 def test_what_differs_in_numbers_alone_is_one_program():
     axes = {"learning_rate": (0.1, 0.2), "momentum": (0.5, 0.9), "dropout": (0.1, 0.2), "weight_decay": (0.0, 0.1)}
     more = {"label_smoothing": (0.0, 0.1), "init_scale": (0.5, 1.0), "seed": (0, 1)}
     configs = Grid(CONFIG, axes | more).trials()
-    dataset = lab.dataset(CONFIG)
-    programs = [Prepared.of(config, dataset, devices=1).program for config in configs]
+    dataset = api.load_data(CONFIG)
+    programs = [Task.of(config, dataset, devices=1).program for config in configs]
     assert plan.groups(configs, programs) == [tuple(range(128))]
     configs = Grid(CONFIG, {"filters": (4, 6), "learning_rate": (0.1, 0.2), "seed": (0,)}).trials()
-    programs = [Prepared.of(config, dataset, devices=1).program for config in configs]
+    programs = [Task.of(config, dataset, devices=1).program for config in configs]
     assert plan.groups(configs, programs) == [(0, 1), (2, 3)]
 
 
 def test_the_way_is_measured_and_recorded(tmp_path):
     grid = Grid(CONFIG, {"learning_rate": (0.05,), "seed": (0, 1)})
-    done = lab.sweep(grid, tmp_path / "out", show=False)
+    done = api.sweep(grid, tmp_path / "out", show=False)
     (kept,) = Folder(done.path).read_json("record.json")["plan"]["programs"]
     assert set(kept["measured_seconds"]) >= {"one", "workers"}
     assert all(0 < seconds < 10 for seconds in kept["measured_seconds"].values())
@@ -156,7 +156,7 @@ def test_a_worker_that_fails_ends_the_others_and_is_heard():
 
 
 def test_compiling_is_shared():
-    prepared = Prepared.of(CONFIG, lab.dataset(CONFIG), devices=1)
+    prepared = Task.of(CONFIG, api.load_data(CONFIG), devices=1)
     arguments = ([CONFIG], prepared.program, None, prepared.train, prepared.examples("validation"))
     compile_program(*arguments)
     assert compile_program(*arguments) == 0.0

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 
 from cnn_jax.report.notes.written import NUMBER
-from cnn_jax.zoo import ZOO
+from cnn_jax.zoo import NETWORKS
 
 _WORDS = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
 COUNT = rf"(?:{NUMBER}|no|none|{'|'.join(_WORDS)}|twenty|thirty)"
@@ -114,9 +114,10 @@ DATA = Dimension(
         re.I,
     ),
 )
-_ZOO = {re.sub(r"[^a-z0-9]", "", name): name for name in ZOO if name != "guide"} | {"allcnnc": "allcnn"}
+_PUBLISHED = [name for name, entry in NETWORKS.items() if entry.parameters is not None and name != "guide"]
+_ZOO = {re.sub(r"[^a-z0-9]", "", name): name for name in _PUBLISHED} | {"allcnnc": "allcnn"}
 _OTHER = "densenet|efficientnet|mobilenet|inception|googlenet|squeezenet|convnext|vit|resnext"
-_SPELLINGS = sorted((re.sub(r"(?<=[a-z])(?=\d)|_", "[-_ ]?", name) for name in ZOO if name != "guide"), key=len)[::-1]
+_SPELLINGS = sorted((re.sub(r"(?<=[a-z])(?=\d)|_", "[-_ ]?", name) for name in _PUBLISHED), key=len)[::-1]
 NETWORK = Dimension(
     "network",
     re.compile(rf"\b(?P<name>{'|'.join(_SPELLINGS)}|all[-_ ]?cnn(?:[-_ ]?c)?|(?:{_OTHER})\d*)(?![a-z0-9])", re.I),

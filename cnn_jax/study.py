@@ -10,18 +10,18 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from cnn_jax import lab
+from cnn_jax import api
 from cnn_jax.data import Split
 from cnn_jax.errors import CnnJaxError, RequestError, RunError
 from cnn_jax.report import figures
 from cnn_jax.report.statements import effect_text
 from cnn_jax.runs import manifest
 from cnn_jax.runs.folder import Folder
+from cnn_jax.runs.model import TrainedModel
 from cnn_jax.runs.outcome import Outcome
 from cnn_jax.runs.provenance import provenance, utc_now
 from cnn_jax.runs.schema import Record
 from cnn_jax.runs.sweeps import SweepReader, trial_folder
-from cnn_jax.runs.trained import Trained
 from cnn_jax.runs.verdict import Finding, Verdict
 from cnn_jax.statistics import SEEDS_FOR_A_VERDICT, median
 from cnn_jax.sweep.grid import Grid
@@ -103,7 +103,7 @@ class Study:
         taken = {axis: tuple(values)[:2] if self.quick else tuple(values) for axis, values in (axes or {}).items()}
         grid = Grid(self.config(**fields), {**taken, "seed": self.seeds})
         begun = time.perf_counter()
-        done = lab.sweep(grid, self.out / name, resume=True, parallel=parallel, show=self.show)
+        done = api.sweep(grid, self.out / name, resume=True, parallel=parallel, show=self.show)
         if done.status == "interrupted":
             raise Stopped(done.signal)
         sweep = SweepReader.open(done.path)
@@ -116,17 +116,17 @@ class Study:
 
     def training(self, **fields: Any) -> Split:
         """The training split of `config(**fields)`, in memory."""
-        split = lab.dataset(self.config(**fields)).train
+        split = api.load_data(self.config(**fields)).train
         assert isinstance(split, Split)
         return split
 
-    def finished(self, outcome: Outcome) -> dict[int, Trained]:
+    def finished(self, outcome: Outcome) -> dict[int, TrainedModel]:
         """The networks of a sweep's chosen cell by seed, those at chance too; one that diverged has no weights."""
         assert outcome.table is not None
         rows = [row for row in outcome.table.chosen_trials() if row.status == "complete"]
-        return {row.seed: Trained.load(trial_folder(outcome.folder, row.trial).path) for row in rows}
+        return {row.seed: TrainedModel.load(trial_folder(outcome.folder, row.trial).path) for row in rows}
 
-    def learned(self, outcome: Outcome) -> dict[int, Trained]:
+    def learned(self, outcome: Outcome) -> dict[int, TrainedModel]:
         """As `finished`, of those that are better than chance: what a network has learned can be asked of these alone
         (`left_out` counts the others). In quick form, where hardly any is better, all. RunError if there is none."""
         networks = self.finished(outcome)

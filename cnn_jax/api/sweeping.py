@@ -12,17 +12,18 @@ from typing import Any
 
 import jax
 
+from cnn_jax.api.folders import agree
 from cnn_jax.errors import RequestError
-from cnn_jax.lab.folders import agree, refuse_changes
-from cnn_jax.runs import manifest, reader, record
-from cnn_jax.runs.execute import Interrupt, execute
+from cnn_jax.runs import manifest, record
+from cnn_jax.runs.callbacks import Callbacks
 from cnn_jax.runs.folder import Folder
-from cnn_jax.runs.prepared import Prepared
+from cnn_jax.runs.model import load_state
 from cnn_jax.runs.provenance import peak_memory, provenance, utc_now
 from cnn_jax.runs.reader import Trial
 from cnn_jax.runs.schema import Provenance, Record, Result
 from cnn_jax.runs.sweeps import final_folder, seed_scores, trial_folder, trial_row
-from cnn_jax.runs.weights import load_state
+from cnn_jax.runs.task import Task
+from cnn_jax.runs.trainer import Interrupt, train_runs
 from cnn_jax.sweep import engine
 from cnn_jax.sweep.engine import POLL_SECONDS
 from cnn_jax.sweep.grid import Grid, show, value_of
@@ -49,16 +50,25 @@ class Sweeping:
     """A sweep while it runs."""
 
     def __init__(
-        self, folder: Folder, grid: Grid, prepared: list[Prepared], parallel: Parallel, interrupt: Interrupt, bar: Any
+        self,
+        folder: Folder,
+        grid: Grid,
+        tasks: list[Task],
+        parallel: Parallel,
+        interrupt: Interrupt,
+        callbacks: Callbacks,
+        progress: Any = None,
     ):
-        self.folder, self.grid, self.prepared, self.interrupt, self.bar = folder, grid, prepared, interrupt, bar
+        """`progress` is told a line for every trial that ends."""
+        self.folder, self.grid, self.tasks, self.interrupt = folder, grid, tasks, interrupt
+        self.callbacks, self.progress = callbacks, progress
         self.provenance, attachments = provenance()
         self.first = jax.process_index() == 0
         if self.first:
             if not folder.has("config.json"):
                 folder.write_json("config.json", grid.to_json())
             manifest.remove(folder)
-            self.record = record.begin(folder, _record(grid, prepared[0], self.provenance), attachments)
+            self.record = record.begin(folder, _record(grid, tasks[0], self.provenance), attachments)
             self.plan = self._plan(parallel)
         agree(True)
         if not self.first:
@@ -76,12 +86,13 @@ class Sweeping:
                     f"{self.folder.path} was begun with parallel = {before['parallel']!r}, not {parallel!r}"
                 )
             return [Trials.from_json(trials) for trials in before["programs"]]
-        configs = [one.config for one in self.prepared]
+        configs = [one.config for one in self.tasks]
         plan = []
-        for numbers in groups(configs, [one.program for one in self.prepared]):
-            first = self.prepared[numbers[0]]
+        for numbers in groups(configs, [one.program for one in self.tasks]):
+            first = self.tasks[numbers[0]]
             own = [configs[i] for i in numbers]
-            plan.append(choose(parallel, numbers, own, first.program, first.train, first.examples("validation")))
+            with self.callbacks.doing("measuring how trials are best run side by side"):
+                plan.append(choose(parallel, numbers, own, first.program, first.train, first.examples("validation")))
         programs = {"parallel": parallel, "programs": [trials.to_json() for trials in plan]}
         self.record = dataclasses.replace(self.record, plan=programs)
         self.folder.write("record.json", self.record)
@@ -114,7 +125,7 @@ class Sweeping:
 
     def _await_others(self) -> None:
         """The first process waits for the trials of the others."""
-        for i in range(len(self.prepared)) if self.first else ():
+        for i in range(len(self.tasks)) if self.first else ():
             folder = trial_folder(self.folder, i)
             while i not in self.results and self.interrupt.signal is None:
                 if folder.has(manifest.NAME):
@@ -126,35 +137,29 @@ class Sweeping:
         """Trains the trials of one unit, unless they have ended before."""
         if self.interrupt.signal is not None:
             return
-        group = [self.prepared[i] for i in numbers]
+        group = [self.tasks[i] for i in numbers]
         choices = {} if trials.together is None else {"together": trials.together, "trials": list(numbers)}
-        progress = self.bar.unit()
-        results = self._execute(
-            group, [trial_folder(self.folder, i) for i in numbers], progress, trials.together, choices, score_test=False
-        )
+        folders = [trial_folder(self.folder, i) for i in numbers]
+        results = self._results(group, folders, trials.together, choices, score_test=False)
         if not all(result.ended for result in results):
             return
-        steps = sum(one.steps_per_epoch * one.config.epochs for one in group)
         with self.lock:
             self.results |= dict(zip(numbers, results, strict=True))
             self._table()
-        progress.ended(steps, [_line(self.grid, one, result) for one, result in zip(group, results, strict=True)])
+        if self.progress is not None:
+            self.progress.lines([_line(self.grid, one, result) for one, result in zip(group, results, strict=True)])
 
-    def _execute(
-        self, group: list[Prepared], folders: list[Folder], progress: Any, together: Any, choices: dict[str, Any],
-        score_test: bool,
-    ) -> list[Result]:  # fmt: skip
+    def _results(
+        self, group: list[Task], folders: list[Folder], together: Any, choices: dict[str, Any], score_test: bool
+    ) -> list[Result]:
         """The results of runs that have ended, else of training them now."""
-        for one, folder in zip(group, folders, strict=True):
-            if folder.has("config.json"):
-                refuse_changes(folder, reader.config_of(folder), one.config)
         if all(folder.has(manifest.NAME) for folder in folders):
             return [Trial.open(folder.path).ended for folder in folders]
         with contextlib.ExitStack() as stack:
             for folder in folders:
                 stack.enter_context(folder.claimed())
-            return execute(
-                group, folders, self.provenance, self.interrupt, progress, together=together, choices=choices,
+            return train_runs(
+                group, folders, self.provenance, self.interrupt, self.callbacks, together=together, choices=choices,
                 score_test=score_test,
             )  # fmt: skip
 
@@ -163,19 +168,19 @@ class Sweeping:
         rows = []
         for i in sorted(self.results):
             trial = Trial.open(trial_folder(self.folder, i).path)
-            rows.append(trial_row(self.grid, i, self.prepared[i].config, trial, self.record.data))
+            rows.append(trial_row(self.grid, i, self.tasks[i].config, trial, self.record.data))
         self.folder.write_text("results.csv", to_csv([row.to_json() for row in rows]))
         return Table(self.grid, tuple(rows))
 
     def _score_chosen(self, table: Table) -> None:
         """Scores the test split once for each seed of the chosen cell that did not diverge."""
         for row in table.chosen_trials():
-            folder, prepared = trial_folder(self.folder, row.trial), self.prepared[row.trial]
+            folder, task = trial_folder(self.folder, row.trial), self.tasks[row.trial]
             trial = Trial.open(folder.path)
-            if trial.ended.status == "complete" and trial.ended.test is None and len(prepared.dataset.test):
-                state = prepared.replicate(load_state(trial, prepared.program))
+            if trial.ended.status == "complete" and trial.ended.test is None and len(task.dataset.test):
+                state = task.replicate(load_state(trial, task.program))
                 manifest.remove(folder)
-                folder.write("result.json", dataclasses.replace(trial.ended, test=prepared.score_test(state)))
+                folder.write("result.json", dataclasses.replace(trial.ended, test=task.score_test(state)))
             manifest.write(folder)
 
     def _fit_finally(self, table: Table, prepare: Any) -> None:
@@ -184,10 +189,8 @@ class Sweeping:
         for row in table.chosen_trials():
             if self.interrupt.signal is not None:
                 return
-            config = dataclasses.replace(self.prepared[row.trial].config, final_fit=True)
-            self._execute(
-                [prepare(config)], [final_folder(self.folder, row.seed)], self.bar.unit(), None, {}, score_test=True
-            )
+            config = dataclasses.replace(self.tasks[row.trial].config, final_fit=True)
+            self._results([prepare(config)], [final_folder(self.folder, row.seed)], None, {}, score_test=True)
 
     def _keep_best(self, table: Table) -> None:
         """Makes `best` the run of the chosen cell's lower-median seed, with the scores of all of its seeds."""
@@ -210,7 +213,7 @@ class Sweeping:
         scored = [] if self.grid.base.final_fit else [row.trial for row in table.chosen_trials()]
         self.record = dataclasses.replace(
             self.record,
-            trials=len(self.prepared),
+            trials=len(self.tasks),
             test_scored=tuple(scored),
             finished=utc_now(),
             compile_seconds=round(sum(result.compile_seconds for result in results), 3),
@@ -220,16 +223,16 @@ class Sweeping:
         self.folder.write("record.json", self.record)
 
 
-def _line(grid: Grid, prepared: Prepared, result: Result) -> str:
-    where = "  ".join(f"{name} {show(value_of(prepared.config, name)):<6}" for name in (*grid.cell_axes, "seed"))
+def _line(grid: Grid, task: Task, result: Result) -> str:
+    where = "  ".join(f"{name} {show(value_of(task.config, name)):<6}" for name in (*grid.cell_axes, "seed"))
     if result.validation is None:
         return f"{where}  diverged (step {result.diverged_step})"
     chance = "  (at chance)" if result.at_chance else ""
     return f"{where}  validation accuracy {100 * result.validation.accuracy:6.2f} %{chance}"
 
 
-def _record(grid: Grid, prepared: Prepared, start: Provenance) -> Record:
-    of_trial = record.of_run(start, grid.base, prepared.dataset, prepared.choices)
+def _record(grid: Grid, task: Task, start: Provenance) -> Record:
+    of_trial = record.of_run(start, grid.base, task.dataset, task.choices)
     return dataclasses.replace(
         of_trial,
         config=grid.to_json(),

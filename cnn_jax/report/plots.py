@@ -10,7 +10,7 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-from cnn_jax.insight.checks import SAME, SIGNED, Stamp
+from cnn_jax.insight.checks import SAME, SIGNED, SanityCheck
 from cnn_jax.insight.landscape import Trajectory
 from cnn_jax.insight.mistakes import Calibration, accuracy_by_class
 from cnn_jax.insight.tuning import Tuning
@@ -108,7 +108,7 @@ def maps(named: Mapping[str, np.ndarray], image: np.ndarray, most: int = 12) -> 
 
 
 def attributions(
-    images: np.ndarray, named: Mapping[str, np.ndarray], titles: Sequence[str], stamps: Sequence[Stamp]
+    images: np.ndarray, named: Mapping[str, np.ndarray], titles: Sequence[str], stamps: Sequence[SanityCheck]
 ) -> Figure:
     """A row for each image (n, h, w, c; 0 to 1), a column for each method's maps (n, h, w); signed ones in red (for the
     class) and blue. Under each method's name stand its numbers."""
@@ -145,7 +145,7 @@ def scale_of(name: str, found: np.ndarray) -> dict[str, Any]:
     return {"cmap": SEQUENTIAL, "vmin": 0, "vmax": largest}
 
 
-def checks(stamps: Sequence[Stamp]) -> Figure:
+def checks(stamps: Sequence[SanityCheck]) -> Figure:
     """Left: rank correlation with the true map as layers are drawn anew from the top down. Right: areas of deletion
     and insertion against a random order, with 95 % intervals over images."""
     with matplotlib.rc_context(STYLE):

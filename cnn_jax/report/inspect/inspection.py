@@ -13,7 +13,7 @@ from cnn_jax.errors import RequestError
 from cnn_jax.insight import units
 from cnn_jax.layers import ACTIVATIONS, Conv
 from cnn_jax.network import Network, Variables
-from cnn_jax.runs.trained import Trained
+from cnn_jax.runs.model import TrainedModel
 
 MOST_LAYERS, MOST_UNITS = 8, 12  # that are shown one by one, unless they are named
 SEARCHED = 2000  # validation images among which the strongest patches are looked for
@@ -32,11 +32,11 @@ class Request:
 
 
 @dataclass(frozen=True, eq=False)
-class Subject:
+class Inspection:
     """A request that can be met. `shown` uint8 (n, h, w, c) are the images to explain, with `names` and, where they are
     known, `labels`; `split` is the validation split, None where a network comes without its data."""
 
-    trained: Trained
+    trained: TrainedModel
     split: Split | None
     request: Request
     layers: list[str]
@@ -45,7 +45,7 @@ class Subject:
     labels: list[int | None]
 
     @classmethod
-    def of(cls, trained: Trained, split: Split | None, request: Request) -> "Subject":
+    def of(cls, trained: TrainedModel, split: Split | None, request: Request) -> "Inspection":
         """RequestError for a layer or unit that does not exist or for no image at all, DataError for an image that does
         not fit."""
         layers = list(request.layers) or layers_to_show(trained.network)
@@ -101,7 +101,7 @@ class Subject:
 
     @functools.cached_property
     def history(self) -> list[tuple[int, Any]]:
-        """The weights over the course of training, see `Trained.history`."""
+        """The weights over the course of training, see `TrainedModel.history`."""
         return self.trained.history()
 
     def key(self, number: int) -> jax.Array:

@@ -1,6 +1,6 @@
 """Everything that can be seen in a trained network, in one folder: a page, figures as PNG, their data as NPZ."""
 
-from cnn_jax.report.inside.see import see
-from cnn_jax.report.inside.subject import Request
+from cnn_jax.report.inspect.inspection import Request
+from cnn_jax.report.inspect.see import see
 
 __all__ = ["Request", "see"]

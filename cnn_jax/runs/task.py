@@ -13,7 +13,7 @@ from cnn_jax import losses
 from cnn_jax.data import Dataset, Split
 from cnn_jax.metrics import Evaluation
 from cnn_jax.network import Network
-from cnn_jax.runs import weights
+from cnn_jax.runs.model import started
 from cnn_jax.statistics import above_chance
 from cnn_jax.training.config import Config
 from cnn_jax.training.epoch import Streamed, check_batch_norm
@@ -21,11 +21,10 @@ from cnn_jax.training.fit import evaluate
 from cnn_jax.training.schedule import check_schedule
 from cnn_jax.training.state import Examples, Program, TrainState, initial_state
 from cnn_jax.training.step import home_device, replicate
-from cnn_jax.zoo import build
 
 
 @dataclass(frozen=True)
-class Prepared:
+class Task:
     """A config with its data on the device and its network and program made."""
 
     config: Config
@@ -41,10 +40,10 @@ class Prepared:
         dataset: Dataset,
         backend_config: Mapping[str, Any] | None = None,
         devices: int | None = None,
-    ) -> "Prepared":
+    ) -> "Task":
         """On `devices` devices where the config says nothing. `backend_config`: the choices that an interrupted run
         recorded, made again on resume. Raises RequestError for a config that cannot be trained on this data here."""
-        network = build(config.network, dataset.image_shape, dataset.classes, config.filters)
+        network = config.build(dataset.image_shape, dataset.classes)
         implementation = (backend_config or {}).get("implementation") if config.implementation == "auto" else None
         program = Program.of(config, network, config.devices or devices, implementation)
         examples = len(dataset.train)
@@ -57,7 +56,7 @@ class Prepared:
     def initial_state(self) -> TrainState:
         """The state before the first step, from the seed or from the weights that the config names."""
         state = initial_state(self.config, self.program)
-        return state if self.config.init is None else weights.started(state, self.network, self.config.init)
+        return state if self.config.init is None else started(state, self.network, self.config.init)
 
     def replicate(self, tree: Any) -> Any:
         """`tree` on every device of the program."""
@@ -77,6 +76,11 @@ class Prepared:
     @property
     def steps_per_epoch(self) -> int:
         return math.ceil(len(self.dataset.train) / self.config.batch_size)
+
+    @property
+    def steps(self) -> int:
+        """Of the whole run."""
+        return self.steps_per_epoch * self.config.epochs
 
     @property
     def choices(self) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """The folder of a run or a sweep: whether it may be begun or gone on with, and whose it is."""
 
 import contextlib
+import dataclasses
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -9,14 +10,16 @@ import jax
 import numpy as np
 
 from cnn_jax.errors import RequestError
+from cnn_jax.runs import manifest
 from cnn_jax.runs.folder import Folder
-from cnn_jax.runs.reader import grid_of
+from cnn_jax.runs.provenance import utc_now
+from cnn_jax.runs.reader import config_of, grid_of
 from cnn_jax.runs.schema import Record
 from cnn_jax.sweep.grid import Grid
 from cnn_jax.training.config import Config, differences
 
 
-def going_on(out: Path | str, resume: bool) -> Folder | None:
+def existing(out: Path | str, resume: bool) -> Folder | None:
     """The folder to go on with; None where a new one is to be made. RequestError where something is in the way."""
     folder = Folder(out)
     if not folder.occupied:
@@ -57,6 +60,32 @@ def agree(word: bool | None) -> bool:
 def refuse_changes(folder: Folder, old: Config, new: Config) -> None:
     if changed := differences(old, new):
         raise RequestError(f"{folder.path} holds a run with another config: {'; '.join(changed)}")
+
+
+def extend(folder: Folder, config: Config, dry: bool = False) -> str | None:
+    """Where the folder holds a run of the same config but for fewer epochs, makes it one that goes on to the new
+    number, and returns the line that says so; None for any other folder. With `dry` nothing is written. RequestError
+    for a schedule that depends on the number of epochs."""
+    old = config_of(folder)
+    if config.epochs <= old.epochs or differences(dataclasses.replace(old, epochs=config.epochs), config):
+        return None
+    if old.schedule not in ("constant", "step"):
+        raise RequestError(
+            f"{folder.path} was trained for {old.epochs} epochs with schedule {old.schedule!r}, which depends on their "
+            f"number: give another --out, and --init {folder.path} to start from its weights"
+        )
+    note = f"extended from {old.epochs} to {config.epochs} epochs"
+    if not dry:
+        record = folder.read("record.json", Record)
+        notes = (*record.notes, f"{note}, {utc_now()}")
+        manifest.remove(folder)
+        folder.file("result.json").unlink(missing_ok=True)
+        folder.write(
+            "record.json",
+            dataclasses.replace(record, config=config.to_json(), config_hash=config.hash(), notes=notes),
+        )
+        folder.write_json("config.json", config.to_json())
+    return note
 
 
 def refuse_other_grid(folder: Folder, grid: Grid) -> None:

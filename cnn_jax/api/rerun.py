@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from cnn_jax import lab
+from cnn_jax import api
 from cnn_jax.errors import RunError
 from cnn_jax.runs.outcome import Outcome
 from cnn_jax.runs.provenance import provenance
@@ -40,9 +40,9 @@ def rerun(
         grid = grid_of(before.folder)
         grid = dataclasses.replace(grid, base=_looked_up(grid.base, data_dir))
         plan: Any = before.record.plan or {"parallel": "auto"}
-        status = lab.sweep(grid, out, parallel=plan["parallel"], show=show).status
+        status = api.sweep(grid, out, parallel=plan["parallel"], show=show).status
     else:
-        status = lab.train(_looked_up(before.config, data_dir), out, show=show).status
+        status = api.train(_looked_up(before.config, data_dir), out, show=show).status
     if status == "interrupted":
         raise RunError(f"{out} was interrupted; there is nothing to compare yet")
     after = Outcome.load(out)

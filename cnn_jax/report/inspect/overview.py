@@ -11,9 +11,9 @@ from cnn_jax.data import Split
 from cnn_jax.errors import RequestError
 from cnn_jax.insight import fields, landscape, mistakes, tuning
 from cnn_jax.losses import LOSSES
-from cnn_jax.report import page, sights
-from cnn_jax.report.inside.album import Album
-from cnn_jax.report.inside.subject import Subject, spread
+from cnn_jax.report import page, plots
+from cnn_jax.report.inspect.figure_writer import FigureWriter
+from cnn_jax.report.inspect.inspection import Inspection, spread
 
 AVERAGED = 32  # images over which the effective receptive field is averaged
 POINTS = 21  # along each side of a loss plane
@@ -22,9 +22,9 @@ RATES = np.concatenate([[0.0], np.geomspace(1e-4, 1e2, 37)])
 SCORED = 1000  # images at a time
 
 
-def receptive_fields(subject: Subject, album: Album) -> None:
-    found = fields.receptive_fields(subject.network, subject.variables, subject.images[:AVERAGED])
-    album.keep(
+def receptive_fields(inspection: Inspection, writer: FigureWriter) -> None:
+    found = fields.receptive_fields(inspection.network, inspection.variables, inspection.images[:AVERAGED])
+    writer.keep(
         "receptive-fields",
         **{name: [getattr(one, name) for one in found] for name in ("layer", "size", "jump", "effective")},
         **{name: [getattr(one, name) for one in found] for name in ("closed_form", "support")},
@@ -46,56 +46,56 @@ def receptive_fields(subject: Subject, album: Album) -> None:
         }
         for one in found
     ]
-    album.add("Receptive fields", page.table(pd.DataFrame(rows)))
-    album.add(
+    writer.add("Receptive fields", page.table(pd.DataFrame(rows)))
+    writer.add(
         "Receptive fields",
         page.paragraph(
             "What the unit in the middle of each layer's maps sees, in pixels. Field, stride and pixels by arithmetic "
             "follow from the layers' sizes (Araujo, Norris & Sim 2019); by gradient: where the derivative is not zero "
             "when no path is blocked; effective: the side of the square with as many pixels as have more than 4.55 % "
             "of the largest influence in this network (Luo et al. 2016, 3.1), mean over "
-            f"{len(subject.images[:AVERAGED])} images."
+            f"{len(inspection.images[:AVERAGED])} images."
         ),
     )
 
 
-def orientation(subject: Subject, album: Album) -> None:
+def orientation(inspection: Inspection, writer: FigureWriter) -> None:
     """Tuning of the first convolution, trained, untrained and between."""
-    layer = subject.first_conv
-    if layer is None or not subject.history:
+    layer = inspection.first_conv
+    if layer is None or not inspection.history:
         return
 
     def of(variables: Any) -> tuning.Tuning:
-        return tuning.tuning(subject.network, variables, [layer])[layer]
+        return tuning.tuning(inspection.network, variables, [layer])[layer]
 
-    tuned = [(step, of(variables)) for step, variables in subject.history]
-    before, after = tuned[0][1], of(subject.variables)
+    tuned = [(step, of(variables)) for step, variables in inspection.history]
+    before, after = tuned[0][1], of(inspection.variables)
     course = [(step, float(np.nanmedian(one.selectivity))) for step, one in tuned]
-    album.draw(
+    writer.draw(
         "Orientation tuning", "tuning", f"Responses of the {len(after.selectivity)} units of {layer} to gratings of "
         f"{len(after.orientations)} orientations, {len(after.frequencies)} frequencies and {len(tuning.PHASES)} "
         "phases. A response is the largest over phases above the answer to an empty image; selectivity is "
         "|Σ R(θ) exp(2iθ)| / Σ R(θ), one minus the circular variance (Ringach et al. 2002). One network, n = 1 seed: "
         "its units are no independent samples.",
-        sights.tuning(before, after, course, layer), orientations=after.orientations, curves=after.curves,
+        plots.tuning(before, after, course, layer), orientations=after.orientations, curves=after.curves,
         curves_untrained=before.curves, selectivity=after.selectivity, selectivity_untrained=before.selectivity,
         preferred=after.preferred, bandwidth=after.bandwidth, course=course,
     )  # fmt: skip
 
 
-def loss_surfaces(subject: Subject, album: Album, split: Split) -> None:
-    network, section = subject.network, "The loss as a landscape"
-    loss = LOSSES[subject.trained.config.loss]
+def loss_surfaces(inspection: Inspection, writer: FigureWriter, split: Split) -> None:
+    network, section = inspection.network, "The loss as a landscape"
+    loss = LOSSES[inspection.trained.config.loss]
     at = spread(len(split), SURFACE)
-    images, labels = subject.trained.normalise(split.images[at]), jnp.asarray(split.labels[at])
+    images, labels = inspection.trained.normalise(split.images[at]), jnp.asarray(split.labels[at])
     n = len(labels)
-    first, last = subject.history[0][1], subject.history[-1][1]
+    first, last = inspection.history[0][1], inspection.history[-1][1]
     along = np.asarray(landscape.along_gradient(network, loss, first, images, labels, jnp.asarray(RATES)))
-    album.draw(
+    writer.draw(
         section, "loss-along-gradient", "The loss of the untrained network after one step along its gradient. "
         f"It is the run's own loss ({loss.title}), here and below without label smoothing and weight decay. "
         f"The same {n} validation images before and after: too small a learning rate hardly moves, too large a one "
-        "jumps over the valley.", sights.loss_along(RATES, along, subject.trained.config.learning_rate, loss.title),
+        "jumps over the valley.", plots.loss_along(RATES, along, inspection.trained.config.learning_rate, loss.title),
         rates=RATES, losses=along,
     )  # fmt: skip
 
@@ -104,51 +104,51 @@ def loss_surfaces(subject: Subject, album: Album, split: Split) -> None:
         return np.asarray(landscape.on_plane(network, loss, at, *directions, images, labels, *sides))
 
     side = np.linspace(-1, 1, POINTS)
-    directions = [landscape.random_direction(subject.variables, subject.key(i)) for i in (3, 4)]
-    losses = surface(subject.variables, directions, side, side)
-    album.draw(
+    directions = [landscape.random_direction(inspection.variables, inspection.key(i)) for i in (3, 4)]
+    losses = surface(inspection.variables, directions, side, side)
+    writer.draw(
         section, "loss-plane", "The loss around the trained weights (star) on a random plane. Directions are "
-        f"normalised filter by filter (Li et al. 2018, 4), seed {subject.request.seed}; {n} validation images; batch "
-        "norm keeps its statistics.", sights.plane(side, side, losses, loss.title), x=side, y=side, losses=losses,
+        f"normalised filter by filter (Li et al. 2018, 4), seed {inspection.request.seed}; {n} validation images; "
+        "batch norm keeps its statistics.", plots.plane(side, side, losses, loss.title), x=side, y=side, losses=losses,
     )  # fmt: skip
     try:
-        path = landscape.trajectory([variables["params"] for _, variables in subject.history])
+        path = landscape.trajectory([variables["params"] for _, variables in inspection.history])
     except RequestError as error:
-        album.add(section, page.paragraph(f"No picture of the training's path: {error}."))
+        writer.add(section, page.paragraph(f"No picture of the training's path: {error}."))
         return
     low, high = path.places.min(0), path.places.max(0)
     reach = 0.25 * max(float((high - low).max()), 1e-6)
     xs, ys = (np.linspace(low[i] - reach, high[i] + reach, POINTS) for i in (0, 1))
     losses = surface(last, (path.first, path.second), xs, ys)
-    album.draw(
-        section, "loss-trajectory", f"The training's path through {len(subject.history)} kept states. It runs from the "
-        "untrained network to the last weights (star), on the plane of its two principal components "
+    writer.draw(
+        section, "loss-trajectory", f"The training's path through {len(inspection.history)} kept states. It runs from "
+        "the untrained network to the last weights (star), on the plane of its two principal components "
         f"(Li et al. 2018, 7); the loss is over {n} validation images.",
-        sights.plane(xs, ys, losses, loss.title, path), x=xs, y=ys, losses=losses, path=path.places,
-        steps=[step for step, _ in subject.history],
+        plots.plane(xs, ys, losses, loss.title, path), x=xs, y=ys, losses=losses, path=path.places,
+        steps=[step for step, _ in inspection.history],
     )  # fmt: skip
 
 
-def where_it_errs(subject: Subject, album: Album, split: Split) -> None:
-    names, section = subject.trained.class_names, "Where it errs"
+def where_it_errs(inspection: Inspection, writer: FigureWriter, split: Split) -> None:
+    names, section = inspection.trained.class_names, "Where it errs"
     parts = [
         jax.nn.softmax(
-            subject.network.apply(subject.variables, subject.trained.normalise(split.images[i : i + SCORED]))
+            inspection.network.apply(inspection.variables, inspection.trained.normalise(split.images[i : i + SCORED]))
         )
         for i in range(0, len(split), SCORED)
     ]
     probabilities = np.concatenate([np.asarray(part) for part in parts])
     counts = mistakes.confusion(probabilities, split.labels)
-    album.draw(
+    writer.draw(
         section, "confusion", f"What the validation images of each class are called. {int(counts.trace()):,} of "
         f"{len(split):,} are called what they are. Right: accuracy by class with Wilson's 95 % interval over images.",
-        sights.mistakes(counts, names), counts=counts,
+        plots.mistakes(counts, names), counts=counts,
     )  # fmt: skip
     found = mistakes.calibration(probabilities, split.labels)
-    album.draw(
+    writer.draw(
         section, "calibration", f"Reliability of the probabilities on {len(split):,} validation images. The expected "
         f"calibration error is the mean distance from the diagonal, weighted by the images in each of {mistakes.BINS} "
-        "bins of equal width (Guo et al. 2017, 2).", sights.reliability(found), counts=found.counts,
+        "bins of equal width (Guo et al. 2017, 2).", plots.reliability(found), counts=found.counts,
         confidence=found.confidence, accuracy=found.accuracy, error=found.error,
     )  # fmt: skip
     wrong = mistakes.surest_mistakes(probabilities, split.labels)
@@ -159,8 +159,8 @@ def where_it_errs(subject: Subject, album: Album, split: Split) -> None:
         f"{names[split.labels[i]]}\ncalled {names[j]}, {100 * probabilities[i, j]:.0f} %"
         for i, j in zip(wrong, called, strict=True)
     ]
-    album.draw(
+    writer.draw(
         section, "surest-mistakes", "The wrongly called validation images whose wrong class was given the largest "
-        "probability.", sights.gallery(split.images[wrong] / 255.0, titles), ids=wrong, called=called,
+        "probability.", plots.gallery(split.images[wrong] / 255.0, titles), ids=wrong, called=called,
         labels=split.labels[wrong],
     )  # fmt: skip

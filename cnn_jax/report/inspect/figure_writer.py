@@ -10,13 +10,21 @@ from matplotlib.figure import Figure
 
 from cnn_jax.errors import writing
 from cnn_jax.report import figures, page
+from cnn_jax.runs.callbacks import print_note
 from cnn_jax.runs.folder import Folder
 
 T = TypeVar("T")
+# Which share of the time each part takes, by the page of a small network: for an estimate of what is left.
+SHARES = {
+    "explanations": 0.45, "units": 0.25, "receptive fields": 0.07, "orientation tuning": 0.05, "loss surfaces": 0.15,
+    "mistakes": 0.03,
+}  # fmt: skip
 
 
-class Album:
-    def __init__(self, out: Path):
+class FigureWriter:
+    def __init__(self, out: Path, show: bool = True):
+        """With `show` it says on standard error which part is being made."""
+        self.show, self.done = show, 0.0
         self.folder = Folder(out)
         self.folder.path.mkdir(parents=True, exist_ok=True)
         self.seconds: dict[str, float] = {}  # that each part took, compilation included
@@ -25,9 +33,14 @@ class Album:
     def timed(self, part: str, work: Callable[[], T]) -> T:
         """What `work` returns; notes how long it took."""
         started = time.perf_counter()
-        made = work()
+        if self.show:
+            left = sum(self.seconds.values()) * (1 - self.done) / self.done if self.done else 0.0
+            about = f", about {left:.0f} s left" if left else ""
+            print_note(f"looking at {part}{about} …")
+        result = work()
         self.seconds[part] = round(time.perf_counter() - started, 2)
-        return made
+        self.done += SHARES.get(part, 0.0)
+        return result
 
     def keep(self, name: str, **data: Any) -> None:
         """NAME.npz: arrays by name."""

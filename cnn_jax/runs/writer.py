@@ -7,10 +7,12 @@ from typing import Any
 from cnn_jax.errors import RequestError, RunError
 from cnn_jax.metrics import EpochMetrics
 from cnn_jax.runs import manifest, record, weights
+from cnn_jax.runs.callbacks import Callbacks, RunInfo
 from cnn_jax.runs.folder import Folder
-from cnn_jax.runs.prepared import Prepared
+from cnn_jax.runs.model import arrays_of
 from cnn_jax.runs.provenance import Attachments, peak_memory, utc_now
 from cnn_jax.runs.schema import Provenance, Result
+from cnn_jax.runs.task import Task
 from cnn_jax.training.checkpoint import Checkpoints, Restored
 from cnn_jax.training.config import Config, differences
 from cnn_jax.training.fit import Event
@@ -20,23 +22,24 @@ CHECKPOINT_SECONDS = 30.0  # between checkpoints inside a long epoch
 EPOCH_SECONDS = 2.0  # between checkpoints at the ends of short epochs: one takes longer than many an epoch
 
 
-class Session:
+class RunWriter:
     """Writes what becomes of a run into its folder. Raises RequestError where the folder holds another run."""
 
     def __init__(
         self,
-        prepared: Prepared,
+        task: Task,
         folder: Folder,
         provenance: Provenance,
         attachments: Attachments,
         choices: dict[str, Any],
+        callbacks: Callbacks,
     ):
-        self.prepared, self.folder = prepared, folder
-        self.config = prepared.config
-        start = record.of_run(provenance, self.config, prepared.dataset, prepared.choices | choices)
-        start = dataclasses.replace(start, notes=prepared.warnings)
+        self.task, self.folder, self.callbacks = task, folder, callbacks
+        self.config = task.config
+        start = record.of_run(provenance, self.config, task.dataset, task.choices | choices)
+        start = dataclasses.replace(start, notes=task.warnings)
         if self.config.init is not None and not folder.has("record.json"):
-            start = dataclasses.replace(start, init_sha256=weights.digest(weights.read(self.config.init)[0]))
+            start = dataclasses.replace(start, init_sha256=weights.digest(arrays_of(self.config.init)[0]))
         if not folder.has("config.json"):
             folder.write_json("config.json", self.config.to_json())
         elif changed := differences(Config.from_json(folder.read_json("config.json")), self.config):
@@ -51,18 +54,19 @@ class Session:
         self.step_seconds = self.earlier_seconds = 0.0
         self.diverged_step: int | None = None
 
-    def begin(self, restored: Restored | None) -> list[str]:
-        """Goes on from a checkpoint, or from the start; returns what is to be said about it. RunError where the
-        evaluations before that checkpoint are not all there: the run would end with a history that has gaps."""
+    def begin(self, restored: Restored | None) -> None:
+        """Goes on from a checkpoint, or from the start. RunError where the evaluations before that checkpoint are not
+        all there: the run would end with a history that has gaps."""
         step = restored.step if restored else 0
         before = [metrics for metrics in self.folder.metrics() if metrics.step <= step]
-        epochs = step // self.prepared.steps_per_epoch
+        epochs = step // self.task.steps_per_epoch
         if len(before) != epochs:
             raise RunError(
                 f"{self.folder.file('metrics.jsonl')} has {len(before)} evaluations, but the checkpoint of step {step} "
                 f"comes after {epochs} epochs: it is damaged and the run cannot go on; give another --out"
             )
         self.checkpoints.discard_after(step)
+        self.state = restored.state if restored else None
         self.evaluations = self.folder.keep_metrics(step)
         self.step = self.first_step = step
         notes = restored.skipped if restored else []
@@ -70,8 +74,11 @@ class Session:
             self.earlier_seconds = restored.meta["train_seconds"]
         if notes:
             self.record = dataclasses.replace(self.record, notes=(*self.record.notes, *notes))
+        for note in notes:
+            self.callbacks.say(note)
         self.started = self.saved = time.perf_counter()
-        return notes
+        self.info = RunInfo(self.folder.path, self.config, self.task.steps, step, self.task.network.parameters)
+        self.callbacks.on_start(self.info)
 
     @property
     def train_seconds(self) -> float:
@@ -84,10 +91,14 @@ class Session:
             self.diverged_step = event.step
             return
         self.state, self.images, self.step_seconds = event.state, event.images, event.seconds
+        if not event.paused:
+            speed = event.images / event.seconds if event.seconds > 0.2 else None
+            self.callbacks.on_step(self.info, max(event.step, self.first_step), speed)
         if event.evaluation is not None:
             metrics = dataclasses.replace(event.evaluation, seconds=round(self.train_seconds, 3))
             self.folder.append_metrics(self._held_out(metrics))
             self.evaluations.append(metrics)
+            self.callbacks.on_evaluation(self.info, self._held_out(metrics))
 
     def _held_out(self, metrics: EpochMetrics) -> EpochMetrics:
         """Without the validation split where that is trained on too: it is no validation then."""
@@ -129,6 +140,7 @@ class Session:
         self.folder.write("result.json", result)
         if result.ended:
             manifest.write(self.folder)
+        self.callbacks.on_end(self.info, result)
         return result
 
     def fail(self, reason: str) -> None:
@@ -147,7 +159,7 @@ class Session:
             test=None,
             epochs=len(self.evaluations),
             steps=self.step,
-            parameters=self.prepared.network.parameters,
+            parameters=self.task.network.parameters,
             compile_seconds=round(compile_seconds, 3),
             train_seconds=round(self.train_seconds, 3),
         )
@@ -159,15 +171,15 @@ class Session:
         if self.config.select == "best":
             chosen = max(self.evaluations, key=_rank)
             if chosen.step != self.step:
-                state = self.prepared.replicate(self.checkpoints.at(chosen.step, self.state).state)
-        validation = chosen.validation or self.prepared.score(state, "validation")
+                state = self.task.replicate(self.checkpoints.at(chosen.step, self.state).state)
+        validation = chosen.validation or self.task.score(state, "validation")
         return dataclasses.replace(
             result,
             status="complete",
-            at_chance=self.prepared.at_chance(validation),
+            at_chance=self.task.at_chance(validation),
             scored_step=chosen.step,
             validation=self._held_out(chosen).validation,
-            test=self.prepared.score_test(state) if score_test else None,
+            test=self.task.score_test(state) if score_test else None,
         )
 
     def close(self) -> None:

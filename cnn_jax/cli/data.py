@@ -1,0 +1,62 @@
+"""cnn-jax data: lists data sets, puts them into the cache, prepares them for TFDS."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from tyro.conf import Positional
+
+from cnn_jax.cli import common
+from cnn_jax.errors import RequestError
+
+
+@dataclass(frozen=True)
+class Data(common.Common):
+    """Lists the data sets that have a name (list), puts some into the cache, so that a machine without archives can be
+    handed it (cache), or prepares MNIST or Fashion-MNIST as TFDS itself would, without TensorFlow (prepare).
+
+    For example: cnn-jax data cache mnist photos.zip --data-dir DIR
+    """
+
+    action: Positional[Literal["list", "cache", "prepare"]] = "list"
+    """What to do."""
+    datasets: Positional[tuple[str, ...]] = ()
+    """Names, folders of images, zips."""
+    data_dir: str | None = None
+    """Where archives and prepared TFDS sets are; only read."""
+    image_size: str | None = None
+    """Makes every image NxN, or HxW."""
+    resize: Literal["squash", "fit", "crop"] = "squash"
+    """How."""
+
+
+def command(arguments: Sequence[str]) -> None:
+    parsed = common.parse(Data, arguments, "cnn-jax data")
+
+    from cnn_jax.data import archives, load
+    from cnn_jax.data.catalogue import CATALOGUE
+    from cnn_jax.data.load import DATASETS
+
+    if parsed.action == "list":
+        for name in DATASETS:
+            entry = CATALOGUE.get(name)
+            about = f"{entry.title}; {entry.train:,} + {entry.test:,} images {entry.shape}" if entry else "registered"
+            print(f"{name:<16} {about}")
+        return
+    if not parsed.datasets:
+        raise RequestError(f"data {parsed.action} needs a data set, e.g. cnn-jax data {parsed.action} mnist")
+    for name in parsed.datasets:
+        started = time.perf_counter()
+        if parsed.action == "prepare":
+            from cnn_jax.data.builders import idx_builder
+
+            if name not in idx_builder.BUILDERS:
+                raise RequestError(f"data prepare knows {', '.join(idx_builder.BUILDERS)}, not {name}")
+            directory = None if parsed.data_dir is None else Path(parsed.data_dir)
+            print(idx_builder.prepare(CATALOGUE[name], archives.find(CATALOGUE[name], directory)))
+            continue
+        dataset = load(name, data_dir=parsed.data_dir, image_size=parsed.image_size, resize=parsed.resize)
+        sizes = ", ".join(f"{split} {size}" for split, size in dataset.source["split"]["sizes"].items())
+        print(f"{name}: {sizes}, images {dataset.image_shape}, {time.perf_counter() - started:.1f} s")

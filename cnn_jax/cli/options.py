@@ -1,0 +1,94 @@
+"""The fields of a config as options in named groups, for `train` and `sweep`."""
+
+import ast
+import dataclasses
+import functools
+import inspect
+import json
+import textwrap
+import typing
+from typing import Annotated, Any
+
+from cnn_jax.errors import RequestError, quote
+from cnn_jax.layers.spelling import text_of, value_of
+from cnn_jax.training.config import Config
+from cnn_jax.untrusted import parse_json
+
+GROUPS = {
+    "network": ("network", "network_args", "filters", "initialiser", "init_scale", "dropout", "init"),
+    "data": (
+        "dataset", "data_dir", "image_size", "resize", "stream", "validation", "train_examples", "split_seed",
+        "without_test", "augment",
+    ),
+    "training": ("epochs", "batch_size", "seed", "loss", "label_smoothing", "accumulate", "ema", "keep_all"),
+    "optimizer": (
+        "learning_rate", "optimizer", "optimizer_args", "momentum", "nesterov", "weight_decay", "clip_norm", "backward",
+        "gradient_noise",
+    ),
+    "schedule": ("schedule", "schedule_args", "warmup_epochs", "decay_epochs", "decay_factor"),
+    "scoring": ("select", "final_fit"),
+    "computation": ("precision", "dtype", "implementation", "devices"),
+}  # fmt: skip
+ARGUMENTS = ("network_args", "optimizer_args", "schedule_args")
+
+
+@functools.cache
+def descriptions() -> dict[str, str]:
+    """What is said of each field of a config, where it is declared."""
+    body = ast.parse(textwrap.dedent(inspect.getsource(Config))).body[0].body  # type: ignore[attr-defined]
+    found: dict[str, str] = {}
+    for field, text in zip(body, [*body[1:], None], strict=True):
+        if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant):
+            found[field.target.id] = " ".join(str(text.value.value).split())  # type: ignore[union-attr]
+    return found
+
+
+@functools.cache
+def groups(without: tuple[str, ...]) -> dict[str, type]:
+    """A dataclass for each group, without some fields."""
+    import tyro
+
+    hints, made = typing.get_type_hints(Config), {}
+    for group, names in GROUPS.items():
+        fields: list[Any] = []
+        for name in names:
+            if name in without:
+                continue
+            kind: Any = tuple[str, ...] if name in ARGUMENTS else str if name == "network" else hints[name]
+            help = descriptions().get(name, "")
+            fields.append((name, Annotated[kind, tyro.conf.arg(help=help)], dataclasses.field(default=None)))
+        made[group] = dataclasses.make_dataclass(group.capitalize(), fields, frozen=True)
+    return made
+
+
+def arguments_of(config: Config, without: tuple[str, ...] = ()) -> dict[str, Any]:
+    """The groups with the values of a config: what options change."""
+    values = {field.name: getattr(config, field.name) for field in dataclasses.fields(Config)}
+    if not isinstance(values["network"], str):
+        values["network"] = json.dumps(values["network"])
+    for name in ARGUMENTS:
+        values[name] = tuple(f"{key}={text_of(value)}" for key, value in values[name].items())
+    return {
+        group: kind(**{field.name: values[field.name] for field in dataclasses.fields(kind)})
+        for group, kind in groups(without).items()
+    }
+
+
+def fields_of(parsed: Any) -> dict[str, Any]:
+    """The fields of a config among parsed groups: the inverse of `arguments_of`."""
+    values: dict[str, Any] = {}
+    for group in GROUPS:
+        part = getattr(parsed, group)
+        values |= {field.name: getattr(part, field.name) for field in dataclasses.fields(part)}
+    if values["network"].startswith("["):
+        values["network"] = parse_json(values["network"], "--network")
+    for name in ARGUMENTS:
+        values[name] = dict(_pair(name, text) for text in values[name])
+    return values
+
+
+def _pair(option: str, text: str) -> tuple[str, Any]:
+    name, equals, value = text.partition("=")
+    if not equals or not name.isidentifier():
+        raise RequestError(f"--{option.replace('_', '-')} {quote(text)}: write NAME=VALUE")
+    return name, value_of(value)

@@ -1,0 +1,67 @@
+"""A researcher's own parts, from a file or a module: loaded once, known by the hash of its source."""
+
+import hashlib
+import importlib
+import importlib.util
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from cnn_jax.errors import RequestError, reason
+
+trusted = False  # whether copies in runs' folders may be executed: --trust-plugins
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """A loaded plugin: what was asked for, its file, the sha256 of its source."""
+
+    name: str
+    path: Path
+    sha256: str
+
+
+LOADED: dict[str, Plugin] = {}  # by sha256
+
+
+def load(name: str) -> Plugin:
+    """Executes a file `NAME.py`, or imports a module, whose parts are then registered; once in a process.
+    RequestError for one that is missing or fails, with its line."""
+    if not name.endswith(".py"):
+        try:
+            module = importlib.import_module(name)
+        except Exception as error:  # of any type, from code that is not ours
+            raise RequestError(f"plugin {name} cannot be imported: {reason(error)}") from error
+        if not isinstance(module.__file__, str):
+            raise RequestError(f"plugin {name} has no source file")
+        return _loaded(name, Path(module.__file__))
+    path = Path(name).resolve()
+    if not path.is_file():
+        raise RequestError(f"plugin {name} does not exist")
+    plugin = _loaded(name, path, keep=False)
+    if plugin.sha256 in LOADED:
+        return LOADED[plugin.sha256]
+    word = f"cnn_jax_plugin_{''.join(c if c.isalnum() else '_' for c in path.stem)}"
+    spec = importlib.util.spec_from_file_location(word, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[word] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:  # of any type, from code that is not ours
+        sys.modules.pop(word, None)
+        trace, line = error.__traceback__, 0
+        while trace is not None:
+            line = trace.tb_lineno if trace.tb_frame.f_code.co_filename == str(path) else line
+            trace = trace.tb_next
+        raise RequestError(f"plugin {name}, line {line}: {reason(error)}") from error
+    LOADED[plugin.sha256] = plugin
+    return plugin
+
+
+def _loaded(name: str, path: Path, keep: bool = True) -> Plugin:
+    plugin = Plugin(name, path, hashlib.sha256(path.read_bytes()).hexdigest())
+    if keep:
+        LOADED[plugin.sha256] = plugin
+    return plugin
