@@ -29,10 +29,10 @@ def test_describe_prints_the_contracts_json():
     [
         (("describe", "conv9-4", "--input", "8x8x1"), "conv1: a window of 9 does not fit its input of 8"),
         (("describe", "conv3-4"), "needs its input size: --input HxWxC"),
-        (("describe", "lenet6"), "network 'lenet6' is not in the zoo; try lenet5"),
+        (("describe", "lenet6"), "network 'lenet6' is unknown (did you mean lenet5"),
         (("describe", "conv3-4", "--input", "8x8"), "--input '8x8' is no size"),
-        (("describe",), "the following arguments are required: network"),
-        (("explain",), "invalid choice: 'explain'"),
+        (("describe",), "Missing from cnn-jax describe"),
+        (("explain",), "verb 'explain' is unknown; there are train, sweep"),
         (("predict", "nowhere", "x.png"), "nowhere is no run's folder: it has no config.json"),
     ],
 )
@@ -65,9 +65,9 @@ def test_train_refuses_in_one_line_and_leaves_nothing(arguments, message, tmp_pa
     [
         (
             ("--axis", "optimizer=1"),
-            "axis 'optimizer' is no numeric field of the config; there are filters, image_size,",
+            "optimizer '1' is unknown; there are sgd, signsgd",
         ),
-        (("--axis", "momentum=0.9,much"), "'much' is no number"),
+        (("--axis", "momentum=0.9,much"), "'much' is no value of momentum"),
         (("--axis", "momentum"), "axis momentum has no value"),
         (("--axis", "momentum=0.1", "--axis", "momentum=0.2"), "axis momentum is given twice"),
         (("--axis", "learning_rate=0.1", "--learning-rates", "0.2"), "axis learning_rate is given twice"),
@@ -163,7 +163,7 @@ def test_the_default_grid_and_what_replaces_it():
     from cnn_jax.cli import common, sweep
 
     def grid(*arguments):
-        return sweep.grid_of(common.parse(sweep.SweepArguments, arguments, sweep._default({}), ""), {})
+        return sweep.grid_of(common.parse(sweep.arguments_type(), arguments, "sweep", sweep.default_of({})), {})
 
     rates, filters = (0.01, 0.03, 0.1, 0.3, 1.0), (4, 8, 16)
     assert grid().axes == {"learning_rate": rates, "filters": filters, "seed": (0, 1, 2, 3, 4)}
@@ -173,7 +173,11 @@ def test_the_default_grid_and_what_replaces_it():
     }  # fmt: skip
     assert grid("--network", "lenet5", "--seeds", "1").axes == {"learning_rate": (0.05,), "seed": (0,)}
     assert grid("--axis", "momentum=0,0.9").axes["momentum"] == (0, 0.9)
-    once = sweep.gather(["--seeds", "2", "--axis", "a=1", "b=2", "--axis", "c=3", "--axis=d=4", "--resume"], "--axis")
+    assert grid("--axis", "augment=,flip crop1", "--axis", "select=final,best").axes["augment"] == (
+        "",
+        "flip crop1",
+    )
+    once = common.gathered(["--seeds", "2", "--axis", "a=1", "b=2", "--axis", "c=3", "--axis=d=4", "--resume"])
     assert once == ["--seeds", "2", "--resume", "--axis", "a=1", "b=2", "c=3", "d=4"]
 
 

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cnn_jax import geometry, notation, untrusted
-from cnn_jax.cli import common, sweep, train, verbs
+from cnn_jax.cli import common, main, sweep, train
 from cnn_jax.errors import CnnJaxError, RequestError, quote
 from cnn_jax.network import Network
 from cnn_jax.training.augment import parse as parse_augmentation
@@ -155,7 +155,7 @@ def test_a_network_of_hostile_json_is_answered_in_bounds(name):
         (b'{"dataset": "a\\u0000b"}', "is no text: it has a NUL"),
         (b'{"dataset": "\\ud800"}', "is no text"),
         (b'{"' + b"x" * 100_000 + b'": 1}', "is unknown"),
-        (b'{"network": "' + b"x" * 100_000 + b'"}', "is not in the zoo"),
+        (b'{"network": "' + b"x" * 100_000 + b'"}', "is unknown; there are guide"),
         (b'{"axes": [1]}', "axes"),
         (b'{"axes": {"learning_rate": 0.1}}', "axis learning_rate"),
         (b'{"axes": {"seed": ["a"]}}', "axis seed"),
@@ -178,7 +178,7 @@ def test_a_config_file_from_elsewhere_is_refused_with_its_reason(tmp_path, conte
 def test_files_that_are_no_config(tmp_path):
     """A folder, nothing, a gigabyte, one that never ends: in real processes, in one line."""
     train = ("experiments/train.py", "--out", tmp_path / "out", "--config")
-    assert "Is a directory" in refused(*train, tmp_path)
+    assert "config.json does not exist" in refused(*train, tmp_path)
     assert "does not exist" in refused(*train, tmp_path / "none.json")
     with (tmp_path / "large.json").open("wb") as file:
         file.truncate(1 << 30)
@@ -295,7 +295,7 @@ def line_of(chance, verb):
 
 COMMANDS = {
     "train": train.command, "sweep": sweep.command,
-    **dict.fromkeys(("describe", "export", "cite", "compare", "see", "predict"), verbs.command),
+    **dict.fromkeys(("describe", "export", "cite", "compare", "see", "predict"), main.command),
 }  # fmt: skip
 
 

@@ -11,14 +11,14 @@ from cnn_jax.cli import common
 from cnn_jax.errors import RequestError
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Check(common.Common):
     """Checks every number of research notes against the runs that they refer to; exit code 1 where one is wrong.
 
     For example: cnn-jax check note.md --generate
     """
 
-    notes: Positional[tuple[Path, ...]] = ()
+    notes: Positional[tuple[Path, ...]]
     """Markdown (.md), LaTeX (.tex) or text (.txt)."""
     generate: bool = False
     """First fill in the numbers of empty references."""

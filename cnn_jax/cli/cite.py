@@ -12,14 +12,14 @@ from cnn_jax.cli.compare import check_metric
 from cnn_jax.errors import RequestError
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Cite(common.Common):
     """Turns a finished run, sweep, study or comparison into a citation; refuses what deserves none, with the reason.
 
     For example: cnn-jax cite SWEEP --format latex
     """
 
-    runs: Positional[tuple[Path, ...]] = ()
+    runs: Positional[tuple[Path, ...]]
     """The folder of a run, a sweep or a study; of two runs or sweeps the second is compared with the first."""
     metric: str = "test.accuracy"
     """A split and a metric, e.g. test.loss."""

@@ -11,14 +11,14 @@ from cnn_jax.errors import RequestError, quote
 from cnn_jax.metrics import scores
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Compare(common.Common):
     """Compares runs or sweeps seed by seed, or the cells of one sweep; says how many seeds a given difference needs.
 
     For example: cnn-jax compare SWEEP_A SWEEP_B --margin 0.5
     """
 
-    runs: Positional[tuple[Path, ...]] = ()
+    runs: Positional[tuple[Path, ...]]
     """Folders; the first is the reference."""
     metric: str = "test.accuracy"
     """A split and a metric, e.g. validation.loss."""

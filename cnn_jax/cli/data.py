@@ -12,7 +12,7 @@ from cnn_jax.cli import common
 from cnn_jax.errors import RequestError
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Data(common.Common):
     """Lists the data sets that have a name (list), puts some into the cache, so that a machine without archives can be
     handed it (cache), or prepares MNIST or Fashion-MNIST as TFDS itself would, without TensorFlow (prepare).

@@ -14,14 +14,14 @@ from cnn_jax.network import Network
 from cnn_jax.zoo import NETWORKS, build, layers_of
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Describe(common.Common):
     """Prints shapes, receptive fields, parameters and multiply-adds of a network, layer by layer.
 
     For example: cnn-jax describe "conv3-16:same relu max2 dense-10" --input 28x28x1
     """
 
-    network: Positional[str] = ""
+    network: Positional[str]
     """A network in the notation (quoted), or a registered name."""
     input: str | None = None
     """HxWxC, e.g. 28x28x1; a published network has its own."""

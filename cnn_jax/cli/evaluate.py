@@ -11,14 +11,14 @@ from tyro.conf import Positional
 from cnn_jax.cli import common
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Evaluate(common.Common):
     """Scores a trained network and keeps the result with its record in RUN/evaluations.
 
     For example: cnn-jax evaluate RUN --split test --dataset other_photos/
     """
 
-    run: Positional[Path] = Path()
+    run: Positional[Path]
     """A run's folder, or a sweep's (its best run is used)."""
     split: Literal["train", "validation", "test"] = "test"
     """Of the run's own data, or of --dataset."""

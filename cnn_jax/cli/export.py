@@ -10,14 +10,14 @@ from tyro.conf import Positional
 from cnn_jax.cli import common
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Export(common.Common):
     """Writes the weights of a trained network into a file for other programs.
 
     For example: cnn-jax export RUN --format safetensors
     """
 
-    run: Positional[Path] = Path()
+    run: Positional[Path]
     """A run's folder, or a sweep's (its best run is used)."""
     format: Literal["npz", "safetensors"] = "npz"
     """Of the file."""

@@ -17,7 +17,7 @@ from cnn_jax.network import Network, Node, fusion
 from cnn_jax.ops.native import library
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Ops(common.Common):
     """Says which implementation of convolution and pooling is used where, and why; builds the native one.
 

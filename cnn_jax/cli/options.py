@@ -9,10 +9,16 @@ import textwrap
 import typing
 from typing import Annotated, Any
 
+from cnn_jax.data.load import DATASETS
 from cnn_jax.errors import RequestError, quote
 from cnn_jax.layers.spelling import text_of, value_of
+from cnn_jax.losses import LOSSES
+from cnn_jax.training.augment import AUGMENTATIONS
 from cnn_jax.training.config import Config
+from cnn_jax.training.optimizer import OPTIMIZERS
+from cnn_jax.training.schedule import SCHEDULES
 from cnn_jax.untrusted import parse_json
+from cnn_jax.zoo import NETWORKS
 
 GROUPS = {
     "network": ("network", "network_args", "filters", "initialiser", "init_scale", "dropout", "init"),
@@ -43,6 +49,15 @@ def descriptions() -> dict[str, str]:
     return found
 
 
+def _names(field: str) -> list[str]:
+    """What has been registered for a field, plugins' parts among it."""
+    registries: dict[str, Any] = {
+        "optimizer": OPTIMIZERS, "schedule": SCHEDULES, "loss": LOSSES, "dataset": DATASETS, "network": NETWORKS,
+        "augment": AUGMENTATIONS,
+    }  # fmt: skip
+    return [f"Registered: {', '.join(registries[field])}."] if field in registries else []
+
+
 @functools.cache
 def groups(without: tuple[str, ...]) -> dict[str, type]:
     """A dataclass for each group, without some fields."""
@@ -55,7 +70,7 @@ def groups(without: tuple[str, ...]) -> dict[str, type]:
             if name in without:
                 continue
             kind: Any = tuple[str, ...] if name in ARGUMENTS else str if name == "network" else hints[name]
-            help = descriptions().get(name, "")
+            help = " ".join([descriptions().get(name, ""), *_names(name)]).strip()
             fields.append((name, Annotated[kind, tyro.conf.arg(help=help)], dataclasses.field(default=None)))
         made[group] = dataclasses.make_dataclass(group.capitalize(), fields, frozen=True)
     return made

@@ -11,16 +11,16 @@ from tyro.conf import Positional
 from cnn_jax.cli import common
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Predict(common.Common):
     """Prints the class probabilities of images. One that cannot be read is named and the others go on.
 
     For example: cnn-jax predict RUN photos/ --top 3
     """
 
-    run: Positional[Path] = Path()
+    run: Positional[Path]
     """A run's folder, or a sweep's (its best run is used)."""
-    images: Positional[tuple[Path, ...]] = ()
+    images: Positional[tuple[Path, ...]]
     """JPEG or PNG files, or folders of them."""
     json: bool = False
     """Print JSON."""

@@ -10,14 +10,14 @@ from cnn_jax.cli import common
 from cnn_jax.errors import RequestError
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Rerun(common.Common):
     """Trains a finished run or sweep once more; says what differs around it and whether the numbers come out again.
 
     For example: cnn-jax rerun results/grid-fashion --data-dir DIR
     """
 
-    run: Positional[Path] = Path()
+    run: Positional[Path]
     """The folder of a finished run or sweep."""
     out: Path | None = None
     """The new folder (default: runs/rerun-<UTC time>-<hash>)."""

@@ -11,14 +11,14 @@ from tyro.conf import Positional
 from cnn_jax.cli import common
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class See(common.Common):
     """Looks inside a trained network: a page with its units, explanations of images and their own checks, and more.
 
     For example: cnn-jax see RUN --images photo.png --layers conv1
     """
 
-    run: Positional[Path] = Path()
+    run: Positional[Path]
     """A run's folder, or a sweep's (its best run is used); or a file of weights with --network."""
     images: tuple[Path, ...] = ()
     """JPEG or PNG files to explain."""

@@ -19,7 +19,7 @@ from cnn_jax.typed import convert
 DEFAULT_AXES = {"learning_rate": (0.01, 0.03, 0.1, 0.3, 1.0), "filters": (4, 8, 16)}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Axes(common.Common):
     """The axes of the grid, and where the sweep goes."""
 

@@ -10,7 +10,7 @@ from cnn_jax.cli import common, options
 from cnn_jax.training.config import Config
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Run(common.Common):
     """Where the run goes."""
 

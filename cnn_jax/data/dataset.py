@@ -110,10 +110,14 @@ class Dataset:
         split_seed: int,
         default_validation: int | None,
         without_test: bool,
+        where: str | None = None,
         **about: Any,
     ) -> "Dataset":
-        """What a source holds, cut into train, validation and test; see `splits.plan`. `about` is added to `source`."""
-        splits, rule = divide(name, parts, validation, train_examples, split_seed, default_validation, without_test)
+        """What a source holds, cut into train, validation and test; see `splits.plan`. `where` is what an error calls
+        it, `about` is added to `source`."""
+        splits, rule = divide(
+            where or name, parts, validation, train_examples, split_seed, default_validation, without_test
+        )
         facts = survey(parts.class_names, **splits)
         sizes = {split: len(part) for split, part in splits.items()}
         labels = {split: part.labels for split, part in parts.splits.items()}

@@ -18,7 +18,7 @@ from cnn_jax.data.dataset import Dataset, parts_of_arrays
 from cnn_jax.data.images import Images, Size, resize, size_of, suffix
 from cnn_jax.data.split import Parts, Split
 from cnn_jax.data.splits import check_seed
-from cnn_jax.errors import DataError, RequestError, quote, reason
+from cnn_jax.errors import DataError, RequestError, quote, reason, shortened
 from cnn_jax.paths import cache_root
 from cnn_jax.references import references
 from cnn_jax.registry import Registry
@@ -37,9 +37,7 @@ class Source:
     validation: int | None
 
 
-DATASETS: Registry[Source] = Registry(
-    "dataset", ", a folder of images, a zip of one, a .npz file, what TFDS has prepared below --data-dir"
-)
+DATASETS: Registry[Source] = Registry("dataset")
 
 
 def register_dataset(name: str, validation: int | None = None) -> Callable[[F], F]:
@@ -88,10 +86,11 @@ def load(
     check_seed(split_seed)
     directory = None if data_dir is None else Path(os.path.expanduser(data_dir)).absolute()
     name, parts = _parts(name_or_path, directory, size, without_test)
-    default = DATASETS[name_or_path].validation if name_or_path in DATASETS else None
+    named = {**DATASETS, **CATALOGUE}.get(name_or_path)
     return Dataset.of_parts(
-        name, parts, validation, train_examples, split_seed, default, without_test, image_size=image_size
-    )
+        name, parts, validation, train_examples, split_seed, named.validation if named else None, without_test,
+        where=name_or_path, image_size=image_size,
+    )  # fmt: skip
 
 
 def remember(dataset: Dataset) -> str:
@@ -145,8 +144,10 @@ def _parts(name: str, data_dir: Path | None, size: Size | None, without_test: bo
             return name, cache.cached(
                 tfds_source.key(prepared) + suffix(size), lambda: tfds_source.read(prepared, size, without_test)
             )
-    DATASETS[name]  # says what there is
-    raise AssertionError
+    raise DataError(
+        f"{shortened(name)}: no such data set, folder, zip or .npz file: the names are {', '.join(DATASETS)} and those "
+        "of a --plugin; the name of a set that TFDS has prepared under --data-dir works too"
+    )
 
 
 @contextmanager

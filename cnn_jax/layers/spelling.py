@@ -21,7 +21,7 @@ def _pattern(template: str, floats: frozenset[str]) -> re.Pattern:
     for name in _FIELD.findall(template):
         number = r"\d+|\d*\.\d+" if name in floats else r"\d+"
         pattern = pattern.replace(f"<{name}>", f"(?P<{name}>{number})")
-    return re.compile(pattern, re.ASCII)
+    return re.compile(pattern)
 
 
 def read(template: str, types: dict[str, Any], text: str) -> dict[str, Any] | None:

@@ -2,6 +2,7 @@
 reader can tell apart, n in the caption."""
 
 import itertools
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,7 @@ LABELS = {"learning_rate": "learning rate", "filters": "filters of the first con
 
 
 def label(name: str) -> str:
-    return LABELS.get(name, name.replace("_", " "))
+    return LABELS.get(name, (name.partition(".")[2] or name).replace("_", " "))
 
 
 def plain(text: str) -> str:
@@ -142,13 +143,12 @@ def curves(
                 plots[0, 0].set_xticks(range(len(columns)), [plain(show(value)) for value in columns])
             elif spread(columns):
                 plots[0, 0].set_xscale("log")
-            if others:
-                plots[0, 0].legend(fontsize=7)
         plots[0, -1].set_xlabel("epoch")
         plots[0, -1].set_ylabel("validation accuracy (%)")
         plots[0, -1].xaxis.get_major_locator().set_params(integer=True)
-        if plots[0, -1].has_data():
-            plots[0, -1].legend(fontsize=7)
+        handles, labels = plots[0, -1].get_legend_handles_labels()
+        if handles:
+            figure.legend(handles, labels, fontsize=7, loc="outside upper center", ncols=1 if len(handles) < 4 else 2)
         _caption(figure, caption)
     return figure
 
@@ -262,4 +262,5 @@ def training_curve(history: Sequence[EpochMetrics], caption: str) -> Figure:
 
 
 def _caption(figure: Figure, text: str) -> None:
-    figure.supxlabel(plain(text), fontsize=7, color="0.3", wrap=True)
+    lines = textwrap.fill(text, int(17 * figure.get_figwidth()))  # letters an inch, at this size
+    figure.supxlabel(plain(lines), fontsize=7, color="0.3")

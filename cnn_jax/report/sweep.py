@@ -29,8 +29,9 @@ def report_sweep(folder: Folder, table: Table) -> None:
     folder.write_text("summary.tex", tables.latex(printed))
 
     about = ", ".join([record.data.name, *deviations(grid.base, record.data)])
-    caption = f"{about}, {page.count(grid.base.epochs, 'epoch')}, median over n = {len(grid.seeds)} seeds"
-    several = sorted(axes, key=lambda name: len(grid.axes[name]) == 1)  # axes with one value last
+    several = [name for name in axes if len(grid.axes[name]) > 1] or list(axes[:1])
+    fixed = "".join(f", {figures.label(name)} {show(grid.axes[name][0])}" for name in axes if name not in several)
+    caption = f"{about}{fixed}, {page.count(grid.base.epochs, 'epoch')}, median over n = {len(grid.seeds)} seeds"
     figures.save(figures.heatmap(summary, several, caption), folder.file("heatmap.png"))
     bands = f"{caption}; bands: quartiles (left), range over seeds (by epoch); cross: the median seed diverged"
     figures.save(figures.curves(summary, several, _histories(folder, table), bands), folder.file("curves.png"))

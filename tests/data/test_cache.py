@@ -39,14 +39,17 @@ def test_cached_arrays_need_no_tfds_no_pillow_and_no_data_folder(tiny_mnist, sta
     assert result(start(TINY.format(str(tmp_path / "x")) + code.format("mnist", "/nowhere"))) == expected
 
 
-def test_without_tfds_and_without_cached_arrays_the_error_says_what_to_install(tiny_mnist, refuses, monkeypatch):
+def test_without_tfds_and_without_cached_arrays_the_error_says_what_to_install(tmp_path, refuses, monkeypatch):
     import sys
 
-    for name in [name for name in sys.modules if name.startswith(("tensorflow_datasets", "cnn_jax.data.builders"))]:
+    prepared = tmp_path / "somewhere" / "own" / "1.0.0"
+    prepared.mkdir(parents=True)
+    (prepared / "dataset_info.json").write_text("{}")
+    for name in [name for name in sys.modules if name.startswith("tensorflow_datasets")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "tensorflow_datasets", None)
-    with refuses("mnist", "cnn_jax[data]", "CNN_JAX_CACHE"):
-        load("mnist", data_dir=tiny_mnist)
+    with refuses("own", "cnn_jax[data]", "CNN_JAX_CACHE"):
+        load("own", data_dir=tmp_path / "somewhere")
 
 
 def test_the_place_of_the_cache(monkeypatch, tmp_path):
@@ -94,9 +97,9 @@ def test_arrays_stored_as_pickles_are_not_unpickled(tiny_mnist, cache, refuses):
 
 def test_two_processes_at_once_prepare_once_and_both_succeed(tmp_path, start, cache):
     code = TINY.format(str(tmp_path / "archives{}")) + (
-        "import time, cnn_jax.data, cnn_jax.data.builders.idx_builder as b\n"
-        "made = []; write = b.BUILDERS['mnist'].download_and_prepare\n"
-        "b.BUILDERS['mnist'].download_and_prepare = lambda self, **k: (made.append(1), write(self, **k))\n"
+        "import time, cnn_jax.data, cnn_jax.data.idx as idx\n"
+        "made = []; read = idx.read_pair\n"
+        "idx.read_pair = lambda *a: (made.append(1), read(*a))[1]\n"
         "pathlib.Path('ready{}').touch()\n"
         "while not pathlib.Path('go').exists(): time.sleep(0.01)\n"
         "print(cnn_jax.data.load('mnist', data_dir='archives{}').fingerprint, len(made))"
@@ -106,7 +109,7 @@ def test_two_processes_at_once_prepare_once_and_both_succeed(tmp_path, start, ca
     (tmp_path / "go").touch()
     (first, made_first), (second, made_second) = (result(process).split() for process in processes)
     assert first == second
-    assert int(made_first) + int(made_second) == 1
+    assert int(made_first) + int(made_second) == 2  # the pairs of train and test, once
 
 
 def wait_for(*paths: Path) -> None:
@@ -118,9 +121,9 @@ def wait_for(*paths: Path) -> None:
 
 STOP = "(pathlib.Path('there').touch(), time.sleep(600))"
 KILLED_AT = {
-    "the 300th image that TFDS is given": (
-        "import cnn_jax.data.builders.idx_builder as b\nplain, count = b.Image.fromarray, []\n"
-        f"b.Image.fromarray = lambda *a: (count.append(1), {STOP} if len(count) == 300 else 0, plain(*a))[2]\n"
+    "the second pair of archives": (
+        "import cnn_jax.data.idx as idx\nplain, count = idx.read_pair, []\n"
+        f"idx.read_pair = lambda *a: (count.append(1), {STOP} if len(count) == 2 else 0, plain(*a))[2]\n"
     ),
     "the end of the second array": (
         "import cnn_jax.data.cache as c\nplain, count = c.np.save, []\n"

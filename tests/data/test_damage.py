@@ -73,11 +73,11 @@ def test_damaged_images_in_a_worker_process_are_what_they_are_here(request, reco
     """One worker takes them all, one at a time: the same pixels, or the same line; and it lives to the end."""
     images = whole_images(pytestconfig.rootpath)
     failures = []
-    tries = cases(request, quick=200, slow=2000)
+    tries, size = cases(request, quick=200, slow=2000), (8, 8, "squash")
     with decoding._memory() as memory:
         room = Images(tries, memory)
-        room.add("first", decode("first", encoded(picture(0, 8, 8, 3)), 8))
-        with decoding._worker(memory, room.array.shape, 8) as worker:
+        room.add("first", decode("first", encoded(picture(0, 8, 8, 3)), size))
+        with decoding._worker(memory, room.array.shape, size) as worker:
             for seed in range(1, tries):
                 random = np.random.default_rng([7, seed])
                 name, data = f"dir/{seed}.png", damaged(images[random.integers(len(images))], random)

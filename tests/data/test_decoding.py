@@ -47,7 +47,7 @@ def run(monkeypatch):
     return decode_with
 
 
-@pytest.mark.parametrize("size", [None, 4])
+@pytest.mark.parametrize("size", [None, (4, 4, "squash"), (5, 3, "fit")])
 def test_arrays_do_not_depend_on_the_number_of_workers(size, run):
     expected = np.stack([np.broadcast_to(decode(*file, size), (size or 6, size or 5, 3)) for file in FILES])
     for cpus in (1, 2, 3):

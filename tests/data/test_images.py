@@ -63,7 +63,7 @@ def test_transparency_is_flattened_over_white():
 
 def test_resizing_is_antialiased():
     stripes = np.tile(np.array([0, 255], np.uint8), (64, 32))
-    found = resize(stripes, 8)
+    found = resize(stripes, (8, 8, "squash"))
     assert found.shape == (8, 8, 1)
     assert np.abs(found[:, 1:-1].astype(int) - 127).max() <= 20  # not 0 or 255, as without antialiasing
 

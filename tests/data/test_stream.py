@@ -18,7 +18,8 @@ from samples import encoded, picture
 from test_tfds_source import prepare
 
 from cnn_jax import api
-from cnn_jax.data import Split, Streamed, load, open_stream, stream
+from cnn_jax.data import Split, Streamed, archives, catalogue, load, open_stream, stream
+from cnn_jax.data.builders import idx_builder
 from cnn_jax.data.tfds_source import TfdsSource
 from cnn_jax.errors import RequestError
 from cnn_jax.runs.folder import Folder
@@ -127,7 +128,9 @@ def test_every_split_and_fact_is_that_of_load(folder, name, options):
 
 
 def test_mnist_as_prepared_is_the_mnist_of_the_catalogue(tiny_mnist, cache):
-    loaded = load("mnist", data_dir=tiny_mnist)  # which prepares it below the cache
+    loaded = load("mnist", data_dir=tiny_mnist)
+    entry = catalogue.CATALOGUE["mnist"]
+    idx_builder.prepare(entry, archives.find(entry, tiny_mnist))  # below the cache, in TFDS's own order
     streamed = open_stream("mnist", data_dir=cache / "tfds")
     assert streamed.fingerprint == loaded.fingerprint
     assert len(streamed.validation) == 100

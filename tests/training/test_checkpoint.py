@@ -46,7 +46,7 @@ def folder(tmp_path_factory):
         ({"network": "conv3-8 relu dense-10"}, r"its params.conv1.\w+ is float32 \(.*4,?\), not float32 \(.*8,?\)"),
         ({"network": "conv3-4 bn relu dense-10"}, "it has no params.bn1.bias"),
         ({"network": "dense-10"}, r"its params.dense1.kernel is float32 \(144, 10\), not float32 \(64, 10\)"),
-        ({"optimizer": "adam"}, "it has no direction"),
+        ({"optimizer": "adam"}, "it has no opt_state"),
         ({"ema": 0.9}, "it has no ema.conv1.bias"),
     ],
 )
