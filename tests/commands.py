@@ -82,7 +82,7 @@ def refused(*arguments, **more):
     """The one line on standard error with which a command refuses a request: exit code 2, no traceback."""
     code, _, err = finish(*arguments, **more)
     assert code == 2, err
-    lines = err.strip().splitlines()
+    lines = [line for line in err.strip().splitlines() if not line.endswith(" …")]  # what takes long is said
     assert len(lines) == 1, err
     assert lines[0].startswith("error: ")
     return lines[0]

@@ -85,7 +85,7 @@ def test_damaged_images_in_a_worker_process_are_what_they_are_here(request, reco
                 (answer,) = worker.line.recv()
                 worker.pending.clear()
                 try:
-                    here = decode(name, data, 8)
+                    here = decode(name, data, size)
                 except DataError as error:
                     same = str(answer) == str(error)
                 else:

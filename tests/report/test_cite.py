@@ -7,7 +7,7 @@ import shutil
 import pytest
 from folders import CLEAN, COMMIT, DIGITS, START, result, write_run, write_sweep
 
-from cnn_jax.cli import verbs
+from cnn_jax.cli import main
 from cnn_jax.errors import RequestError, RunError
 from cnn_jax.report.cite import FORMS, cite
 from cnn_jax.report.notes import check
@@ -235,7 +235,7 @@ def test_a_comparison_is_cited(tmp_path, sweep):
 
 
 def test_the_command_takes_one_folder_or_two(sweep, capsys):
-    assert verbs.command(["cite", str(sweep), str(sweep), "--margin", "1"]) == 0
+    assert main.command(["cite", str(sweep), str(sweep), "--margin", "1"]) == 0
     assert "equivalent" in capsys.readouterr().out
     with pytest.raises(RequestError, match="not 3"):
-        verbs.command(["cite", *[str(sweep)] * 3])
+        main.command(["cite", *[str(sweep)] * 3])

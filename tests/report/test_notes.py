@@ -15,7 +15,7 @@ import spoilt
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cnn_jax.cli import verbs
+from cnn_jax.cli import main
 from cnn_jax.errors import CnnJaxError, DataError
 from cnn_jax.references import references
 from cnn_jax.report.cite import cite
@@ -230,9 +230,9 @@ def test_published_numbers_have_a_publication():
 
 def test_the_command(note, capsys):
     good, bad = note(spoilt.GRID), note("It has 12 % more.\n\nAnd [](run:grid#n) seeds.")
-    assert verbs.command(["check", str(good), "--stamp"]) == 0
+    assert main.command(["check", str(good), "--stamp"]) == 0
     assert "1 references pinned" in capsys.readouterr().out
-    assert verbs.command(["check", "--generate", str(bad), str(good)]) == 1
+    assert main.command(["check", "--generate", str(bad), str(good)]) == 1
     out, err = capsys.readouterr()
     assert f"{bad}: 1 references filled in" in out
     assert err.splitlines() == [f"{bad}:1: 12 % carries no reference: write [12 %](run:PATH#QUANTITY) or (cite:KEY)"]

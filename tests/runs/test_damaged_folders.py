@@ -83,7 +83,7 @@ def commands(path):
     """What each reader makes of a folder: a value that must not change."""
     return {
         "predict": lambda: TrainedModel.load(path).probabilities(IMAGES).tolist(),
-        "export": lambda: sorted(weights.named(weights.stored(path).variables)),
+        "export": lambda: sorted(weights.named(TrainedModel.load(path).variables)),
         "cite": lambda: Citation(Outcome.load(path), "test.accuracy").value,
         "compare": lambda: compare([path, path], "test.accuracy"),
     }

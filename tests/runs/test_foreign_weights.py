@@ -18,7 +18,7 @@ from safetensors.numpy import save, save_file
 
 from cnn_jax.errors import RequestError
 from cnn_jax.runs import weights
-from cnn_jax.runs.model import TrainedModel
+from cnn_jax.runs.model import TrainedModel, arrays_of
 from cnn_jax.zoo import build
 
 NETWORK = build("conv3-4 bn relu max2 dense-10", (8, 8, 1), 10)
@@ -131,7 +131,8 @@ def test_damage_by_hand_is_named(tmp_path):
         archive.writestr("readme.txt", "hello")
     refusal(path, "'readme.txt' is unreadable")
     (tmp_path / "folder.npz").mkdir()
-    refusal(tmp_path / "folder.npz", "is no run's folder")
+    refusal(tmp_path / "folder.npz", "Is a directory")
+    refusal(tmp_path / "folder.npz", "is no run's folder", arrays_of)
 
 
 def array_bytes(array):

@@ -16,7 +16,7 @@ from counting import cases, count
 from cnn_jax import api
 from cnn_jax.errors import RequestError, RunError
 from cnn_jax.report.cite import cite
-from cnn_jax.runs import session
+from cnn_jax.runs import writer
 from cnn_jax.runs.folder import Folder
 from cnn_jax.runs.outcome import Outcome
 from cnn_jax.runs.reader import Trial
@@ -115,7 +115,7 @@ def died(work, deaths, path, request, record_property, kind, writes):
 
 @pytest.mark.filterwarnings("ignore")
 def test_a_run_dies_at_every_write(deaths, tmp_path, monkeypatch, request, record_property):
-    monkeypatch.setattr(session, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(writer, "CHECKPOINT_SECONDS", 0.0)
     monkeypatch.setattr(fit, "POLL_SECONDS", 0.0)
 
     def work(out, resume):
@@ -136,10 +136,10 @@ def test_a_sweep_dies_at_every_write(deaths, tmp_path, request, record_property)
 @pytest.mark.parametrize("step", [1, 5, 6, 10])
 def test_a_signal_at_any_step_even_the_last_of_an_epoch(step, tmp_path, monkeypatch):
     """5 steps an epoch: the evaluation of an epoch that is over is never lost."""
-    monkeypatch.setattr(session, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(writer, "CHECKPOINT_SECONDS", 0.0)
     monkeypatch.setattr(fit, "POLL_SECONDS", 0.0)
     whole = api.train(CONFIG, tmp_path / "whole", show=False)
-    take = session.RunWriter.take
+    take = writer.RunWriter.take
 
     def interrupting(self, event):
         if event.step >= step:
@@ -147,7 +147,7 @@ def test_a_signal_at_any_step_even_the_last_of_an_epoch(step, tmp_path, monkeypa
         take(self, event)
 
     with monkeypatch.context() as patch:
-        patch.setattr(session.RunWriter, "take", interrupting)
+        patch.setattr(writer.RunWriter, "take", interrupting)
         stopped = api.train(CONFIG, tmp_path / "run", show=False)
     assert stopped.status == "interrupted"
     assert stopped.signal == signal.SIGTERM

@@ -16,8 +16,8 @@ from cnn_jax.runs.model import TrainedModel
 # Checkpoints between any two polls of 10 ms, so that kills hit epochs, saves and everything between.
 TRAIN = (
     "-c",
-    "from cnn_jax.runs import session; from cnn_jax.training import fit; from cnn_jax.cli import common, train; "
-    "session.CHECKPOINT_SECONDS = 0.05; fit.POLL_SECONDS = 0.01; common.main(train.command)",
+    "from cnn_jax.runs import writer; from cnn_jax.training import fit; from cnn_jax.cli import common, train; "
+    "writer.CHECKPOINT_SECONDS = 0.05; fit.POLL_SECONDS = 0.01; common.main(train.command)",
     *("--network", "conv3-4:same bn relu max2 drop0.2 dense-10", "--epochs", "40", "--batch-size", "16"),
     *("--augment", "crop1", "--optimizer", "adam", "--learning-rate", "0.001", "--ema", "0.9"),
 )

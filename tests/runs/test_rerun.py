@@ -7,7 +7,7 @@ import pytest
 
 from cnn_jax import api
 from cnn_jax.api.rerun import circumstances, rerun
-from cnn_jax.cli import verbs
+from cnn_jax.cli import main
 from cnn_jax.errors import RequestError, RunError
 from cnn_jax.runs import manifest
 from cnn_jax.runs.folder import Folder
@@ -67,10 +67,10 @@ def test_other_numbers_are_within_the_tolerance_or_different(made, tmp_path, cap
     manifest.write(Folder(copy))
     assert rerun(copy, tmp_path / "again", tolerance=100, show=False).answer == "within"
     arguments = ["rerun", str(copy), "--out", str(tmp_path / "once-more"), "--tolerance", "0"]
-    assert verbs.command(arguments) == 1
+    assert main.command(arguments) == 1
     assert "different: test accuracy" in capsys.readouterr().out
     with pytest.raises(RequestError, match="at least 0"):
-        verbs.command([*arguments[:-1], "-1"])
+        main.command([*arguments[:-1], "-1"])
 
 
 def test_a_damaged_folder_is_not_run_again(made, tmp_path):

@@ -13,7 +13,7 @@ from folders import evaluation
 from cnn_jax import api, ops
 from cnn_jax.errors import RequestError, RunError
 from cnn_jax.metrics import EpochMetrics
-from cnn_jax.runs import manifest, provenance, session
+from cnn_jax.runs import manifest, provenance, writer
 from cnn_jax.runs.folder import Folder
 from cnn_jax.runs.model import TrainedModel
 from cnn_jax.runs.schema import Record, Result
@@ -28,7 +28,7 @@ CONFIG = Config(network="conv3-4:same relu max2 dense-10", epochs=3, devices=1, 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(session, "EPOCH_SECONDS", 0.0)  # every epoch ends with a checkpoint
+        patch.setattr(writer, "EPOCH_SECONDS", 0.0)  # every epoch ends with a checkpoint
         return api.train(CONFIG, tmp_path_factory.mktemp("run") / "out", show=False)
 
 
@@ -236,7 +236,7 @@ def test_select_best_scores_the_best_epoch(tmp_path):
 
 
 def test_a_run_that_blows_up_says_where_and_keeps_its_last_good_checkpoint(tmp_path, monkeypatch):
-    monkeypatch.setattr(session, "EPOCH_SECONDS", 0.0)
+    monkeypatch.setattr(writer, "EPOCH_SECONDS", 0.0)
     config = dataclasses.replace(CONFIG, schedule="step", decay_epochs=(2.0,), decay_factor=1e38)
     run = api.train(config, tmp_path / "out", show=False)
     assert run.status == "diverged"

@@ -47,7 +47,7 @@ def test_what_is_exported_is_what_was_trained(run, tmp_path, format):
 def test_a_run_starts_from_the_weights_of_another(run, tmp_path):
     """From a folder and from a file alike, bit for bit; and a resumed run needs them no more."""
     path = tmp_path / "w.npz"
-    weights.export(weights.stored(run), path, "npz")
+    TrainedModel.load(run).export(path, "npz")
     results = []
     for source in (run, path):
         config = Config(network=NETWORK, epochs=1, devices=1, init=str(source), seed=3, keep_all=True)
@@ -78,7 +78,7 @@ def test_other_classes_leave_the_last_layer_new():
     ):
         weights.fitted(other, other.init(jax.random.key(0)), arrays, "w.npz")
     deeper = Network((8, 8, 1), parse("conv3-4 relu conv3-4 dense-10"))
-    with pytest.raises(RequestError, match="it has no params/conv2/kernel"):
+    with pytest.raises(RequestError, match="it has no params/conv2/bias"):
         weights.fitted(deeper, deeper.init(jax.random.key(0)), arrays, "w.npz")
 
 
