@@ -25,6 +25,7 @@ from cnn_jax.layers import (
     Pool,
     Residual,
     Shape,
+    Wrapped,
     he,
     wrap,
 )
@@ -180,6 +181,13 @@ class Network:
         record: bool = False,
         shifts: Mapping[str, Array] = MappingProxyType({}),
     ) -> tuple[Array, dict[str, Any], dict[str, Array]]:
+        if {"feedback_key"} & set(context) or context.get("backward", "gradient") != "gradient":
+            for node in self.walk():
+                if isinstance(node.layer, Wrapped):
+                    raise RequestError(
+                        f"{node.name} has rules of its own for the way back: guided backpropagation, the deconvnet and "
+                        "feedback alignment do not know them"
+                    )
         if images.shape[1:] != self.input_shape:
             raise RequestError(f"images of {images.shape[1:]} do not fit a network for {self.input_shape}")
         run = _Run(variables, context, {} if record else None, shifts)

@@ -86,7 +86,7 @@ def load(
     check_seed(split_seed)
     directory = None if data_dir is None else Path(os.path.expanduser(data_dir)).absolute()
     name, parts = _parts(name_or_path, directory, size, without_test)
-    named = {**DATASETS, **CATALOGUE}.get(name_or_path)
+    named: Source | Entry | None = {**DATASETS, **CATALOGUE}.get(name_or_path)  # type: ignore[assignment]
     return Dataset.of_parts(
         name, parts, validation, train_examples, split_seed, named.validation if named else None, without_test,
         where=name_or_path, image_size=image_size,

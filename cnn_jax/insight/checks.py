@@ -9,7 +9,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
-from scipy import stats
 
 from cnn_jax.insight.attribution import Method
 from cnn_jax.insight.synthesis import blurred
@@ -46,6 +45,8 @@ def importance(name: str, maps: np.ndarray) -> np.ndarray:
 def rank_correlation(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Spearman's rank correlation of the magnitudes of two maps of each image, (n,); equal values share their mean
     rank. A map without any difference in it correlates with nothing: 0."""
+    from scipy import stats  # which takes a second to import
+
     ranks = [stats.rankdata(np.abs(x).reshape(len(x), -1), axis=1) for x in (a, b)]
     centred = [rank - rank.mean(1, keepdims=True) for rank in ranks]
     lengths = np.prod([np.sqrt(np.square(x).sum(1)) for x in centred], axis=0)

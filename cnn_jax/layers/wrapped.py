@@ -1,12 +1,12 @@
 """Modules of one's own as layers: Flax Linen, Flax NNX, or a pair of pure functions."""
 
 import inspect
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import flax.linen as nn
 import jax
-from flax import nnx
 from jax import Array
 
 from cnn_jax.errors import RequestError
@@ -63,22 +63,24 @@ class Wrapped(Layer):
         self, x: Array, *, train: bool = False, mask: Array | None = None, dropout_key: Array | None = None
     ) -> Array:
         make, arguments = MODULES[self.kind], dict(self.arguments)
-        if isinstance(make, type) and issubclass(make, nnx.Module):
+        if _is_nnx(make):
             return self._call_nnx(make, arguments, x, train, mask, dropout_key)
         module = make(**arguments)
         if isinstance(module, nn.Module):
             return module(x, **_accepted(type(module).__call__, train, mask))
-        init, apply = module  # type: ignore[misc]
+        init, apply = module
         params = self.param("module", lambda key: init(key, x.shape[1:]))
         return apply(params, x, **_accepted(apply, train, mask, dropout_key))
 
     def _call_nnx(
         self, make: Any, arguments: dict[str, Any], x: Array, train: bool, mask: Any, dropout_key: Any
     ) -> Array:
-        def fresh(key: Array, drop: Array) -> nnx.Module:
+        from flax import nnx
+
+        def fresh(key: Array, drop: Array) -> Any:
             return make(**arguments, rngs=nnx.Rngs(params=key, default=drop))
 
-        def state_of(module: nnx.Module, kind: type) -> Any:
+        def state_of(module: Any, kind: type) -> Any:
             return nnx.to_pure_dict(nnx.state(module, kind))
 
         key = jax.random.key(0)  # only for shapes: what is drawn with it is replaced
@@ -116,7 +118,13 @@ def _accepted(function: Callable[..., Any], train: bool, mask: Any, key: Any = N
 
 def is_module(thing: Any) -> bool:
     """Whether a thing is a module's class or a pair (init, apply)."""
-    return isinstance(thing, tuple) or (isinstance(thing, type) and issubclass(thing, nn.Module | nnx.Module))
+    return isinstance(thing, tuple) or (isinstance(thing, type) and issubclass(thing, nn.Module)) or _is_nnx(thing)
+
+
+def _is_nnx(thing: Any) -> bool:
+    """Without importing NNX where nobody has: that takes a quarter of a second."""
+    nnx = sys.modules.get("flax.nnx")
+    return nnx is not None and isinstance(thing, type) and issubclass(thing, nnx.Module)
 
 
 def wrap(module: Any) -> Wrapped:
@@ -129,7 +137,7 @@ def wrap(module: Any) -> Wrapped:
         defaults = {name: field.default for name, field in type(module).__dataclass_fields__.items()}
         thing, name = type(module), type(module).__name__
         arguments = tuple((field, value) for field, value in own.items() if value != defaults[field])
-    elif isinstance(module, type) and issubclass(module, nnx.Module | nn.Module):
+    elif isinstance(module, type) and is_module(module):
         thing, name, arguments = module, module.__name__, ()
     elif isinstance(module, tuple) and len(module) == 2 and all(map(callable, module)):
         thing, name, arguments = module, module[1].__module__.rpartition(".")[2], ()

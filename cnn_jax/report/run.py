@@ -7,11 +7,13 @@ from cnn_jax.runs.reader import Run
 from cnn_jax.runs.schema import Result
 from cnn_jax.statistics import binomial_interval
 
+ADVICE = "`cnn-jax range` with the same options finds a learning rate to begin with."
+
 
 def sentence(result: Result) -> str:
     """What came out, in one sentence."""
     if result.status == "diverged":
-        return f"The run diverged at step {result.diverged_step}: {result.reason}."
+        return f"The run diverged at step {result.diverged_step}: {result.reason}. {ADVICE}"
     if result.status == "interrupted":
         return f"The run was interrupted after step {result.steps}; --resume goes on with it."
     if result.status == "failed":
@@ -19,7 +21,7 @@ def sentence(result: Result) -> str:
     parts = [f"{name} {_scored(score)}" for name, score in _scores(result) if score is not None]
     chance = ", at chance: no better than answering the class frequencies" if result.at_chance else ""
     text = "; ".join(parts) or "the data has no test split, and the validation images were trained on"
-    return page.sentence(f"{text}{chance}")
+    return page.sentence(f"{text}{chance}") + (f" {ADVICE}" if result.at_chance else "")
 
 
 def _scores(result: Result) -> tuple[tuple[str, Evaluation | None], ...]:

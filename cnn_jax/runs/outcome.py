@@ -12,6 +12,7 @@ from cnn_jax.runs.schema import Data, Provenance, Record
 from cnn_jax.runs.sweeps import SeedScore, SweepReader, sweep_around
 from cnn_jax.runs.verdict import Verdict
 from cnn_jax.statistics import Interval, median, median_interval
+from cnn_jax.sweep.grid import with_values
 from cnn_jax.sweep.table import Table
 from cnn_jax.training.config import Config
 
@@ -49,7 +50,7 @@ class Outcome:
         table = sweep.table
         if table.chosen is None:
             raise RunError(f"{sweep.folder.path} has no best cell: {NO_CELL}")
-        config = Config.from_json(table.grid.base.to_json() | table.chosen)
+        config = with_values(table.grid.base, table.chosen)
         return cls(sweep.folder, config, sweep.record, sweep.seeds, table.chosen_trials()[0].parameters, sweep)
 
     @property

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from cnn_jax.statistics.interval import require_share
 from cnn_jax.statistics.power import detectable
@@ -76,7 +76,7 @@ def _step_down(mean: np.ndarray, deviation: np.ndarray, n: int) -> np.ndarray:
     cells = mean.shape[-1]
     with np.errstate(divide="ignore", invalid="ignore"):
         t = np.where(mean == 0.0, 0.0, -mean / (deviation / math.sqrt(n)))  # in favour of cell j, against i
-    single = stats.t.sf(t.max(-1), n - 1)  # one-sided, of the strongest rival
+    single = special.stdtr(n - 1, -t.max(-1))  # one-sided, of the strongest rival
     order = np.argsort(single, axis=-1)
     candidates = np.arange(cells, 0, -1)
     corrected = candidates * (candidates - 1) * np.take_along_axis(single, order, -1)
@@ -94,7 +94,7 @@ def _compare(values: np.ndarray, level: float, power: float) -> list[BestCompari
     mean, deviation = _differences(values)
     p = _step_down(mean, deviation, n)
     pairs = math.comb(int((p > level).sum()), 2)  # of cells that are still candidates
-    half = stats.t.isf(level / (cells * (cells - 1)), n - 1) * deviation / math.sqrt(n)
+    half = -special.stdtrit(n - 1, level / (cells * (cells - 1))) * deviation / math.sqrt(n)
     comparisons = []
     for i in range(cells):
         others = [j for j in range(cells) if j != i]

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from cnn_jax.statistics.interval import require_finite, require_share
 
@@ -57,8 +57,8 @@ def paired_t(a: Sequence[float], b: Sequence[float], level: float = 0.95) -> Pai
     if deviation == 0.0:
         return Paired(mean, mean, mean, 1.0 if mean == 0.0 else 0.0, deviation, n)
     error = deviation / math.sqrt(n)
-    half = float(stats.t.isf((1.0 - level) / 2.0, n - 1)) * error
-    return Paired(mean, mean - half, mean + half, float(2.0 * stats.t.sf(abs(mean) / error, n - 1)), deviation, n)
+    half = -float(special.stdtrit(n - 1, (1.0 - level) / 2.0)) * error
+    return Paired(mean, mean - half, mean + half, float(2.0 * special.stdtr(n - 1, -abs(mean) / error)), deviation, n)
 
 
 def equivalent(a: Sequence[float], b: Sequence[float], margin: float, level: float = 0.05) -> Equivalence:
@@ -71,7 +71,7 @@ def equivalent(a: Sequence[float], b: Sequence[float], margin: float, level: flo
     if test.deviation == 0.0:
         p = 0.0 if room > 0.0 else 1.0
     else:
-        p = float(stats.t.sf(room / (test.deviation / math.sqrt(test.n)), test.n - 1))
+        p = float(special.stdtr(test.n - 1, -room / (test.deviation / math.sqrt(test.n))))
     return Equivalence(test.difference, test.low, test.high, margin, p, test.n, p <= level)
 
 

@@ -4,7 +4,7 @@ import functools
 import math
 from dataclasses import dataclass
 
-from scipy import integrate, optimize, special
+from scipy import special
 
 from cnn_jax.statistics.interval import require_finite, require_share
 from cnn_jax.statistics.order import SEEDS_FOR_A_VERDICT
@@ -32,6 +32,8 @@ def _power(shift: float, n: int, level: float) -> float:
 
     low = math.sqrt(special.gammaincinv(half, NEGLIGIBLE) / half)
     high = math.sqrt(special.gammainccinv(half, NEGLIGIBLE) / half)
+    from scipy import integrate
+
     return float(integrate.quad(rejects, low, high)[0])
 
 
@@ -57,6 +59,8 @@ def _shift(n: int, level: float, power: float) -> float:
     high = 1.0
     while _power(high, n, level) < power:
         high *= 2.0
+    from scipy import optimize
+
     return float(optimize.brentq(lambda shift: _power(shift, n, level) - power, 0.0, high, xtol=1e-9))
 
 

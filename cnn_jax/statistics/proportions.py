@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from scipy import stats
+from scipy import special
 
 from cnn_jax.statistics.interval import Interval, percent, require_share
 from cnn_jax.statistics.paired import Paired, paired_t
@@ -28,7 +28,7 @@ def binomial_interval(correct: int, n: int, level: float = 0.95) -> ProportionIn
     """Wilson's score interval of a proportion (wilson1927probable): that of an accuracy over n test images."""
     _require_counts(correct, n)
     require_share("level", level)
-    z = stats.norm.isf((1.0 - level) / 2.0)
+    z = -special.ndtri((1.0 - level) / 2.0)
     p = correct / n
     centre = (p + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
@@ -42,7 +42,7 @@ def above_chance(correct: int, n: int, share: float, level: float = 0.01) -> boo
     require_share("level", level)
     if not 0.0 < share <= 1.0:
         raise ValueError(f"the share {share:g} is not above 0 and at most 1")
-    return bool(stats.binom.sf(correct - 1, n, share) <= level)
+    return bool(special.bdtrc(correct - 1, n, share) <= level) if correct else False
 
 
 def failure_interval(failed: int, n: int, level: float = 0.95) -> ProportionInterval:
@@ -51,8 +51,8 @@ def failure_interval(failed: int, n: int, level: float = 0.95) -> ProportionInte
     _require_counts(failed, n)
     require_share("level", level)
     tail = (1.0 - level) / 2.0
-    low = 0.0 if failed == 0 else float(stats.beta.ppf(tail, failed, n - failed + 1))
-    high = 1.0 if failed == n else float(stats.beta.isf(tail, failed + 1, n - failed))
+    low = 0.0 if failed == 0 else float(special.betaincinv(failed, n - failed + 1, tail))
+    high = 1.0 if failed == n else float(special.betainccinv(failed + 1, n - failed, tail))
     return ProportionInterval(low, high, f"{percent(level)} Clopper-Pearson interval", level)
 
 
@@ -65,6 +65,8 @@ def fisher_exact(failed_a: int, n_a: int, failed_b: int, n_b: int) -> float:
     """
     _require_counts(failed_a, n_a)
     _require_counts(failed_b, n_b)
+    from scipy import stats  # which takes a second to import
+
     return float(stats.fisher_exact([[failed_a, n_a - failed_a], [failed_b, n_b - failed_b]]).pvalue)
 
 

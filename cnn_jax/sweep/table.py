@@ -9,9 +9,10 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
+if TYPE_CHECKING:
+    import pandas as pd
 
 from cnn_jax.errors import RequestError
 from cnn_jax.metrics import METRICS, Evaluation
@@ -125,7 +126,7 @@ class Table:
         )
         return ranked[(len(ranked) - 1) // 2]
 
-    def summary(self) -> pd.DataFrame:
+    def summary(self) -> "pd.DataFrame":
         """A row per cell: median, quartiles, interval or range, n, how many diverged and are at chance, chosen, and the
         comparison with the best (empty where nothing can be said)."""
         compared = self._against_the_best()
@@ -151,7 +152,9 @@ class Table:
                     **compared[i],
                 }
             )
-        return pd.DataFrame(rows)
+        import pandas as pd  # which takes half a second to import
+
+        return pd.DataFrame(rows).astype(dict.fromkeys(self.grid.cell_axes, object))
 
     def _against_the_best(self) -> list[dict[str, Any]]:
         """For every cell without a diverged seed how far it is from the best of the others, with simultaneous

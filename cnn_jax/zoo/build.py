@@ -7,9 +7,7 @@ from cnn_jax.errors import RequestError
 from cnn_jax.layers import Shape
 from cnn_jax.network import Network
 from cnn_jax.variants import with_filters
-from cnn_jax.zoo.catalogue import NETWORKS
-
-CLASSES = "-classes"  # in a notation stands for the number of classes: dense-classes
+from cnn_jax.zoo.catalogue import CLASSES, NETWORKS
 
 
 def layers_of(
@@ -18,7 +16,7 @@ def layers_of(
     """The layers of a text in the notation, a registered name (as published) or a JSON form. Only a registered network
     has arguments."""
     if isinstance(network, str) and network in NETWORKS:
-        return NETWORKS[network].made(arguments or {})
+        return NETWORKS[network].made(arguments or {}, classes)
     if arguments:
         raise RequestError(f"network_args = {arguments} are for a registered network, e.g. cifar_resnet")
     if not isinstance(network, str):

@@ -14,6 +14,8 @@ from cnn_jax.registry import Registry
 from cnn_jax.variants import with_classes
 from cnn_jax.zoo import families, historic
 
+CLASSES = "-classes"  # in a notation stands for the number of classes: dense-classes
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -32,8 +34,9 @@ class Entry:
     count_source: str = "calc"
     pad_28: bool = False
 
-    def made(self, arguments: dict[str, Any]) -> tuple[Layer, ...]:
-        """The layers with these arguments. RequestError for arguments that it does not have, and what it raises."""
+    def made(self, arguments: dict[str, Any], classes: int = 10) -> tuple[Layer, ...]:
+        """The layers with these arguments for a number of classes. RequestError for arguments that it does not have,
+        and for what it raises."""
         names = inspect.signature(self.layers).parameters
         closed = not any(p.kind is p.VAR_KEYWORD for p in names.values())
         if closed and (unknown := [name for name in arguments if name not in names]):
@@ -46,7 +49,7 @@ class Entry:
             raise RequestError(f"the network with {arguments}: {reason(error)}") from error
         if isinstance(layers, Network):
             return layers.layers
-        return parse(layers) if isinstance(layers, str) else tuple(layers)
+        return parse(layers.replace(CLASSES, f"-{classes}")) if isinstance(layers, str) else tuple(layers)
 
     def network(self) -> Network:
         """The network as published."""
@@ -58,7 +61,7 @@ class Entry:
         """The network for images of `input_shape`: its last layer with parameters gets `classes` units."""
         if "classes" in inspect.signature(self.layers).parameters:
             arguments = {"classes": classes, **arguments}
-        layers = self.made(arguments)
+        layers = self.made(arguments, classes)
         if self.pad_28 and input_shape[:2] == (28, 28):
             layers = (Pad(2), *layers)
         return Network(input_shape, with_classes(layers, classes))
@@ -77,7 +80,7 @@ def register_network(name: str, input_shape: Shape | None = None, source: str = 
         layers: Any = thing
         if is_module(thing):
             register_module(name)(thing)
-            names = () if isinstance(thing, tuple) else inspect.signature(layers).parameters
+            names = () if isinstance(thing, tuple) else inspect.signature(layers.__init__).parameters
             layers = _wrapped_with_classes(name) if "classes" in names else _wrapped(name)
         NETWORKS.add(name, Entry(layers, input_shape, None, source))
         return thing

@@ -1,0 +1,66 @@
+"""The range test of a learning rate (smith2017cyclical, 3.3): one run in which it rises from step to step."""
+
+import math
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from cnn_jax import randomness
+from cnn_jax.api import load_data
+from cnn_jax.errors import RequestError
+from cnn_jax.runs.task import Task
+from cnn_jax.training.config import Config
+from cnn_jax.training.state import Examples, hparams_of
+from cnn_jax.training.step import batches, compiled_train_steps, epoch_order, replicate
+
+SPAN = (1e-5, 10.0)  # learning rates
+SAFETY = 3.0  # how far below the rate of the smallest loss the recommended one lies
+
+
+@dataclass(frozen=True)
+class RangeTest:
+    """The learning rates, the loss of each step (smoothed) and the rate to begin with; None where no rate learned."""
+
+    rates: np.ndarray
+    losses: np.ndarray
+    recommended: float | None
+
+
+def range_test(config: Config, steps: int = 100) -> RangeTest:
+    """Trains `steps` steps of a config while the learning rate rises over SPAN, and recommends a third of the rate at
+    which the smoothed loss is smallest. RequestError for a stream."""
+    task = Task.of(config, load_data(config), devices=1)
+    train = task.train
+    if not isinstance(train, Examples):
+        raise RequestError("a range test needs the training images in memory: leave out stream")
+    n = len(task.dataset.train)
+    epochs = math.ceil(steps / task.steps_per_epoch)
+    order = np.concatenate([epoch_order(config.seed, epoch, n) for epoch in range(epochs)])
+    cut = replicate(1, batches(order[: steps * config.batch_size], config.batch_size, config.accumulate))
+    rates = np.geomspace(*SPAN, cut.mask.shape[0]).astype(np.float32)
+    run = compiled_train_steps(task.program)
+    state, losses = task.initial_state(), []
+    for step in range(len(rates)):
+        state = run(
+            state, train, cut, jnp.asarray(rates), step, step + 1, hparams_of(config), randomness.run_key(config.seed)
+        )
+        totals = jax.device_get(state.totals)
+        losses.append(float(totals.sums["loss"] / totals.examples))
+        state = state._replace(totals=jax.tree.map(jnp.zeros_like, state.totals))
+        if not math.isfinite(losses[-1]) or losses[-1] > 10 * min(losses) + 10:
+            break
+    smoothed = _smoothed(np.array(losses))
+    lowest = int(np.nanargmin(np.where(np.isfinite(smoothed), smoothed, np.inf)))
+    learned = smoothed[lowest] < 0.95 * smoothed[0]
+    return RangeTest(rates[: len(smoothed)], smoothed, float(f"{rates[lowest] / SAFETY:.2g}") if learned else None)
+
+
+def _smoothed(losses: np.ndarray, keep: float = 0.8) -> np.ndarray:
+    """The running mean with exponential weights, without the bias to 0 of its start."""
+    mean, out = 0.0, []
+    for i, loss in enumerate(losses):
+        mean = keep * mean + (1 - keep) * loss
+        out.append(mean / (1 - keep ** (i + 1)))
+    return np.array(out)

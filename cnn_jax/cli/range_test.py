@@ -1,0 +1,51 @@
+"""cnn-jax range: a learning rate for a config, by a range test."""
+
+import dataclasses
+import functools
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from cnn_jax.cli import common, options
+from cnn_jax.training.config import Config
+
+
+@dataclass(frozen=True)
+class Test(common.Common):
+    """The test."""
+
+    config: str | None = None
+    """A config.json, or the folder of a run, to start from; options given beside it change it."""
+    steps: int = 100
+    """Steps, over which the learning rate rises from 1e-5 to 10."""
+
+
+@functools.cache
+def arguments_type() -> type:
+    """Test and the groups of a config's fields."""
+    fields = [("test", Test), *options.groups(()).items()]
+    kind = dataclasses.make_dataclass("Range", fields, frozen=True)
+    kind.__doc__ = (
+        "Trains one network for some steps while the learning rate rises, and recommends one to begin with.\n\n"
+        "For example: cnn-jax range --dataset photos/ --image-size 32"
+    )
+    return kind
+
+
+def command(arguments: Sequence[str]) -> int:
+    stored = Config.from_json(common.stored_config(arguments, best=True) or {})
+    default = arguments_type()(test=Test(), **options.arguments_of(stored))
+    parsed = common.parse(arguments_type(), arguments, "cnn-jax range", default)
+    config = Config(**options.fields_of(parsed))
+
+    from cnn_jax.api.range_test import range_test
+
+    found = range_test(config, parsed.test.steps)
+    for i in range(0, len(found.rates), max(1, len(found.rates) // 20)):
+        print(f"learning rate {found.rates[i]:8.2g}   loss {found.losses[i]:8.4f}")
+    if found.recommended is None:
+        print("no learning rate lowered the loss: look at the network, the data and the loss")
+        return 1
+    kept = [argument for argument in arguments if not argument.startswith("--steps")]
+    print(f"recommended: cnn-jax train {shlex.join(kept)} --learning-rate {found.recommended:g}")
+    return 0
