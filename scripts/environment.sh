@@ -4,13 +4,14 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
 find_python() {
   local candidate
-  for candidate in python3 python3.13 python3.12 python3.11 python; do
-    if "$candidate" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null; then
+  # The newest that runs (a shim of pyenv that only prints an error does not) and can make environments.
+  for candidate in ${CNN_JAX_PYTHON:-python3.14 python3.13 python3.12 python3.11 python3 python}; do
+    if "$candidate" -c 'import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' 2>/dev/null; then
       echo "$candidate"
       return
     fi
   done
-  echo "cnn_jax: no Python 3.11, 3.12 or 3.13 on PATH; install one and call this script again" >&2
+  echo "cnn_jax: no Python 3.11 to 3.14 on PATH that works; install one and call this script again" >&2
   return 2
 }
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from commands import finish
+from commands import environment, finish
 
 import cnn_jax
 
@@ -196,3 +196,68 @@ def test_a_wrapped_module_needs_no_name(tmp_path):
 def test_the_blocks_of_the_page_are_python():
     for code in re.findall(r"```python ?\w*\n(.*?)```", PAGE, re.S):
         ast.parse(code)
+
+
+PAGE_OF_LOGGERS = (ROOT / "docs" / "loggers.md").read_text()
+LOGGERS = dict(re.findall(r"```python (\w+)\n(.*?)```", PAGE_OF_LOGGERS, re.S))
+
+
+@pytest.mark.parametrize("name", LOGGERS)
+def test_a_logger_of_another_tool_is_a_plugin_of_twenty_lines(name, tmp_path):
+    assert lines(LOGGERS[name]) <= 20
+    pytest.importorskip(name)
+    plugin = tmp_path / f"{name}_logger.py"
+    plugin.write_text(LOGGERS[name])
+    offline = {
+        "WANDB_MODE": "offline", "WANDB_SILENT": "true", "MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path}/mlflow.db",
+        "TRACKIO_DIR": str(tmp_path / "trackio"), "HF_HUB_OFFLINE": "1", "DO_NOT_TRACK": "true",
+    }  # fmt: skip
+    code, _, err = finish(
+        "-m", "cnn_jax", "train", "--plugin", plugin, "--log", name, "--network", "dense-classes", "--epochs", "2",
+        "--out", tmp_path / "run", env={**environment(), **offline}, cwd=tmp_path,
+    )  # fmt: skip
+    assert code == 0, err
+    assert "is left out" not in err
+    found = {
+        "wandb": lambda: list((tmp_path / "run" / "wandb").glob("offline-run-*/*.wandb")),
+        "mlflow": lambda: [tmp_path / "mlflow.db"],
+        "trackio": lambda: list((tmp_path / "trackio").glob("*.db")),
+    }[name]()
+    assert found
+    assert all(path.stat().st_size > 1000 for path in found)
+
+
+def test_a_logger_that_fails_never_stops_a_run(tmp_path):
+    plugin = tmp_path / "bad.py"
+    plugin.write_text(
+        "from cnn_jax import Callback, register\n"
+        "@register.logger('bad')\n"
+        "class Bad(Callback):\n"
+        "    def on_evaluation(self, run, metrics):\n"
+        "        raise OSError('the server is gone')\n"
+    )
+    code, _, err = finish(
+        "-m", "cnn_jax", "train", "--plugin", plugin, "--log", "bad", "--network", "dense-classes", "--epochs", "3",
+        "--out", tmp_path / "run",
+    )  # fmt: skip
+    assert code == 0, err
+    assert err.count("Bad failed in on_evaluation and is left out: OSError: the server is gone") == 1
+
+
+def test_tensorboard_reads_what_is_logged(tmp_path):
+    """The event files by their format: records of length, CRC, event; read without the writer's own code."""
+    pytest.importorskip("tensorboardX")
+    code, _, err = finish(
+        "-m", "cnn_jax", "train", "--log", "tensorboard", "--network", "dense-classes", "--epochs", "2", "--out",
+        tmp_path / "run",
+    )  # fmt: skip
+    assert code == 0, err
+    (path,) = (tmp_path / "run" / "tensorboard").glob("events.out.tfevents.*")
+    data, place, events = path.read_bytes(), 0, []
+    while place < len(data):
+        length = int.from_bytes(data[place : place + 8], "little")
+        events.append(data[place + 12 : place + 12 + length])
+        place += 16 + length
+    assert place == len(data)
+    for tag in (b"accuracy/validation", b"loss/train", b"learning_rate"):
+        assert sum(tag in event for event in events) == 2, tag
