@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from commands import environment, finish
+from commands import finish
 
 import cnn_jax
 
@@ -209,22 +209,22 @@ def test_a_logger_of_another_tool_is_a_plugin_of_twenty_lines(name, tmp_path):
     plugin = tmp_path / f"{name}_logger.py"
     plugin.write_text(LOGGERS[name])
     offline = {
-        "WANDB_MODE": "offline", "WANDB_SILENT": "true", "MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path}/mlflow.db",
+        "WANDB_MODE": "offline", "WANDB_SILENT": "true", "MLFLOW_TRACKING_URI": f"file://{tmp_path}/mlflow",
         "TRACKIO_DIR": str(tmp_path / "trackio"), "HF_HUB_OFFLINE": "1", "DO_NOT_TRACK": "true",
     }  # fmt: skip
     code, _, err = finish(
         "-m", "cnn_jax", "train", "--plugin", plugin, "--log", name, "--network", "dense-classes", "--epochs", "2",
-        "--out", tmp_path / "run", env={**environment(), **offline}, cwd=tmp_path,
+        "--out", tmp_path / "run", **offline,
     )  # fmt: skip
     assert code == 0, err
     assert "is left out" not in err
     found = {
         "wandb": lambda: list((tmp_path / "run" / "wandb").glob("offline-run-*/*.wandb")),
-        "mlflow": lambda: [tmp_path / "mlflow.db"],
+        "mlflow": lambda: list((tmp_path / "mlflow" / "0").glob("*/metrics/validation_loss")),
         "trackio": lambda: list((tmp_path / "trackio").glob("*.db")),
     }[name]()
     assert found
-    assert all(path.stat().st_size > 1000 for path in found)
+    assert all(path.stat().st_size > 10 for path in found)
 
 
 def test_a_logger_that_fails_never_stops_a_run(tmp_path):
@@ -259,5 +259,5 @@ def test_tensorboard_reads_what_is_logged(tmp_path):
         events.append(data[place + 12 : place + 12 + length])
         place += 16 + length
     assert place == len(data)
-    for tag in (b"accuracy/validation", b"loss/train", b"learning_rate"):
+    for tag in (b"loss/validation\x15", b"loss/train\x15", b"learning_rate\x15"):
         assert sum(tag in event for event in events) == 2, tag

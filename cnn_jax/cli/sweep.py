@@ -109,11 +109,12 @@ def command(arguments: Sequence[str]) -> int:
     out = own.out or common.default_out("sweep", grid.hash())
 
     from cnn_jax import api
-    from cnn_jax.report.loggers import LOGGERS
+    from cnn_jax.report.loggers import loggers
     from cnn_jax.runs.outcome import NO_CELL
 
-    loggers = [LOGGERS[name]() for name in own.log]
-    done = api.sweep(grid, out, resume=own.resume, parallel=own.parallel, show=not own.quiet, callbacks=loggers)
+    done = api.sweep(
+        grid, out, resume=own.resume, parallel=own.parallel, show=not own.quiet, callbacks=loggers(own.log)
+    )
     if done.table is not None:
         print(done.path.joinpath("summary.md").read_text(encoding="utf-8"))
         if done.status == "diverged":

@@ -45,11 +45,12 @@ def command(arguments: Sequence[str]) -> int:
     out = run.out or common.default_out("train", config.hash())
 
     from cnn_jax import api
-    from cnn_jax.report.loggers import LOGGERS
+    from cnn_jax.report.loggers import loggers
     from cnn_jax.report.run import sentence
 
-    loggers = [LOGGERS[name]() for name in run.log]
-    done = api.train(config, out, resume=run.resume, profile=run.profile, show=not run.quiet, callbacks=loggers)
+    done = api.train(
+        config, out, resume=run.resume, profile=run.profile, show=not run.quiet, callbacks=loggers(run.log)
+    )
     print(sentence(done.result))
     print(done.path)
     sys.stdout.flush()

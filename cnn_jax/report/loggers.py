@@ -2,11 +2,11 @@
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from cnn_jax.errors import RequestError
+from cnn_jax.errors import RequestError, reason
 from cnn_jax.metrics import EpochMetrics
 from cnn_jax.registry import Registry
 from cnn_jax.runs.callbacks import Callback, RunInfo
@@ -24,6 +24,19 @@ def register_logger(name: str) -> Callable[[C], C]:
         return logger
 
     return add
+
+
+def loggers(names: Iterable[str]) -> list[Callback]:
+    """The loggers with these names. RequestError for one that is unknown or cannot be made."""
+    made = []
+    for name in names:
+        try:
+            made.append(LOGGERS[name]())
+        except RequestError:
+            raise
+        except Exception as error:  # of any type, from code that is not ours
+            raise RequestError(f"logger {name} cannot be made: {type(error).__name__}: {reason(error)}") from error
+    return made
 
 
 @register_logger("json")
