@@ -104,7 +104,7 @@ def test_importing_the_package_imports_next_to_nothing():
 
 BARE = """
 import sys
-for name in ('tensorflow_datasets', 'tyro', 'rich.progress', 'array_record', 'grain'):
+for name in ('tensorflow_datasets', 'rich.progress', 'array_record', 'grain'):
     sys.modules[name] = None
 from cnn_jax.cli import common, {verb}
 common.main({verb}.command)
@@ -112,16 +112,13 @@ common.main({verb}.command)
 
 
 @pytest.mark.slow
-def test_training_runs_where_tfds_tyro_and_rich_are_missing(tmp_path):
+def test_training_runs_where_tfds_and_rich_are_missing(tmp_path):
     """From a whole config, as on a machine that has an accelerator and little else. (Flax itself needs rich.)"""
     config = tmp_path / "config.json"
     config.write_text('{"epochs": 1, "network": "conv3-4 relu dense-10"}')
     code, _, err = finish("-c", BARE.format(verb="train"), "--config", config, "--out", tmp_path / "run")
     assert code == 0, err
     assert (tmp_path / "run" / "result.json").exists()
-    code, _, err = finish("-c", BARE.format(verb="train"), "--epochs", "1")
-    assert code == 2
-    assert "tyro is not installed" in err
 
 
 def test_the_locks_pin_every_version_with_hashes_and_name_no_registry():

@@ -1,7 +1,6 @@
 """What the command lines share: parsing with tyro, plugins, errors as one line, exit codes."""
 
 import contextlib
-import dataclasses
 import datetime
 import io
 import os
@@ -88,10 +87,8 @@ def _end(error: BaseException) -> int:
 
 def parse(kind: type[T], arguments: Sequence[str], prog: str, default: T | None = None) -> T:
     """`arguments` as a dataclass, starting from `default`. RequestError with one line for what the parser refuses."""
-    try:
-        import tyro
-    except ImportError:
-        return _parse_bare(kind, arguments, default)
+    import tyro
+
     complaint = io.StringIO()
     options: dict[str, Any] = {} if default is None else {"default": default}
     conf = tyro.conf
@@ -126,23 +123,6 @@ def gathered(arguments: list[str]) -> list[str]:
             into.append(argument)
         arguments = [*rest, option, *values] if values else arguments
     return arguments
-
-
-def _parse_bare(kind: type[T], arguments: Sequence[str], default: T | None) -> T:
-    """Where tyro is missing: the config comes from a file (`default`), and only these options are known."""
-    words = iter(arguments)
-    given: dict[str, Any] = {}
-    for word in words:
-        if word == "--resume":
-            given["resume"] = True
-        elif word in ("--config", "--out"):
-            given[word[2:]] = next(words, None)
-        else:
-            raise RequestError(
-                f"{word} cannot be read, since tyro is not installed: give --config FILE --out FOLDER [--resume], "
-                "or install cnn_jax[cli]"
-            )
-    return dataclasses.replace(default if default is not None else kind(), **given)  # type: ignore[type-var]
 
 
 def _one_line(box: str) -> str:
