@@ -12,7 +12,7 @@ _FACE = {
     "Callback": "cnn_jax.runs.callbacks:Callback",
     "Config": "cnn_jax.training.config:Config",
     "Dataset": "cnn_jax.data:Dataset",
-    "Grid": "cnn_jax.sweep.grid:Grid",
+    "Grid": "cnn_jax.grids.grid:Grid",
     "Network": "cnn_jax.network:Network",
     "evaluate": "cnn_jax.api:evaluate",
     "insight": "cnn_jax.insight",
@@ -35,10 +35,10 @@ if TYPE_CHECKING:
     from cnn_jax.api import evaluate, predict, see, sweep, train
     from cnn_jax.data import Dataset
     from cnn_jax.data.load import load as load_data
+    from cnn_jax.grids.grid import Grid
     from cnn_jax.network import Network
     from cnn_jax.notation import parse
     from cnn_jax.runs.callbacks import Callback
-    from cnn_jax.sweep.grid import Grid
     from cnn_jax.training.config import Config
 
 

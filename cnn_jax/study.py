@@ -13,6 +13,8 @@ from matplotlib.figure import Figure
 from cnn_jax import api
 from cnn_jax.data import Split
 from cnn_jax.errors import CnnJaxError, RequestError, RunError
+from cnn_jax.grids.grid import Grid
+from cnn_jax.grids.plan import Parallel
 from cnn_jax.report import figures
 from cnn_jax.report.statements import effect_text
 from cnn_jax.runs import manifest
@@ -24,8 +26,6 @@ from cnn_jax.runs.schema import Record
 from cnn_jax.runs.sweeps import SweepReader, trial_folder
 from cnn_jax.runs.verdict import Finding, Verdict
 from cnn_jax.statistics import SEEDS_FOR_A_VERDICT, median
-from cnn_jax.sweep.grid import Grid
-from cnn_jax.sweep.plan import Parallel
 from cnn_jax.training.config import Config
 
 ABOVE_ZERO = (

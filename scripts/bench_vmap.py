@@ -18,9 +18,9 @@ import numpy as np
 from cnn_jax import api
 from cnn_jax.cli import common
 from cnn_jax.errors import RunError
+from cnn_jax.grids.grid import Grid
 from cnn_jax.runs import provenance
 from cnn_jax.statistics import paired_t
-from cnn_jax.sweep.grid import Grid
 from cnn_jax.training.config import Config
 
 

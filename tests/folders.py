@@ -3,13 +3,13 @@
 import dataclasses
 import shutil
 
+from cnn_jax.grids.table import Table, to_csv
 from cnn_jax.metrics import EpochMetrics, Evaluation
 from cnn_jax.runs import manifest
 from cnn_jax.runs.folder import Folder
 from cnn_jax.runs.reader import Trial
 from cnn_jax.runs.schema import Data, Provenance, Record, Repository, Result, Source
 from cnn_jax.runs.sweeps import final_folder, seed_scores, trial_folder, trial_row
-from cnn_jax.sweep.table import Table, to_csv
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 CLEAN = Repository("cnn_jax", COMMIT, (), (), None)

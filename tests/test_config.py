@@ -6,7 +6,7 @@ import json
 import pytest
 
 from cnn_jax.errors import RequestError
-from cnn_jax.sweep.grid import Grid, next_values
+from cnn_jax.grids.grid import Grid, next_values
 from cnn_jax.training.config import Config, differences
 
 

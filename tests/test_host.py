@@ -50,7 +50,7 @@ for module in pkgutil.walk_packages(cnn_jax.__path__, "cnn_jax."):
 
 TRAINING = """
 from cnn_jax import api, runtime
-from cnn_jax.sweep.grid import Grid
+from cnn_jax.grids.grid import Grid
 from cnn_jax.training.config import Config
 config = Config(network="conv3-4 relu dense-10", epochs=1, train_examples=300)
 run = api.train(config, "run", show=False)

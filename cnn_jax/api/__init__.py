@@ -18,6 +18,8 @@ from cnn_jax.api.sweeping import Sweep, Sweeping
 from cnn_jax.data import Dataset, Split, load, open_stream
 from cnn_jax.data.load import remember
 from cnn_jax.errors import RequestError
+from cnn_jax.grids.grid import Grid
+from cnn_jax.grids.plan import Parallel
 from cnn_jax.runs import manifest, reader
 from cnn_jax.runs.callbacks import Callback, Callbacks, print_note
 from cnn_jax.runs.folder import Folder
@@ -27,8 +29,6 @@ from cnn_jax.runs.schema import Result
 from cnn_jax.runs.sweeps import SweepReader
 from cnn_jax.runs.task import Task
 from cnn_jax.runs.trainer import Interrupt, train_runs
-from cnn_jax.sweep.grid import Grid
-from cnn_jax.sweep.plan import Parallel
 from cnn_jax.training.config import Config
 
 if TYPE_CHECKING:

@@ -10,12 +10,12 @@ import jax
 import numpy as np
 
 from cnn_jax.errors import RequestError
+from cnn_jax.grids.grid import Grid
 from cnn_jax.runs import manifest
 from cnn_jax.runs.folder import Folder
 from cnn_jax.runs.provenance import utc_now
 from cnn_jax.runs.reader import config_of, grid_of
 from cnn_jax.runs.schema import Record
-from cnn_jax.sweep.grid import Grid
 from cnn_jax.training.config import Config, differences
 
 

@@ -14,6 +14,11 @@ import jax
 
 from cnn_jax.api.folders import agree
 from cnn_jax.errors import RequestError
+from cnn_jax.grids import engine
+from cnn_jax.grids.engine import POLL_SECONDS
+from cnn_jax.grids.grid import Grid, show, value_of
+from cnn_jax.grids.plan import Parallel, Trials, choose, devices_of, groups
+from cnn_jax.grids.table import Table, to_csv
 from cnn_jax.runs import manifest, record
 from cnn_jax.runs.callbacks import Callbacks
 from cnn_jax.runs.folder import Folder
@@ -24,11 +29,6 @@ from cnn_jax.runs.schema import Provenance, Record, Result
 from cnn_jax.runs.sweeps import final_folder, seed_scores, trial_folder, trial_row
 from cnn_jax.runs.task import Task
 from cnn_jax.runs.trainer import Interrupt, train_runs
-from cnn_jax.sweep import engine
-from cnn_jax.sweep.engine import POLL_SECONDS
-from cnn_jax.sweep.grid import Grid, show, value_of
-from cnn_jax.sweep.plan import Parallel, Trials, choose, devices_of, groups
-from cnn_jax.sweep.table import Table, to_csv
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ from typing import Any
 
 from cnn_jax.cli import common, options
 from cnn_jax.errors import RequestError, RunError, quote
+from cnn_jax.grids.grid import Grid, check_axis
+from cnn_jax.grids.plan import Parallel
 from cnn_jax.layers.spelling import value_of
-from cnn_jax.sweep.grid import Grid, check_axis
-from cnn_jax.sweep.plan import Parallel
 from cnn_jax.training.config import DEFAULT_NETWORK, Config
 from cnn_jax.typed import convert
 

@@ -14,9 +14,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from cnn_jax.errors import writing
+from cnn_jax.grids.grid import is_number, show
 from cnn_jax.metrics import EpochMetrics
 from cnn_jax.statistics import median
-from cnn_jax.sweep.grid import is_number, show
 
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#999999", "#000000")  # okabe2008color
 MARKERS = "osD^vPX*"

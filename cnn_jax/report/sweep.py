@@ -2,6 +2,8 @@
 
 import pandas as pd
 
+from cnn_jax.grids.grid import show
+from cnn_jax.grids.table import Table
 from cnn_jax.metrics import METRICS
 from cnn_jax.report import figures, page, tables
 from cnn_jax.report.deviations import deviations
@@ -11,8 +13,6 @@ from cnn_jax.runs.reader import Trial
 from cnn_jax.runs.schema import Record
 from cnn_jax.runs.sweeps import SeedScore, seed_scores, trial_folder
 from cnn_jax.statistics import binomial_interval, median, median_interval
-from cnn_jax.sweep.grid import show
-from cnn_jax.sweep.table import Table
 
 
 def report_sweep(folder: Folder, table: Table) -> None:

@@ -7,9 +7,9 @@ from urllib.parse import quote
 
 import pandas as pd
 
+from cnn_jax.grids.grid import show
 from cnn_jax.metrics import Metric
 from cnn_jax.statistics import Interval
-from cnn_jax.sweep.grid import show
 
 HEADINGS = {"learning_rate": "learning rate", "median": "median validation accuracy (%)"}
 

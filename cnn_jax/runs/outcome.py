@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cnn_jax.errors import RunError
+from cnn_jax.grids.grid import with_values
+from cnn_jax.grids.table import Table
 from cnn_jax.metrics import Metric
 from cnn_jax.runs.folder import Folder
 from cnn_jax.runs.reader import Run, is_sweep
@@ -12,8 +14,6 @@ from cnn_jax.runs.schema import Data, Provenance, Record
 from cnn_jax.runs.sweeps import SeedScore, SweepReader, sweep_around
 from cnn_jax.runs.verdict import Verdict
 from cnn_jax.statistics import Interval, median, median_interval
-from cnn_jax.sweep.grid import with_values
-from cnn_jax.sweep.table import Table
 from cnn_jax.training.config import Config
 
 CODE = (".py", ".cc", ".h")

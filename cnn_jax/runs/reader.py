@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cnn_jax.errors import RequestError, RunError
+from cnn_jax.grids.grid import Grid
 from cnn_jax.metrics import EpochMetrics
 from cnn_jax.runs import manifest
 from cnn_jax.runs.folder import Folder
 from cnn_jax.runs.schema import Record, Result
-from cnn_jax.sweep.grid import Grid
 from cnn_jax.training.config import Config, differences
 
 

@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Any
 
 from cnn_jax.errors import RequestError, RunError
+from cnn_jax.grids.grid import Grid, value_of
+from cnn_jax.grids.table import Table, TrialRow, to_csv
 from cnn_jax.metrics import METRICS, Evaluation
 from cnn_jax.runs import manifest
 from cnn_jax.runs.folder import Folder
 from cnn_jax.runs.reader import Trial, grid_of, recorded_grid
 from cnn_jax.runs.schema import Data, Record
-from cnn_jax.sweep.grid import Grid, value_of
-from cnn_jax.sweep.table import Table, TrialRow, to_csv
 from cnn_jax.training.config import Config, differences
 from cnn_jax.variants import first_filters
 

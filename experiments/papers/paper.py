@@ -11,6 +11,7 @@ import pandas as pd
 from cnn_jax import api
 from cnn_jax.cli import common
 from cnn_jax.cli.archives import restart_from_cache
+from cnn_jax.grids.grid import Grid
 from cnn_jax.references import references
 from cnn_jax.report import tables
 from cnn_jax.report.cite import Citation, device
@@ -18,7 +19,6 @@ from cnn_jax.runs import evidence
 from cnn_jax.runs.manifest import NAME as MANIFEST
 from cnn_jax.runs.outcome import Outcome, outcome_of
 from cnn_jax.statistics import median, median_interval
-from cnn_jax.sweep.grid import Grid
 from cnn_jax.training.config import Config
 
 ROOT = Path(__file__).resolve().parent.parent.parent

@@ -10,8 +10,8 @@ import numpy as np
 from bench import worker, works
 from bench.worker import Built, Job
 from cnn_jax import runtime
+from cnn_jax.grids import engine, plan
 from cnn_jax.runs.provenance import device, versions
-from cnn_jax.sweep import engine, plan
 from cnn_jax.training.config import Config
 from cnn_jax.training.epoch import Epoch
 from cnn_jax.training.fit import initial_states

@@ -22,9 +22,9 @@ from cnn_jax.data import Split, Streamed, archives, catalogue, load, open_stream
 from cnn_jax.data.builders import idx_builder
 from cnn_jax.data.tfds_source import TfdsSource
 from cnn_jax.errors import RequestError
+from cnn_jax.grids.grid import Grid
 from cnn_jax.runs.folder import Folder
 from cnn_jax.runs.model import TrainedModel
-from cnn_jax.sweep.grid import Grid
 from cnn_jax.training import epoch
 from cnn_jax.training.config import Config
 

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from types import SimpleNamespace
 
+from cnn_jax.grids.grid import Grid
+from cnn_jax.grids.table import Table, TrialRow
 from cnn_jax.metrics import Evaluation
 from cnn_jax.study import Study
-from cnn_jax.sweep.grid import Grid
-from cnn_jax.sweep.table import Table, TrialRow
 
 CHANCE = 0.1
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from folders import DIGITS, START, result, write_run, write_sweep
 
+from cnn_jax.grids.grid import Grid
 from cnn_jax.runs import manifest
 from cnn_jax.runs.folder import Folder
 from cnn_jax.runs.verdict import Finding, Verdict
-from cnn_jax.sweep.grid import Grid
 from cnn_jax.training.config import Config
 
 SMALL = Config(network="conv3-4 relu max2 dense-10", epochs=1, batch_size=64)

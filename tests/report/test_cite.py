@@ -9,6 +9,7 @@ from folders import CLEAN, COMMIT, DIGITS, START, result, write_run, write_sweep
 
 from cnn_jax.cli import main
 from cnn_jax.errors import RequestError, RunError
+from cnn_jax.grids.grid import Grid
 from cnn_jax.report.cite import FORMS, cite
 from cnn_jax.report.notes import check
 from cnn_jax.report.statements import comparison
@@ -16,7 +17,6 @@ from cnn_jax.runs import manifest
 from cnn_jax.runs.folder import Folder
 from cnn_jax.runs.outcome import Outcome
 from cnn_jax.runs.schema import Record, Source
-from cnn_jax.sweep.grid import Grid
 from cnn_jax.training.config import Config
 
 BASE = Config(network="conv3-4 relu max2 dense-10", epochs=1)

@@ -8,9 +8,9 @@ from folders import DIGITS, write_sweep
 from scipy import stats
 
 from cnn_jax.errors import RequestError
+from cnn_jax.grids.grid import Grid
 from cnn_jax.report.compare import compare, comparisons
 from cnn_jax.statistics import holm
-from cnn_jax.sweep.grid import Grid
 from cnn_jax.training.config import Config
 
 BASE = Config(network="conv3-4 relu max2 dense-10", epochs=1)

@@ -9,8 +9,8 @@ from PIL import Image
 from scipy import stats
 
 from cnn_jax import api
+from cnn_jax.grids.grid import Grid
 from cnn_jax.runs.task import at_chance
-from cnn_jax.sweep.grid import Grid
 from cnn_jax.training.config import Config
 
 LABELS = np.array([0] * 30 + [1] * 10)

@@ -10,6 +10,7 @@ from folders import evaluation, result
 
 from cnn_jax import api
 from cnn_jax.errors import CnnJaxError, RequestError, RunError
+from cnn_jax.grids.grid import Grid
 from cnn_jax.report.cite import Citation
 from cnn_jax.report.compare import compare
 from cnn_jax.runs import manifest, weights
@@ -19,7 +20,6 @@ from cnn_jax.runs.outcome import Outcome
 from cnn_jax.runs.reader import Run
 from cnn_jax.runs.schema import Record, Result
 from cnn_jax.runs.sweeps import SweepReader
-from cnn_jax.sweep.grid import Grid
 from cnn_jax.training.config import Config
 
 CONFIG = Config(network="conv3-2 relu dense-10", epochs=2, batch_size=256, devices=1)

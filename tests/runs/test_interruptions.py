@@ -15,13 +15,13 @@ from counting import cases, count
 
 from cnn_jax import api
 from cnn_jax.errors import RequestError, RunError
+from cnn_jax.grids.grid import Grid
 from cnn_jax.report.cite import cite
 from cnn_jax.runs import writer
 from cnn_jax.runs.folder import Folder
 from cnn_jax.runs.outcome import Outcome
 from cnn_jax.runs.reader import Trial
 from cnn_jax.runs.schema import Record
-from cnn_jax.sweep.grid import Grid
 from cnn_jax.training import checkpoint, fit
 from cnn_jax.training.config import Config
 

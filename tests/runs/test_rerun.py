@@ -9,10 +9,10 @@ from cnn_jax import api
 from cnn_jax.api.rerun import circumstances, rerun
 from cnn_jax.cli import main
 from cnn_jax.errors import RequestError, RunError
+from cnn_jax.grids.grid import Grid
 from cnn_jax.runs import manifest
 from cnn_jax.runs.folder import Folder
 from cnn_jax.runs.schema import Record
-from cnn_jax.sweep.grid import Grid
 from cnn_jax.training.config import Config
 
 CONFIG = Config(network="conv3-2 relu dense-10", epochs=1, batch_size=256, devices=1)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from cnn_jax.errors import CnnJaxError, RequestError, RunError
+from cnn_jax.grids.grid import show
 from cnn_jax.metrics import SPLITS, metric_of, scores
 from cnn_jax.report.compare import comparisons
 from cnn_jax.runs.folder import Folder
@@ -19,7 +20,6 @@ from cnn_jax.runs.manifest import digest
 from cnn_jax.runs.outcome import Outcome, outcome_of, over_seeds, verdict_of
 from cnn_jax.runs.verdict import Finding
 from cnn_jax.statistics import Interval, median, median_interval
-from cnn_jax.sweep.grid import show
 
 T_INTERVAL = 0.95
 _SCORE = re.compile("accura|error|loss|score", re.I)

@@ -12,14 +12,14 @@ from commands import NO_SHARED_COMPILATIONS, finish, start, wait_for
 
 from cnn_jax import api
 from cnn_jax.errors import RequestError
+from cnn_jax.grids import engine, plan
+from cnn_jax.grids.grid import Grid
 from cnn_jax.network import Network
 from cnn_jax.notation import parse
 from cnn_jax.runs.folder import Folder
 from cnn_jax.runs.model import TrainedModel
 from cnn_jax.runs.schema import Result
 from cnn_jax.runs.task import Task
-from cnn_jax.sweep import engine, plan
-from cnn_jax.sweep.grid import Grid
 from cnn_jax.training.config import Config
 from cnn_jax.training.fit import compile_program, fit, initial_states
 

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from cnn_jax.errors import RequestError
+from cnn_jax.grids.grid import Grid
+from cnn_jax.grids.table import Table, TrialRow, to_csv
 from cnn_jax.report import tables
 from cnn_jax.statistics import compare_with_best
-from cnn_jax.sweep.grid import Grid
-from cnn_jax.sweep.table import Table, TrialRow, to_csv
 from cnn_jax.training.config import Config
 
 

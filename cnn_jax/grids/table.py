@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 from cnn_jax.errors import RequestError
+from cnn_jax.grids.grid import Grid
 from cnn_jax.metrics import METRICS, Evaluation
 from cnn_jax.statistics import SEEDS_FOR_A_VERDICT, compare_with_best, median, median_interval, quantile
-from cnn_jax.sweep.grid import Grid
 
 COMPARISON = ("difference", "difference_low", "difference_high", "p", "detectable", "against_best")
 
