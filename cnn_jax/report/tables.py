@@ -119,7 +119,8 @@ def escape_markdown(text: str) -> str:
 
 def escape_latex(text: str) -> str:
     """One line of LaTeX that prints `text`, without the ligatures of two equal marks; – becomes two hyphens."""
-    escaped = re.sub(r"[\\{}$&#%_^~<>|`–]|([-',])(?=\1)", lambda mark: _LATEX[mark[0]], _one_line(text))
+    line = re.sub("[-–](?=[-–])", "\\g<0>\0", _one_line(text))  # no dash joins the one behind it
+    escaped = re.sub(r"[\\{}$&#%_^~<>|`–\0]|([',])(?=\1)", lambda mark: _LATEX[mark[0]], line)
     return "{}" + escaped if escaped[:1] in ("[", "*") else escaped  # else an option of the \\ before
 
 
@@ -133,7 +134,8 @@ _LATEX = {
     "|": r"\textbar{}",
     "`": r"\textasciigrave{}",
     "–": "--",
-    **{mark: f"{mark}{{}}" for mark in "-',"},
+    "\0": "{}",
+    **{mark: f"{mark}{{}}" for mark in "',"},
 }
 
 

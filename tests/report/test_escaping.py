@@ -85,11 +85,11 @@ PRINTS = {
 def printed(latex):
     """What TeX prints of a cell: control sequences, empty groups and ligatures. Fails at anything active."""
     out = ""
-    for token in re.findall(r"\\[a-zA-Z]+(?:\{\})?|\\.|\{\}|--|''|,,|.", latex, re.S):
+    for token in re.findall(r"\\[a-zA-Z]+(?:\{\})?|\\.|\{\}|---|--|''|,,|.", latex, re.S):
         if token == "{}":
             continue
         name = token.removesuffix("{}")
-        assert name in PRINTS or (token not in ("''", ",,") and not re.match(r"[\\{}$&#^_~%]", token)), (token, latex)
+        assert name in PRINTS or (token not in ("''", ",,", "---") and not re.match(r"[\\{}$&#^_~%]", token)), (token, latex)
         out += PRINTS.get(name, "–" if token == "--" else token)
     return out
 
@@ -99,6 +99,7 @@ def printed(latex):
 @example(r"\input{x}")
 @example("---,,,'''")
 @example("[2mm]")
+@example("-–-––")
 def test_a_latex_cell_prints_its_text_and_nothing_is_active(text):
     table = tables.latex(pd.DataFrame({"name": [text], "n": ["1"]}))
     row = table.split("\\midrule\n")[1].split("\n\\bottomrule")[0]
