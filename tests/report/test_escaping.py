@@ -89,7 +89,8 @@ def printed(latex):
         if token == "{}":
             continue
         name = token.removesuffix("{}")
-        assert name in PRINTS or (token not in ("''", ",,", "---") and not re.match(r"[\\{}$&#^_~%]", token)), (token, latex)
+        active = token in ("''", ",,", "---") or re.match(r"[\\{}$&#^_~%]", token)
+        assert name in PRINTS or not active, (token, latex)
         out += PRINTS.get(name, "–" if token == "--" else token)
     return out
 
