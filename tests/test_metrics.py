@@ -65,6 +65,33 @@ def test_an_evaluation_is_read_strictly():
             Evaluation.from_json(good.to_json() | change)
 
 
+def test_the_smallest_evaluation_is_one_image_that_is_wrong():
+    values = {"accuracy": 0.0, "loss": 0.5, "top5_accuracy": 0.0, "examples": 1}
+    assert Evaluation.from_json(values).to_json() == values
+
+
+def test_an_evaluation_says_its_own_numbers():
+    totals = metrics.totals(
+        jnp.asarray([1.0, 2.0, 6.0]), jnp.eye(3) * 5, jnp.asarray([0, 1, 0]), jnp.asarray([1.0, 1.0, 1.0])
+    )
+    evaluation = Evaluation.of(metrics.zero() + totals)
+    assert (evaluation.examples, evaluation.correct, evaluation.loss) == (3, 2, 3.0)
+    assert evaluation.accuracy == pytest.approx(2 / 3)
+    assert {name: total.dtype.kind for name, total in metrics.zero().sums.items()} == {
+        name: total.dtype.kind for name, total in totals.sums.items()
+    }
+
+
+def test_the_best_epoch_is_the_earliest_of_the_highest_validation_accuracy():
+    def epoch(number, accuracy):
+        score = Evaluation({"accuracy": accuracy, "loss": 1.0, "top5_accuracy": 1.0}, 4)
+        return EpochMetrics(number, 10 * number, score, score, 0.1)
+
+    run = [epoch(1, 0.5), epoch(2, 0.75), epoch(3, 0.75), epoch(4, 0.25)]
+    assert max(run, key=lambda metrics: metrics.rank).epoch == 2
+    assert run[0].seconds == 0.0
+
+
 def test_a_line_of_metrics_is_read_as_it_was_written():
     scores = [Evaluation({"accuracy": 0.5, "loss": 1.25, "top5_accuracy": 1.0}, n) for n in (8, 4)]
     for validation in (scores[1], None):
