@@ -91,7 +91,7 @@ class Layer(nn.Module):
 
     def output_shape(self, shape: Shape) -> Shape:
         """The shape that an input of `shape` becomes. Raises RequestError with the arithmetic if it cannot be."""
-        return _traced(self, shape)[0].shape[1:]
+        return traced(self, shape)[0].shape[1:]
 
     def windows(self, shape: Shape) -> Windows | None:
         """The windows along height and width through which an output position sees the input, if there are any."""
@@ -99,7 +99,7 @@ class Layer(nn.Module):
 
     def parameters(self, shape: Shape) -> int:
         """Number of trained parameters, running statistics not among them."""
-        return sum(leaf.size for leaf in jax.tree.leaves(_traced(self, shape)[1].get("params", {})))
+        return sum(leaf.size for leaf in jax.tree.leaves(traced(self, shape)[1].get("params", {})))
 
     def multiply_adds(self, shape: Shape) -> int:
         """Multiply-adds of convolutions and dense layers for one example; biases and elementwise work not counted."""
@@ -107,7 +107,7 @@ class Layer(nn.Module):
 
 
 @functools.lru_cache(maxsize=4096)
-def _traced(layer: Layer, shape: Shape) -> tuple[jax.ShapeDtypeStruct, Any]:
+def traced(layer: Layer, shape: Shape) -> tuple[jax.ShapeDtypeStruct, Any]:
     """Output and variables of a layer as shapes and dtypes, by tracing it: for layers that do not know theirs by
     arithmetic. RequestError for what it raises."""
     image = jax.ShapeDtypeStruct((1, *shape), "float32")

@@ -10,7 +10,7 @@ import jax
 from jax import Array
 
 from cnn_jax.errors import RequestError
-from cnn_jax.layers.base import Layer, Spellings, register_layer
+from cnn_jax.layers.base import Layer, Shape, Spellings, register_layer, traced
 from cnn_jax.registry import Registry
 
 MODULES: Registry[Callable[..., Any]] = Registry("module")
@@ -96,6 +96,10 @@ class Wrapped(Layer):
         if not self.is_initializing():
             stats.value = state_of(module, nnx.BatchStat)
         return y
+
+    def keeps_statistics(self, shape: Shape) -> bool:
+        """Whether the module has batch statistics, for an input of `shape`."""
+        return bool(jax.tree.leaves(traced(self, shape)[1].get("batch_stats", {})))
 
     @property
     def takes_mask(self) -> bool:

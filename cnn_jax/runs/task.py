@@ -16,7 +16,7 @@ from cnn_jax.network import Network
 from cnn_jax.runs.model import started
 from cnn_jax.statistics import above_chance
 from cnn_jax.training.config import Config
-from cnn_jax.training.epoch import Streamed, check_batch_norm
+from cnn_jax.training.epoch import Streamed, check_batch_norm, check_wrapped
 from cnn_jax.training.fit import evaluate
 from cnn_jax.training.schedule import check_schedule
 from cnn_jax.training.state import Examples, Program, TrainState, initial_state
@@ -48,7 +48,8 @@ class Task:
         program = Program.of(config, network, config.devices or devices, implementation)
         examples = len(dataset.train)
         warnings = check_schedule(config, math.ceil(examples / config.batch_size))
-        prepared = cls(config, dataset, network, program, (*warnings, *check_batch_norm(config, program, examples)))
+        warnings += check_batch_norm(config, program, examples) + check_wrapped(network)
+        prepared = cls(config, dataset, network, program, tuple(warnings))
         if config.init is not None and backend_config is None:
             prepared.initial_state()  # refuses weights that do not fit
         return prepared

@@ -11,7 +11,8 @@ import numpy as np
 from cnn_jax import randomness
 from cnn_jax.data import OnDisk
 from cnn_jax.errors import RequestError
-from cnn_jax.layers import BatchNorm
+from cnn_jax.layers import BatchNorm, Wrapped
+from cnn_jax.network import Network
 from cnn_jax.training.config import Config
 from cnn_jax.training.schedule import learning_rates
 from cnn_jax.training.state import Examples, Program, TrainState, hparams_of
@@ -54,6 +55,16 @@ def check_batch_norm(config: Config, program: Program, examples: int) -> list[st
         f"{where}{size}{split}, {often}, leaves it {why} in that step; another batch_size avoids it"
         for size, often in ((whole, "as most are"), (last, f"the last of {examples} examples"))
         if size and (counts(size) == 1).any()
+    ]
+
+
+def check_wrapped(network: Network) -> list[str]:
+    """A line for every module of one's own that keeps batch statistics without being told which examples are padding:
+    the last batch of an epoch is filled up."""
+    return [
+        f"{node.name} keeps batch statistics but takes no mask: the padding of the last batch takes part in them"
+        for node in network.walk()
+        if isinstance(node.layer, Wrapped) and node.layer.keeps_statistics(node.input) and not node.layer.takes_mask
     ]
 
 
