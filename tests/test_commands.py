@@ -88,16 +88,16 @@ def test_a_folder_stands_for_its_config(run, tmp_path):
 
 
 def test_more_epochs_extend_a_run_whose_schedule_allows_it(tmp_path):
-    config = cnn_jax.Config(network="conv3-4 relu dense-classes", epochs=2)
-    long = cnn_jax.train(cnn_jax.Config(network="conv3-4 relu dense-classes", epochs=4), tmp_path / "long", show=False)
-    cnn_jax.train(config, tmp_path / "run", show=False)
+    for name, epochs in (("long", "4"), ("run", "2")):
+        code, _, err = finish("-m", "cnn_jax", "train", *FAST[:2], "--epochs", epochs, "--out", tmp_path / name)
+        assert code == 0, err
     code, _, err = finish("-m", "cnn_jax", "train", "--resume", "--epochs", "4", "--out", tmp_path / "run")
     assert code == 0, err
     assert "extended from 2 to 4 epochs" in err
     record = json.loads((tmp_path / "run" / "record.json").read_text())
     assert any("extended from 2 to 4 epochs" in note for note in record["notes"])
-    result = json.loads((tmp_path / "run" / "result.json").read_text())
-    assert result["test"] == long.result.test.to_json()
+    result, long = (json.loads((tmp_path / name / "result.json").read_text()) for name in ("run", "long"))
+    assert result["test"] == long["test"]
     code, out, err = finish("-m", "cnn_jax", "evaluate", tmp_path / "run", "--json")
     assert json.loads(out)["accuracy"] == result["test"]["accuracy"], err
 
@@ -163,6 +163,8 @@ def test_resizing_keeps_what_it_says():
             "loss 'cross_entropy' is built in",
         ),
         ("from cnn_jax import register\n@register.layer('a b')\nclass A: ...", "a name is a word"),
+        ("from cnn_jax import register\n@register.activation('gap')\ndef f(x): ...", "has this word for another part"),
+        ("from cnn_jax import register\n@register.layer('relu')\nclass A: ...", "has this word for another part"),
     ],
 )
 def test_a_plugin_that_fails_is_one_line(plugin, message, tmp_path):

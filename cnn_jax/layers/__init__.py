@@ -11,13 +11,12 @@ from cnn_jax.layers.base import (
     Shape,
     Windows,
     he,
-    register_layer,
 )  # fmt: skip
 from cnn_jax.layers.blocks import Residual
 from cnn_jax.layers.core import Conv, Dense, Dropout, GlobalPool, Pad, Pool
 from cnn_jax.layers.historic import RadialBasis, Subsample
 from cnn_jax.layers.norm import BatchNorm, LocalResponseNorm
-from cnn_jax.layers.wrapped import MODULES, Wrapped, is_module, register_module, wrap
+from cnn_jax.layers.wrapped import MODULES, Wrapped, is_module, register_layer, register_module, wrap
 
 LAYERS.seal()
 

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from cnn_jax.layers.base import Fixed, Shape, Spellings, register_layer
+from cnn_jax.layers.base import Fixed, Shape, Spellings, refuse_taken, register_described
 from cnn_jax.registry import Registry
 
 ACTIVATIONS: Registry[Callable[[Array], Array]] = Registry("activation")
@@ -20,6 +20,7 @@ def register_activation(name: str) -> Callable[[F], F]:
     """Registers an elementwise function of an array, which the notation then calls `name`."""
 
     def add(function: F) -> F:
+        refuse_taken(name, ACTIVATIONS)
         return ACTIVATIONS.add(name, function)  # type: ignore[return-value]
 
     return add
@@ -58,7 +59,7 @@ def _relu_backward(backward: Backward, passed: Array, signal: Array) -> tuple[Ar
 _relu.defvjp(_relu_forward, _relu_backward)
 
 
-@register_layer("Activation")
+@register_described("Activation")
 class Activation(Fixed):
     """An elementwise nonlinearity, by its registered name."""
 

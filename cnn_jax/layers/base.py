@@ -15,7 +15,7 @@ import flax.linen as nn
 import jax
 from jax import Array, lax
 
-from cnn_jax.errors import RequestError, reason
+from cnn_jax.errors import RequestError, quote, reason
 from cnn_jax.layers import spelling
 from cnn_jax.ops import Window
 from cnn_jax.registry import Registry
@@ -130,10 +130,18 @@ LAYERS: Registry[type[Layer]] = Registry("layer")
 L = TypeVar("L", bound=type[Layer])
 
 
-def register_layer(name: str) -> Callable[[L], L]:
+def refuse_taken(name: str, own: Registry[Any]) -> None:
+    """RequestError where the notation has a word of this name that is not of the registry `own`."""
+    for layer in LAYERS.values():
+        if name not in own and name in layer.spellings():
+            raise RequestError(f"{own.kind} {quote(name)}: the notation has this word for another part")
+
+
+def register_described(name: str) -> Callable[[L], L]:
     """Registers a subclass of `Layer`. One without `kind` and `words` is called and written as `name`."""
 
     def add(layer: L) -> L:
+        refuse_taken(name, LAYERS)
         if not hasattr(layer, "kind"):
             layer.kind = name
         if layer.kind == name and not layer.words:

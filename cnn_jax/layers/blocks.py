@@ -8,12 +8,12 @@ import jax.numpy as jnp
 from jax import Array
 
 from cnn_jax.errors import RequestError
-from cnn_jax.layers.base import Fixed, Layer, Shape, register_layer, spatial
+from cnn_jax.layers.base import Fixed, Layer, Shape, register_described, spatial
 from cnn_jax.layers.core import Conv, Pool
 from cnn_jax.layers.norm import BatchNorm
 
 
-@register_layer("Residual")
+@register_described("Residual")
 class Residual(Fixed):
     """body(x) + shortcut(x) (he2016deep, 3.2 and 3.3).
 

@@ -18,7 +18,7 @@ from cnn_jax.layers.base import (
     Sliding,
     Windows,
     he,
-    register_layer,
+    register_described,
     sent_back,
     spatial,
     whole,
@@ -28,7 +28,7 @@ from cnn_jax.ops import Padding, Window
 PADDING: dict[str, dict[str, Any]] = {"valid": {"padding": "valid"}, "same": {"padding": "same"}, "pad<padding>": {}}
 
 
-@register_layer("Conv")
+@register_described("Conv")
 class Conv(Sliding):
     """Convolution with `features` square filters of `size`.
 
@@ -131,7 +131,7 @@ class Conv(Sliding):
         return init
 
 
-@register_layer("Pool")
+@register_described("Pool")
 class Pool(Sliding):
     """Max or average pooling over a square window. `stride` is `size` unless given; `ceil` rounds the output size up.
 
@@ -165,7 +165,7 @@ class Pool(Sliding):
         return pool(images, *self.windows(images.shape[1:]))
 
 
-@register_layer("GlobalPool")
+@register_described("GlobalPool")
 class GlobalPool(Fixed):
     """The mean over height and width: (h, w, c) becomes (c,) (lin2014network, 3.2)."""
 
@@ -183,7 +183,7 @@ class GlobalPool(Fixed):
         return images.mean((1, 2))
 
 
-@register_layer("Pad")
+@register_described("Pad")
 class Pad(Fixed):
     """A border of `amount` positions with `value` on all four sides."""
 
@@ -209,7 +209,7 @@ class Pad(Fixed):
         return jnp.pad(images, ((0, 0), border, border, (0, 0)), constant_values=self.value)
 
 
-@register_layer("Dense")
+@register_described("Dense")
 class Dense(Layer):
     """A fully connected layer; an input with height and width is flattened in row-major (h, w, c) order."""
 
@@ -246,7 +246,7 @@ class Dense(Layer):
         return x
 
 
-@register_layer("Dropout")
+@register_described("Dropout")
 class Dropout(Fixed):
     """In training, zeroes each value with probability `rate` and divides the others by 1 - rate
     (srivastava2014dropout, 10, "inverted")."""

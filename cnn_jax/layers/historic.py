@@ -8,11 +8,11 @@ from jax import Array
 
 from cnn_jax import ops
 from cnn_jax.errors import RequestError
-from cnn_jax.layers.base import Fixed, Shape, Sliding, register_layer
+from cnn_jax.layers.base import Fixed, Shape, Sliding, register_described
 from cnn_jax.ops import Window
 
 
-@register_layer("Subsample")
+@register_described("Subsample")
 class Subsample(Sliding):
     """The trainable subsampling of lecun1998gradient, II.B: the sum under a window times a coefficient plus a bias,
     one of each per map. The coefficient starts as 1 / size², an average."""
@@ -41,7 +41,7 @@ class Subsample(Sliding):
         return total * scale[None, None, None] + bias[None, None, None]
 
 
-@register_layer("RadialBasis")
+@register_described("RadialBasis")
 class RadialBasis(Fixed):
     """The output layer of LeNet-5 (lecun1998gradient, II.B): minus the squared distance to each class's fixed code."""
 

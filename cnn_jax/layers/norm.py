@@ -11,10 +11,10 @@ from jax import Array, lax
 
 from cnn_jax import ops
 from cnn_jax.errors import RequestError
-from cnn_jax.layers.base import Fixed, Layer, Shape, register_layer
+from cnn_jax.layers.base import Fixed, Layer, Shape, register_described
 
 
-@register_layer("BatchNorm")
+@register_described("BatchNorm")
 class BatchNorm(Layer):
     """Batch normalisation per channel (ioffe2015batch, algorithm 1) with a running mean and (biased) variance.
 
@@ -105,7 +105,7 @@ def _(axis_name: str | None, primals: tuple[Array, Array], tangents: tuple[Array
     return (mean, variance), (_total(dx.sum(axes), axis_name), of_variance)
 
 
-@register_layer("LocalResponseNorm")
+@register_described("LocalResponseNorm")
 class LocalResponseNorm(Fixed):
     """x / (k + alpha · sum of x² over `size` neighbouring channels) ^ beta (krizhevsky2012imagenet, 3.3).
 

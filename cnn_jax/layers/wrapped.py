@@ -10,11 +10,25 @@ import jax
 from jax import Array
 
 from cnn_jax.errors import RequestError
-from cnn_jax.layers.base import Layer, Shape, Spellings, register_layer, traced
+from cnn_jax.layers.base import Layer, Shape, Spellings, refuse_taken, register_described, traced
 from cnn_jax.registry import Registry
 
 MODULES: Registry[Callable[..., Any]] = Registry("module")
 M = TypeVar("M")
+
+
+def register_layer(name: str) -> Callable[[M], M]:
+    """Registers a subclass of `Layer`, or a module of one's own: a Linen class, an NNX class, a pair (init, apply), or
+    a function that returns a Linen module or a pair, see `Wrapped`. The notation then calls it `name`; fields and
+    arguments are its options, `name:width=16`."""
+
+    def add(thing: M) -> M:
+        if isinstance(thing, type) and issubclass(thing, Layer):
+            register_described(name)(thing)
+            return thing
+        return register_module(name)(thing)
+
+    return add
 
 
 def register_module(name: str) -> Callable[[M], M]:
@@ -22,13 +36,14 @@ def register_module(name: str) -> Callable[[M], M]:
     Linen module or a pair. Its arguments are the options of the notation, `name:width=16`."""
 
     def add(thing: M) -> M:
+        refuse_taken(name, MODULES)
         MODULES.add(name, thing if callable(thing) else lambda: thing)
         return thing
 
     return add
 
 
-@register_layer("Wrapped")
+@register_described("Wrapped")
 class Wrapped(Layer):
     """A registered module with its arguments.
 
