@@ -4,6 +4,7 @@ import hashlib
 import importlib
 import importlib.util
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +23,16 @@ class Plugin:
 
 
 LOADED: dict[str, Plugin] = {}  # by sha256
+
+
+def known(origins: Iterable[str]) -> dict[str, Path]:
+    """The files whose parts are registered in this process, by the sha256 of their content: plugins, and the `origins`
+    of parts that a program has registered itself."""
+    files = {plugin.sha256: plugin.path for plugin in LOADED.values()}
+    for path in map(Path, origins):
+        if path.is_file() and path not in files.values():
+            files[hashlib.sha256(path.read_bytes()).hexdigest()] = path
+    return files
 
 
 def load(name: str) -> Plugin:

@@ -189,6 +189,10 @@ def test_a_wrapped_module_needs_no_name(tmp_path):
     assert config.network == "Tiny:width=3"
     run = cnn_jax.train(config, tmp_path / "run", show=False)
     assert run.status == "complete"
+    assert Path(__file__).name in [
+        Path(source["path"]).name
+        for source in json.loads((run.path / "record.json").read_text())["provenance"]["plugins"]
+    ]
     with pytest.raises(cnn_jax.errors.RequestError, match="Tiny1 has rules of its own"):
         network.apply(network.init(__import__("jax").random.key(0)), np.zeros((1, 8, 8, 1)), backward="guided")
 

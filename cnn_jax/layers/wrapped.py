@@ -14,6 +14,7 @@ from cnn_jax.layers.base import Layer, Shape, Spellings, refuse_taken, register_
 from cnn_jax.registry import Registry
 
 MODULES: Registry[Callable[..., Any]] = Registry("module")
+MODULES.seal()
 M = TypeVar("M")
 
 

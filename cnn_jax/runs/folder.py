@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
-from cnn_jax import plugins, untrusted
+from cnn_jax import plugins, registry, untrusted
 from cnn_jax.errors import RequestError, RunError, quote, writing
 from cnn_jax.metrics import EpochMetrics
 from cnn_jax.runs.schema import SCHEMA, Record, Result
@@ -74,8 +74,10 @@ class Folder:
     def _need_plugins(self) -> None:
         """RunError that names the plugins of a run that are not loaded. They are never executed from its folder unless
         the user has said so."""
-        for source in self.read("record.json", Record).provenance.plugins:
-            if source.sha256 in plugins.LOADED:
+        sources = self.read("record.json", Record).provenance.plugins
+        known = plugins.known(registry.ORIGINS) if sources else {}
+        for source in sources:
+            if source.sha256 in known:
                 continue
             if not plugins.trusted:
                 raise RunError(

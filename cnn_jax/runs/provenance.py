@@ -22,7 +22,7 @@ from typing import Any
 import jax
 
 import cnn_jax
-from cnn_jax import plugins, runtime
+from cnn_jax import plugins, registry, runtime
 from cnn_jax.runs.schema import Provenance, Repository, Source
 
 ROOT = Path(cnn_jax.__file__).resolve().parent.parent
@@ -59,7 +59,7 @@ def provenance() -> tuple[Provenance, Attachments]:
             driver=_driver(),
             environment={name: value for name, value in sorted(os.environ.items()) if name.startswith(VARIABLES)},
             settings=tuple(runtime.settings()),
-            plugins=tuple(_source(plugin.path, attachments) for plugin in plugins.LOADED.values()),
+            plugins=tuple(_source(path, attachments) for path in plugins.known(registry.ORIGINS).values()),
         ),
         attachments,
     )
