@@ -129,7 +129,7 @@ def test_every_command_of_the_readme_runs(tmp_path):
     """In the order of the page, in an empty folder; scripts/run itself is tested below."""
     text = (ROOT / "README.md").read_text()
     blocks = re.findall(r"<!-- test -->\n```(python)?\n(.*?)```", text, re.S)
-    assert len(blocks) == 6
+    assert len(blocks) == 7
     for name in ("docs", "experiments", "results"):
         (tmp_path / name).symlink_to(ROOT / name)
     python = str(ROOT / ".venv" / "bin" / "python")

@@ -133,6 +133,11 @@ def test_the_order_is_that_of_the_stock_tfds_reader(real_data, shared_cache):
     dataset = load("fashion_mnist", data_dir=real_data)
     import tensorflow_datasets as tfds
 
+    from cnn_jax.data import archives
+    from cnn_jax.data.builders import idx_builder
+
+    entry = catalogue.CATALOGUE["fashion_mnist"]
+    idx_builder.prepare(entry, archives.find(entry, Path(real_data)))
     source = tfds.data_source("fashion_mnist", data_dir=shared_cache / "tfds", split="train", download=False)
     assert len(source) == 60000
     keep, off = cut(60000, 5000, randomness.split(0))
