@@ -136,7 +136,7 @@ def test_the_order_is_that_of_the_stock_tfds_reader(real_data, shared_cache):
     from cnn_jax.data import archives
     from cnn_jax.data.builders import idx_builder
 
-    entry = catalogue.CATALOGUE["fashion_mnist"]
+    entry = CATALOGUE["fashion_mnist"]
     idx_builder.prepare(entry, archives.find(entry, Path(real_data)))
     source = tfds.data_source("fashion_mnist", data_dir=shared_cache / "tfds", split="train", download=False)
     assert len(source) == 60000
