@@ -23,7 +23,7 @@ pytestmark = [
 
 def run(*more, **variables):
     """pytest on the operations in a process of its own: nothing fails, nothing is skipped. What it printed."""
-    command = [sys.executable, "-m", "pytest", "-n", "0", "-v", "-p", "no:cacheprovider", *TESTS, *more]
+    command = [sys.executable, "-m", "pytest", "-n", "0", "-v", "-p", "no:cacheprovider", "--slow", *TESTS, *more]
     done = subprocess.run(
         command, cwd=ROOT, env=environment(**{"JAX_NUM_CPU_DEVICES": "8", **variables}), capture_output=True, text=True,
         timeout=3000,
