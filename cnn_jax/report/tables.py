@@ -119,9 +119,9 @@ def escape_markdown(text: str) -> str:
 
 
 def escape_latex(text: str) -> str:
-    """One line of LaTeX that prints `text`, without the ligatures of two equal marks; – becomes two hyphens."""
-    line = re.sub("[-–](?=[-–])", "\\g<0>\0", _one_line(text))  # no dash joins the one behind it
-    escaped = re.sub(r"[\\{}$&#%_^~<>|`–\0]|([',])(?=\1)", lambda mark: _LATEX[mark[0]], line)
+    """One line of LaTeX that prints `text`, without ligatures: no mark joins the one behind it; – is two hyphens."""
+    escaped = re.sub(r"[\\{}$&#%_^~<>|`]|([',])(?=\1)", lambda mark: _LATEX[mark[0]], _one_line(text))
+    escaped = re.sub("[-–](?=[-–])", r"\g<0>{}", escaped).replace("–", "--")
     return "{}" + escaped if escaped[:1] in ("[", "*") else escaped  # else an option of the \\ before
 
 
@@ -134,8 +134,6 @@ _LATEX = {
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
     "`": r"\textasciigrave{}",
-    "–": "--",
-    "\0": "{}",
     **{mark: f"{mark}{{}}" for mark in "',"},
 }
 
