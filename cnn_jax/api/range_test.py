@@ -7,13 +7,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cnn_jax import randomness
 from cnn_jax.api import load_data
 from cnn_jax.errors import RequestError
 from cnn_jax.runs.task import Task
 from cnn_jax.training.config import Config
-from cnn_jax.training.state import Examples, hparams_of
-from cnn_jax.training.step import batches, compiled_train_steps, epoch_order, replicate
+from cnn_jax.training.fit import traced_numbers
+from cnn_jax.training.state import Examples
+from cnn_jax.training.step import Steps, batches, epoch_order, replicate, train_steps
 
 SPAN = (1e-5, 10.0)  # learning rates
 SAFETY = 3.0  # how far below the rate of the smallest loss the recommended one lies
@@ -40,12 +40,10 @@ def range_test(config: Config, steps: int = 100) -> RangeTest:
     order = np.concatenate([epoch_order(config.seed, epoch, n) for epoch in range(epochs)])
     cut = replicate(1, batches(order[: steps * config.batch_size], config.batch_size, config.accumulate))
     rates = np.geomspace(*SPAN, cut.mask.shape[0]).astype(np.float32)
-    run = compiled_train_steps(task.program)
+    steps_to_take, numbers = Steps(train, cut, jnp.asarray(rates)), traced_numbers([config], task.program)
     state, losses = task.initial_state(), []
     for step in range(len(rates)):
-        state = run(
-            state, train, cut, jnp.asarray(rates), step, step + 1, hparams_of(config), randomness.run_key(config.seed)
-        )
+        state = train_steps(task.program, state, steps_to_take, step, step + 1, *numbers)
         totals = jax.device_get(state.totals)
         losses.append(float(totals.sums["loss"] / totals.examples))
         state = state._replace(totals=jax.tree.map(jnp.zeros_like, state.totals))

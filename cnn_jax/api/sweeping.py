@@ -138,9 +138,9 @@ class Sweeping:
         if self.interrupt.signal is not None:
             return
         group = [self.tasks[i] for i in numbers]
-        choices = {} if trials.together is None else {"together": trials.together, "trials": list(numbers)}
+        choices = {} if trials.transform is None else {"transform": trials.transform, "trials": list(numbers)}
         folders = [trial_folder(self.folder, i) for i in numbers]
-        results = self._results(group, folders, trials.together, choices, score_test=False)
+        results = self._results(group, folders, trials.transform, choices, score_test=False)
         if not all(result.ended for result in results):
             return
         with self.lock:
@@ -150,7 +150,7 @@ class Sweeping:
             self.progress.lines([_line(self.grid, one, result) for one, result in zip(group, results, strict=True)])
 
     def _results(
-        self, group: list[Task], folders: list[Folder], together: Any, choices: dict[str, Any], score_test: bool
+        self, group: list[Task], folders: list[Folder], transform: Any, choices: dict[str, Any], score_test: bool
     ) -> list[Result]:
         """The results of runs that have ended, else of training them now."""
         if all(folder.has(manifest.NAME) for folder in folders):
@@ -159,7 +159,7 @@ class Sweeping:
             for folder in folders:
                 stack.enter_context(folder.claimed())
             return train_runs(
-                group, folders, self.provenance, self.interrupt, self.callbacks, together=together, choices=choices,
+                group, folders, self.provenance, self.interrupt, self.callbacks, transform=transform, choices=choices,
                 score_test=score_test,
             )  # fmt: skip
 

@@ -6,6 +6,8 @@ together in one program ('vmap', 'map'), in chunks that fit into memory. Which i
 """
 
 import concurrent.futures
+import contextlib
+import dataclasses
 import itertools
 import math
 import os
@@ -20,10 +22,11 @@ import numpy as np
 from cnn_jax.errors import RequestError
 from cnn_jax.network import Network
 from cnn_jax.training.config import Config
-from cnn_jax.training.epoch import Streamed, opened
-from cnn_jax.training.fit import compile_program, initial_states
+from cnn_jax.training.epoch import Streamed, steps_of_epoch
+from cnn_jax.training.fit import compile_program, initial_states, traced_numbers
 from cnn_jax.training.state import Examples, Program
-from cnn_jax.training.step import Together, home_device
+from cnn_jax.training.step import home_device, train_steps
+from cnn_jax.training.trials import Transform
 
 Parallel = Literal["auto", "one", "workers", "vmap", "map"]
 MEASURE_SECONDS = 0.3  # of steps for each way
@@ -39,25 +42,25 @@ class Trials:
 
     numbers: tuple[int, ...]
     workers: int = 1
-    together: Together = None
+    transform: Transform = None
     chunk: int = 1
     measured: tuple[tuple[str, float], ...] = ()
 
     def units(self) -> list[tuple[int, ...]]:
-        """The trials that one call trains: chunks of nearly equal size where they are together, else each alone."""
+        """The trials that one call trains: chunks of nearly equal size where they go together, else each alone."""
         count = math.ceil(len(self.numbers) / self.chunk)
         cuts = [len(self.numbers) * i // count for i in range(count + 1)]
         return [self.numbers[a:b] for a, b in itertools.pairwise(cuts)]
 
     def to_json(self) -> dict[str, Any]:
         """What the record keeps of it; seconds are per step and trial."""
-        kept = {"trials": list(self.numbers), "workers": self.workers, "together": self.together, "chunk": self.chunk}
+        kept = {"trials": list(self.numbers), "workers": self.workers, "transform": self.transform, "chunk": self.chunk}
         return kept | {"measured_seconds": dict(self.measured)}
 
     @classmethod
     def from_json(cls, kept: dict[str, Any]) -> "Trials":
         measured = tuple(kept["measured_seconds"].items())
-        return cls(tuple(kept["trials"]), kept["workers"], kept["together"], kept["chunk"], measured)
+        return cls(tuple(kept["trials"]), kept["workers"], kept["transform"], kept["chunk"], measured)
 
 
 def groups(configs: Sequence[Config], programs: Sequence[Program]) -> list[tuple[int, ...]]:
@@ -104,15 +107,16 @@ def choose(
     if parallel != "auto" or len(numbers) == 1 or isinstance(train, Streamed):
         return Trials(numbers, 1 if parallel == "one" else most)
 
-    compile_seconds = compile_program(configs[:1], program, None, train, validation)
-    measured = {"one": _seconds(configs[:1], program, None, train)}
+    compile_seconds = compile_program(configs[:1], program, train, validation)
+    measured = {"one": _seconds(configs[:1], program, train)}
     if most > 1:
         measured["workers"] = _seconds_of_workers(most, configs, program, train)
     steps = configs[0].epochs * math.ceil(train.labels.shape[0] / configs[0].batch_size)
     if not alone_only and measured["one"] * steps * len(numbers) > WORTH * compile_seconds > 0:
         some = min(chunk, 8)
-        compile_program(configs[:some], program, "vmap", train, validation)
-        measured["vmap"] = _seconds(configs[:some], program, "vmap", train)
+        together = dataclasses.replace(program, transform="vmap")
+        compile_program(configs[:some], together, train, validation)
+        measured["vmap"] = _seconds(configs[:some], together, train)
     kept = tuple((name, float(f"{value:.3g}")) for name, value in measured.items())
     best = min(measured, key=lambda name: measured[name] * (PREFER_ALONE if name == "vmap" else 1.0))
     if best == "vmap":
@@ -136,18 +140,19 @@ def devices_of(workers: int) -> list[jax.Device]:
     return [local[i % len(local)] for i in range(workers)]
 
 
-def _seconds(configs: Sequence[Config], program: Program, together: Together, train: Examples | Streamed) -> float:
+def _seconds(configs: Sequence[Config], program: Program, train: Examples | Streamed) -> float:
     """Seconds per step and trial, the median of three stretches."""
-    state = initial_states(configs, program, together)
-    with opened(configs, program, together, train, 0) as epoch:
-        taken, steps = [], 1
+    state, numbers = initial_states(configs, program), traced_numbers(configs, program)
+    with contextlib.closing(steps_of_epoch(configs, program, train, 0, 0)) as epoch:
+        available, steps = next(epoch)
+        taken, count = [], 1
         for _ in range(4):
-            last = min(steps, epoch.end)
+            last = min(count, len(available))
             started = time.perf_counter()
-            state = jax.block_until_ready(epoch.run(state, 0, last))
+            state = jax.block_until_ready(train_steps(program, state, steps, 0, last, *numbers))
             spent = time.perf_counter() - started
             taken.append(spent / last / len(configs))
-            steps = max(1, int(MEASURE_SECONDS / 3 * last / spent))
+            count = max(1, int(MEASURE_SECONDS / 3 * last / spent))
     return float(np.median(taken[1:]))
 
 
@@ -156,7 +161,7 @@ def _seconds_of_workers(workers: int, configs: Sequence[Config], program: Progra
 
     def work(device: jax.Device) -> float:
         with jax.default_device(device):
-            return _seconds(configs[:1], program, None, jax.device_put(train, device))
+            return _seconds(configs[:1], program, jax.device_put(train, device))
 
     with concurrent.futures.ThreadPoolExecutor(workers) as threads:
         return float(np.median(list(threads.map(work, devices_of(workers))))) / workers

@@ -1,7 +1,8 @@
 """A config made ready to run: its data on the device, its network and its program."""
 
-import functools
 import math
+import threading
+from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +22,10 @@ from cnn_jax.training.fit import evaluate
 from cnn_jax.training.schedule import check_schedule
 from cnn_jax.training.state import Examples, Program, TrainState, initial_state
 from cnn_jax.training.step import home_device, replicate
+
+MOST_BYTES = 2**32  # of images that stay on the device for later runs, beside those just used
+_resident: OrderedDict[tuple, Examples] = OrderedDict()  # by content and place, the longest unused first
+_lock = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -116,8 +121,15 @@ def at_chance(loss: str, labels: np.ndarray, evaluation: Evaluation) -> bool:
     return not above_chance(evaluation.correct, evaluation.examples, float(frequencies.max()))
 
 
-@functools.lru_cache(maxsize=32)
 def _on_device(dataset: Dataset, split: str, devices: int, home: jax.Device) -> Examples:
-    part: Split = getattr(dataset, split)
-    arrays = map(np.asarray, (part.images, part.labels, dataset.mean, dataset.std))
-    return replicate(devices, Examples(*arrays))  # type: ignore[arg-type]
+    """A split on the device: what is equal lies there once, what has not been used for longest makes room."""
+    key = (dataset.fingerprint, split, devices, home)
+    with _lock:
+        if key not in _resident:
+            part: Split = getattr(dataset, split)
+            arrays = map(np.asarray, (part.images, part.labels, dataset.mean, dataset.std))
+            _resident[key] = replicate(devices, Examples(*arrays))  # type: ignore[arg-type]
+        _resident.move_to_end(key)
+        while len(_resident) > 1 and sum(kept.images.nbytes for kept in _resident.values()) > MOST_BYTES:
+            _resident.popitem(last=False)
+        return _resident[key]

@@ -2,6 +2,7 @@
 Resumable at any step."""
 
 import contextlib
+import dataclasses
 import signal
 import threading
 from collections.abc import Iterator, Sequence
@@ -17,10 +18,9 @@ from cnn_jax.runs.schema import Provenance, Result
 from cnn_jax.runs.task import Task
 from cnn_jax.runs.writer import RunWriter
 from cnn_jax.training.checkpoint import Restored
-from cnn_jax.training.epoch import stacked
 from cnn_jax.training.fit import Event, compile_program, fit
 from cnn_jax.training.state import TrainState, initial_state
-from cnn_jax.training.step import Together
+from cnn_jax.training.trials import Transform, stack
 
 PROFILE_STEPS = 10
 
@@ -56,7 +56,7 @@ def train_runs(
     interrupt: Interrupt,
     callbacks: Callbacks,
     *,
-    together: Together = None,
+    transform: Transform = None,
     choices: dict[str, Any] | None = None,
     attachments: Attachments | None = None,
     score_test: bool,
@@ -64,7 +64,7 @@ def train_runs(
 ) -> list[Result]:
     """Trains, or goes on training, into the folders, which are claimed, and returns what each result.json says.
 
-    With `together` the tasks are one program (the same Program, batch size and epochs), else there is one. `choices`
+    With a `transform` the tasks are one program (the same Program, batch size and epochs), else there is one. `choices`
     are added to those that the record keeps, `attachments` written beside it. Raises RequestError where a folder holds
     another run and RunError where none of its checkpoints is good.
     """
@@ -74,7 +74,7 @@ def train_runs(
             writers.append(RunWriter(task, folder, provenance, attachments or {}, choices or {}, callbacks))
             stack.callback(writers[-1].close)
         try:
-            return _train(writers, together, interrupt, profile, score_test)
+            return _train(writers, transform, interrupt, profile, score_test)
         except jax.errors.JaxRuntimeError as error:
             if "RESOURCE_EXHAUSTED" not in str(error):
                 raise
@@ -86,13 +86,14 @@ def train_runs(
 
 
 def _train(
-    writers: list[RunWriter], together: Together, interrupt: Interrupt, profile: bool, score_test: bool
+    writers: list[RunWriter], transform: Transform, interrupt: Interrupt, profile: bool, score_test: bool
 ) -> list[Result]:
     """From a common state of the runs to their ends, or to an interruption."""
     task, configs = writers[0].task, [writer.config for writer in writers]
     train, validation = task.train, task.examples("validation")
+    program = dataclasses.replace(task.program, transform=transform)
     with writers[0].callbacks.doing("compiling the training step"):
-        compile_seconds = compile_program(configs, task.program, together, train, validation)
+        compile_seconds = compile_program(configs, program, train, validation)
     restored = _restore(writers, [initial_state(config, task.program) for config in configs])
     for writer, checkpoint in zip(writers, restored, strict=True):
         writer.begin(checkpoint)
@@ -100,10 +101,10 @@ def _train(
         checkpoint.state if checkpoint else writer.task.initial_state()
         for writer, checkpoint in zip(writers, restored, strict=True)
     ]
-    state = task.replicate(stacked(states, together))
+    state = task.replicate(stack(transform, states))
     pauses = _profile_steps(writers[0]) if profile else ()
     running, interrupted = list(range(len(writers))), False
-    events = fit(configs, task.program, together, train, validation, state, pauses)
+    events = fit(configs, program, train, validation, state, pauses)
     with contextlib.closing(events), contextlib.ExitStack() as profiling:
         for several in events:
             for i in running:

@@ -1,22 +1,21 @@
-"""The steps of one epoch, of one trial or of several together, with the data in memory or read as it is needed."""
+"""The steps of one epoch, with the data in memory or read as it is needed."""
 
 import contextlib
 import math
 from collections.abc import Generator, Sequence
 from typing import Any
 
-import jax
 import numpy as np
 
-from cnn_jax import randomness
-from cnn_jax.data import OnDisk
+from cnn_jax.data import OnDisk, Split
 from cnn_jax.errors import RequestError
 from cnn_jax.layers import BatchNorm, Wrapped
 from cnn_jax.network import Network
 from cnn_jax.training.config import Config
 from cnn_jax.training.schedule import learning_rates
-from cnn_jax.training.state import Examples, Program, TrainState, hparams_of
-from cnn_jax.training.step import Batch, Together, batches, compiled_train_steps, epoch_order, replicate
+from cnn_jax.training.state import Examples, Program
+from cnn_jax.training.step import Batch, Steps, batches, epoch_order, replicate
+from cnn_jax.training.trials import stack
 
 STREAMED_STEPS = 32  # read from disk together
 
@@ -68,110 +67,41 @@ def check_wrapped(network: Network) -> list[str]:
     ]
 
 
-def stacked(trees: Sequence[Any], together: Together) -> Any:
-    """The trees of several trials with a leading axis of trials; the tree of a single one as it is."""
-    if together is None:
-        (tree,) = trees
-        return tree
-    return jax.tree.map(lambda *leaves: _stack(leaves), *trees)
+def steps_of_epoch(
+    configs: Sequence[Config], program: Program, train: Examples | Streamed, number: int, done: int
+) -> Generator[tuple[range, Steps]]:
+    """What remains of epoch number `number` (from 0) after `done` steps of the run, for trials that share a program:
+    some successive steps at a time, by their numbers in the run, and what they need. In memory the epoch is one such
+    stretch; a stream has STREAMED_STEPS steps in each, the next ones read meanwhile."""
+    batch_size, examples = configs[0].batch_size, train.labels.shape[0]
+    count = math.ceil(examples / batch_size)
+    first, end = number * count, (number + 1) * count
+    rates = [learning_rates(config, count, np.arange(first, end)) for config in configs]
+    orders = [epoch_order(config.seed, number, examples) for config in configs]
+
+    def cut(order: np.ndarray) -> Batch:
+        return batches(order, batch_size, program.devices * program.accumulate)
+
+    if isinstance(train, Examples):
+        each = stack(program.transform, [(cut(order), rate) for order, rate in zip(orders, rates, strict=True)])
+        yield range(first, end), Steps(train, *replicate(program.devices, each))
+        return
+    (order,), (rate,) = orders, rates
+    with contextlib.closing(
+        train.stream.chunks(order[(done - first) * batch_size :], STREAMED_STEPS * batch_size)
+    ) as chunks:
+        for chunk in chunks:
+            batch = cut(np.arange(len(chunk.labels)))
+            steps = range(done, done + len(batch.mask))
+            padded = _padded(train, chunk, batch, rate[steps.start - first : steps.stop - first], batch_size)
+            yield steps, replicate(program.devices, padded)
+            done = steps.stop
 
 
-def _stack(leaves: tuple[Any, ...]) -> Any:
-    return np.stack(leaves) if isinstance(leaves[0], np.ndarray) else jax.numpy.stack(leaves)
-
-
-class Epoch:
-    """Epoch number `number` (from 0) of trials that share a program, their examples in memory.
-
-    `first` and `end` are the numbers of steps done before it and after it.
-    """
-
-    def __init__(self, configs: Sequence[Config], program: Program, together: Together, train: Examples, number: int):
-        self.program, self.together, self.train = program, together, train
-        examples = train.labels.shape[0]
-        self.batch_size = configs[0].batch_size
-        self.steps = math.ceil(examples / self.batch_size)
-        self.first, self.end = number * self.steps, (number + 1) * self.steps
-        self.rates = [learning_rates(c, self.steps, np.arange(self.first, self.end)) for c in configs]
-        orders = [epoch_order(c.seed, number, examples) for c in configs]
-        self._numbers = self._on_device([(hparams_of(c), randomness.run_key(c.seed)) for c in configs])
-        self._rates = self._on_device(self.rates)
-        self._batches = self._prepare(orders)
-        self._run = compiled_train_steps(program, together)
-
-    def _prepare(self, orders: list[np.ndarray]) -> Batch:
-        return self._on_device([self._cut(order) for order in orders])
-
-    def _cut(self, order: np.ndarray) -> Batch:
-        return batches(order, self.batch_size, self.program.devices * self.program.accumulate)
-
-    def _on_device(self, trees: Sequence[Any]) -> Any:
-        return replicate(self.program.devices, stacked(trees, self.together))
-
-    def limit(self, step: int) -> int:
-        """The last step that can be reached from `step` without a stop."""
-        return self.end
-
-    def run(self, state: TrainState, step: int, last: int) -> TrainState:
-        """The state after step number `last` of the run from that after number `step`; `state` is used up."""
-        at, to = step - self.first, last - self.first
-        return self._run(state, self.train, self._batches, self._rates, at, to, *self._numbers)
-
-    def close(self) -> None:
-        """Ends what reads ahead."""
-
-
-class StreamedEpoch(Epoch):
-    """An epoch whose examples are read from disk, STREAMED_STEPS steps of them at a time, the next ones meanwhile."""
-
-    train: Any
-
-    def __init__(self, configs: Sequence[Config], program: Program, together: Together, train: Streamed, number: int):
-        super().__init__(configs, program, together, train, number)  # type: ignore[arg-type]
-        self._chunk: Examples | None = None
-        self._begin = self._until = self.first
-        self._chunks: Generator[Any, None, None] | None = None
-
-    def _prepare(self, orders: list[np.ndarray]) -> Batch:
-        (self._order,) = orders
-        return self._cut(np.arange(STREAMED_STEPS * self.batch_size))  # a whole chunk; replaced where it is not
-
-    def limit(self, step: int) -> int:
-        if self._chunks is None:
-            positions = self._order[(step - self.first) * self.batch_size :]
-            self._chunks = self.train.stream.chunks(positions, STREAMED_STEPS * self.batch_size)
-            self._until = step
-        if step == self._until:
-            self._take(next(self._chunks), step)
-        return self._until
-
-    def _take(self, chunk: Any, step: int) -> None:
-        """Puts a chunk on the device, filled up to the size of a whole one so that it is no other program."""
-        n, whole = len(chunk.labels), STREAMED_STEPS * self.batch_size
-        images = np.resize(chunk.images, (whole, *chunk.images.shape[1:])) if n < whole else chunk.images
-        made = Examples(images, np.resize(chunk.labels, whole), self.train.mean, self.train.std)  # type: ignore[arg-type]
-        cut = self._cut(np.arange(n))
-        rows = STREAMED_STEPS - cut.mask.shape[0]
-        padded = Batch(*(np.pad(x, ((0, rows), (0, 0))) for x in cut))  # type: ignore[arg-type]
-        rates = np.zeros(STREAMED_STEPS, np.float32)
-        self._begin, self._until = step, step + cut.mask.shape[0]
-        rates[: self._until - step] = self.rates[0][step - self.first : self._until - self.first]
-        self._chunk, self._batches, self._rates = replicate(self.program.devices, (made, padded, rates))
-
-    def run(self, state: TrainState, step: int, last: int) -> TrainState:
-        at, to = step - self._begin, last - self._begin
-        return self._run(state, self._chunk, self._batches, self._rates, at, to, *self._numbers)
-
-    def close(self) -> None:
-        if self._chunks is not None:
-            self._chunks.close()
-
-
-@contextlib.contextmanager
-def opened(
-    configs: Sequence[Config], program: Program, together: Together, train: Examples | Streamed, number: int
-) -> Generator[Epoch, None, None]:
-    """The epoch, its reading ahead ended on leaving."""
-    kind: Any = StreamedEpoch if isinstance(train, Streamed) else Epoch
-    with contextlib.closing(kind(configs, program, together, train, number)) as epoch:
-        yield epoch
+def _padded(train: Streamed, chunk: Split, batch: Batch, rates: np.ndarray, batch_size: int) -> Steps:
+    """A chunk filled up to the size of a whole one, so that it is no other program."""
+    whole, rows = STREAMED_STEPS * batch_size, STREAMED_STEPS - len(rates)
+    images = chunk.images if len(chunk) == whole else np.resize(chunk.images, (whole, *chunk.images.shape[1:]))
+    examples: Any = Examples(images, np.resize(chunk.labels, whole), train.mean, train.std)  # type: ignore[arg-type]
+    padded = (np.pad(x, ((0, rows), (0, 0))) for x in batch)
+    return Steps(examples, Batch(*padded), np.pad(rates, (0, rows)))  # type: ignore[arg-type]

@@ -1,5 +1,6 @@
 """The loop: an iterator of events. It draws no bars, writes no files and stops when its user stops asking."""
 
+import contextlib
 import math
 import threading
 import time
@@ -11,12 +12,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cnn_jax import metrics
+from cnn_jax import metrics, randomness
 from cnn_jax.metrics import EpochMetrics, Evaluation, Totals
 from cnn_jax.training.config import Config
-from cnn_jax.training.epoch import Streamed, opened, stacked
-from cnn_jax.training.state import Examples, Program, TrainState, initial_state
-from cnn_jax.training.step import Together, batches, compiled_evaluate_steps, home_device, replicate
+from cnn_jax.training.epoch import Streamed, steps_of_epoch
+from cnn_jax.training.schedule import learning_rates
+from cnn_jax.training.state import Examples, Program, TrainState, hparams_of, initial_state
+from cnn_jax.training.step import HParams, batches, evaluate_steps, home_device, replicate, train_steps
+from cnn_jax.training.trials import stack, unstack
 
 POLL_SECONDS = 0.2  # how long the device is left alone, so that a caller can show progress, save or stop
 GROWTH = 8.0  # at most, from one number of steps without a word to the next
@@ -59,66 +62,60 @@ class Stretch:
 class _Score:
     """Scores every example of a split once, in one program."""
 
-    def __init__(self, program: Program, together: Together, trials: int, examples: Examples, batch_size: int):
-        self.examples, self.n = examples, examples.labels.shape[0]
-        made = batches(np.arange(self.n), batch_size, program.devices)
-        self.batches = replicate(program.devices, made)
-        self.zero = replicate(program.devices, stacked([metrics.zero()] * trials, together))
-        self._run = compiled_evaluate_steps(program, together)
+    def __init__(self, program: Program, trials: int, examples: Examples, batch_size: int):
+        self.program, self.examples, self.n = program, examples, examples.labels.shape[0]
+        self.batches = replicate(program.devices, batches(np.arange(self.n), batch_size, program.devices))
+        self.zero = replicate(program.devices, stack(program.transform, [metrics.zero()] * trials))
 
-    def run(self, state: TrainState, totals: Totals, first: int, last: int) -> Totals:
-        return self._run(state, self.examples, self.batches, first, last, totals)
+    def run(self, state: TrainState, count: int) -> Totals:
+        """The totals of the first `count` batches."""
+        return evaluate_steps(self.program, state, self.examples, self.batches, 0, count, self.zero)
 
     def __call__(self, state: TrainState) -> Totals:
-        total = jax.device_get(self.run(state, self.zero, 0, self.batches.mask.shape[0]))
+        total = jax.device_get(self.run(state, self.batches.mask.shape[0]))
         assert (total.examples == self.n).all(), f"{total.examples} of {self.n} examples were scored"
         return total
 
 
 def evaluate(program: Program, state: TrainState, examples: Examples, batch_size: int) -> Evaluation:
     """Scores every example of a split once: the average weights if the program keeps them, else the current ones."""
-    return Evaluation.of(_Score(program, None, 1, examples, batch_size)(state))
+    return Evaluation.of(_Score(program, 1, examples, batch_size)(state))
 
 
 def compile_program(
-    configs: Sequence[Config], program: Program, together: Together, train: Examples | Streamed, validation: Examples
+    configs: Sequence[Config], program: Program, train: Examples | Streamed, validation: Examples
 ) -> float:
     """Compiles the steps that `fit` will take and returns the seconds that took, 0 where the same program has been
     compiled for the same shapes before. No step is taken."""
     train_shape = train.images.shape if isinstance(train, Examples) else (len(train.labels), *train.stream.image_shape)
-    shapes = (
-        program, together, len(configs), configs[0].batch_size, train_shape, validation.images.shape, home_device()
-    )  # fmt: skip
+    shapes = (program, len(configs), configs[0].batch_size, train_shape, validation.images.shape, home_device())
     with _compiling:
         if shapes in _compiled:
             return 0.0
-        seconds = _compile(configs, program, together, train, validation)
+        started = time.perf_counter()
+        state = initial_states(configs, program)
+        jax.block_until_ready(_Score(program, len(configs), validation, configs[0].batch_size).run(state, 0))
+        with contextlib.closing(steps_of_epoch(configs, program, train, 0, 0)) as epoch:
+            jax.block_until_ready(train_steps(program, state, next(epoch)[1], 0, 0, *traced_numbers(configs, program)))
         _compiled.add(shapes)
-    return seconds
+        return time.perf_counter() - started
 
 
-def _compile(
-    configs: Sequence[Config], program: Program, together: Together, train: Examples | Streamed, validation: Examples
-) -> float:
-    started = time.perf_counter()
-    state = initial_states(configs, program, together)
-    score = _Score(program, together, len(configs), validation, configs[0].batch_size)
-    jax.block_until_ready(score.run(state, score.zero, 0, 0))
-    with opened(configs, program, together, train, 0) as epoch:
-        epoch.limit(0)
-        jax.block_until_ready(epoch.run(state, 0, 0))
-    return time.perf_counter() - started
+def initial_states(configs: Sequence[Config], program: Program) -> TrainState:
+    """The states of the trials of a program before the first step."""
+    states = [initial_state(config, program) for config in configs]
+    return replicate(program.devices, stack(program.transform, states))
 
 
-def initial_states(configs: Sequence[Config], program: Program, together: Together) -> TrainState:
-    """The states of the trials before the first step, stacked where they are trained together."""
-    return replicate(program.devices, stacked([initial_state(config, program) for config in configs], together))
+def traced_numbers(configs: Sequence[Config], program: Program) -> tuple[HParams, jax.Array]:
+    """The hparams and the key of the trials of a program."""
+    numbers = [(hparams_of(config), randomness.run_key(config.seed)) for config in configs]
+    return replicate(program.devices, stack(program.transform, numbers))
 
 
 def fit(
     configs: Sequence[Config],
     program: Program,
-    together: Together,
     train: Examples | Streamed,
     validation: Examples,
     state: TrainState,
@@ -127,9 +124,9 @@ def fit(
     """Trains from `state` (the initial one, or one that was saved) to the last epoch, yielding events at the end of
     every epoch, after the steps in `pause_at`, and about every POLL_SECONDS between. Ends when all trials diverged.
 
-    There is one trial, or with `together` several that share a program and a number of epochs, and `state` has a
-    leading axis of trials. Each yield has an event for every trial; one that has diverged goes on saying so. `state`
-    and those of the events are used up when the next events are asked for.
+    There is one trial, or as many as `state` has where the program has a transform; they share a number of epochs. Each
+    yield has an event for every trial; one that has diverged goes on saying so. `state` and those of the events are
+    used up when the next events are asked for.
     """
     examples = train.labels.shape[0]
     batch_size = configs[0].batch_size
@@ -140,7 +137,7 @@ def fit(
     unscored = np.full(len(configs), -1)  # the step at which the validation loss of a trial was not finite
 
     def of(trial: int, tree: Any) -> Any:
-        return tree if together is None else jax.tree.map(lambda leaf: leaf[trial], tree)
+        return unstack(program.transform, tree, trial)
 
     def events(epoch: int, bad: np.ndarray, evaluations: Sequence[EpochMetrics | None], paused: bool) -> list[Event]:
         return [
@@ -149,31 +146,34 @@ def fit(
             for i in trials
         ]  # fmt: skip
 
-    score = _Score(program, together, len(configs), validation, batch_size)
+    score = _Score(program, len(configs), validation, batch_size)
+    hparams, key = traced_numbers(configs, program)
     nothing: list[None] = [None] * len(configs)
     for number in range(step // steps_per_epoch, configs[0].epochs):
-        with opened(configs, program, together, train, number) as epoch:
-            while step < epoch.end:
-                last = min(step + stretch.steps, epoch.limit(step), *(pause for pause in pause_at if pause > step))
-                started = time.perf_counter()
-                state = epoch.run(state, step, last)
-                bad = np.atleast_1d(jax.device_get(state.diverged_step))
-                bad = np.where(unscored >= 0, unscored, bad)
-                spent = time.perf_counter() - started
-                stretch.took(last - step, spent)
-                seconds += spent
-                done = min((last - epoch.first) * batch_size, examples)
-                images += done - (step - epoch.first) * batch_size
-                step = last
-                if (bad >= 0).all():
-                    yield events(number, bad, nothing, False)
-                    return
-                # No other event at the end of an epoch: its evaluation comes next, and belongs to the same step.
-                if step < epoch.end or step in pause_at:
-                    yield events(number, bad, nothing, step in pause_at)
+        end = (number + 1) * steps_per_epoch
+        with contextlib.closing(steps_of_epoch(configs, program, train, number, step)) as epoch:
+            for numbers, steps in epoch:
+                while step < numbers.stop:
+                    last = min(step + stretch.steps, numbers.stop, *(pause for pause in pause_at if pause > step))
+                    started = time.perf_counter()
+                    at, to = step - numbers.start, last - numbers.start
+                    state = train_steps(program, state, steps, at, to, hparams, key)
+                    bad = np.atleast_1d(jax.device_get(state.diverged_step))
+                    bad = np.where(unscored >= 0, unscored, bad)
+                    spent = time.perf_counter() - started
+                    stretch.took(last - step, spent)
+                    seconds += spent
+                    images += (last - step) * batch_size - (steps_per_epoch * batch_size - examples) * (last == end)
+                    step = last
+                    if (bad >= 0).all():
+                        yield events(number, bad, nothing, False)
+                        return
+                    # No other event at the end of an epoch: its evaluation comes next, and belongs to the same step.
+                    if step < end or step in pause_at:
+                        yield events(number, bad, nothing, step in pause_at)
 
         trained, scored = jax.device_get(state.totals), score(state)
-        rates = [float(epoch.rates[i][-1]) for i in trials]
+        rates = [float(learning_rates(config, steps_per_epoch, np.array([step - 1]))[0]) for config in configs]
         train_scores, scores = ([Evaluation.of(of(i, totals)) for i in trials] for totals in (trained, scored))
         evaluations = [EpochMetrics(number + 1, step, train_scores[i], scores[i], rates[i]) for i in trials]
         finite = np.isfinite([train_scores[i].loss + scores[i].loss for i in trials])

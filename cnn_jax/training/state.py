@@ -17,6 +17,7 @@ from cnn_jax.network import Network
 from cnn_jax.training import augment
 from cnn_jax.training.config import Config
 from cnn_jax.training.optimizer import Optimizer, optimizer_of
+from cnn_jax.training.trials import Transform
 
 # For a program that runs once: with all optimizations XLA:CPU compiles it three times as long, to the same bits.
 ONCE = {"xla_backend_optimization_level": 1}
@@ -61,6 +62,7 @@ class Program:
     devices: int
     implementation: ops.Implementation
     parts: int  # the generation of the registries, by which layers and metrics are looked up
+    transform: Transform = None  # over the trials, where there are several
 
     @classmethod
     def of(

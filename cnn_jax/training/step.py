@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,9 +17,9 @@ from cnn_jax import metrics, ops, randomness
 from cnn_jax.metrics import Totals
 from cnn_jax.training.augment import augment
 from cnn_jax.training.state import Examples, Program, TrainState
+from cnn_jax.training.trials import for_each
 
 HParams = dict[str, Any]  # traced numbers, see `state.hparams_of`
-Together = Literal["vmap", "map"] | None  # how the trials of one program go on
 
 
 class Batch(NamedTuple):
@@ -32,6 +32,14 @@ class Batch(NamedTuple):
     def at(self, step: ArrayLike) -> "Batch":
         """The batch of one step."""
         return Batch(*(x[..., step, :] for x in self))
+
+
+class Steps(NamedTuple):
+    """What some successive steps need, on the device."""
+
+    examples: Examples
+    batches: Batch  # (…, steps, slots)
+    learning_rates: Array  # float32 (…, steps)
 
 
 class _Moment(NamedTuple):
@@ -73,69 +81,56 @@ def _gradient(
     """The gradient of the mean loss over the batch, the totals of its metrics and the new batch statistics. With
     several devices this runs on each with its part of the slots, and the results are summed."""
     axis_name = program.axis_name
+    device = 0 if axis_name is None else jax.lax.axis_index(axis_name)
+    mix = next((one for one in program.augmentations if one.mixes), None)
 
     def total(tree: Any) -> Any:
         return tree if axis_name is None else jax.lax.psum(tree, axis_name)
 
     count = jnp.maximum(total(slots.mask.sum()), 1.0)
+
+    def augmented(positions: Array, slot: Array) -> Array:
+        keys = jax.vmap(functools.partial(randomness.augmentation, *moment))(slot)
+        return augment(program.augmentations, keys, pixels(examples, positions))
+
+    def mean_loss(params: Any, batch_stats: Any, part: _Slots, number: int) -> tuple[Array, tuple[Totals, Any]]:
+        """What part `number` of the slots adds to the batch's mean loss, with (metric totals, batch statistics)."""
+        labels = examples.labels[part.positions]
+        images = augmented(part.positions, part.slot)
+        if mix is not None:
+            mix_keys = jax.vmap(functools.partial(randomness.mixing, *moment))(part.slot)
+            images, share = jax.vmap(mix)(mix_keys, images, augmented(part.partner, part.partner_slot))
+        logits, batch_stats = program.network.apply_train(
+            {"params": params, "batch_stats": batch_stats},
+            normalise(images, examples.mean, examples.std, program.dtype),
+            key=randomness.dropout(*moment, number, device),
+            dropout_rate=hparams["dropout"] if program.dropout else None,
+            mask=part.mask,
+            axis_name=axis_name,
+            feedback_key=randomness.feedback_weights(moment.key) if program.feedback else None,
+        )
+        losses = program.loss(logits, labels, hparams["label_smoothing"])
+        if mix is not None:
+            other_losses = program.loss(logits, examples.labels[part.partner], hparams["label_smoothing"])
+            losses = share * losses + (1.0 - share) * other_losses
+        loss = jnp.where(part.mask > 0, losses, 0.0).sum() / count
+        return loss, (metrics.totals(program.loss(logits, labels), logits, labels, part.mask), batch_stats)
+
     grads, totals = jax.tree.map(jnp.zeros_like, params), metrics.zero()
     parts = jax.tree.map(lambda x: jnp.split(x, program.accumulate), slots)
     for i in range(program.accumulate):
         part = _Slots(*(field[i] for field in parts))
-        objective = functools.partial(_objective, program, examples, part, hparams, moment, count, i)
-        part_grads, (part_totals, batch_stats) = jax.grad(objective, has_aux=True)(params, batch_stats)
+        part_grads, (part_totals, batch_stats) = jax.grad(mean_loss, has_aux=True)(params, batch_stats, part, i)
         grads, totals = (
             (jax.tree.map(jnp.add, grads, part_grads), totals + part_totals) if i else (part_grads, part_totals)
         )
     return total(grads), (total(totals), batch_stats)
 
 
-def _objective(
-    program: Program,
-    examples: Examples,
-    slots: _Slots,
-    hparams: HParams,
-    moment: _Moment,
-    count: Array,
-    number: int,
-    params: Any,
-    batch_stats: Any,
-) -> tuple[Array, tuple[Totals, Any]]:
-    """This part's share of the batch's mean loss, and (metric totals, batch statistics)."""
-    loss = program.loss
-    device = 0 if program.axis_name is None else jax.lax.axis_index(program.axis_name)
-
-    def augmented(positions: Array, slot: Array) -> Array:
-        keys = jax.vmap(functools.partial(randomness.augmentation, *moment))(slot)
-        return augment(program.augmentations, keys, pixels(examples, positions))
-
-    labels = examples.labels[slots.positions]
-    images = augmented(slots.positions, slots.slot)
-    mix = next((one for one in program.augmentations if one.mixes), None)
-    if mix is not None:
-        mix_keys = jax.vmap(functools.partial(randomness.mixing, *moment))(slots.slot)
-        images, share = jax.vmap(mix)(mix_keys, images, augmented(slots.partner, slots.partner_slot))
-    logits, batch_stats = program.network.apply_train(
-        {"params": params, "batch_stats": batch_stats},
-        normalise(images, examples.mean, examples.std, program.dtype),
-        key=randomness.dropout(*moment, number, device),
-        dropout_rate=hparams["dropout"] if program.dropout else None,
-        mask=slots.mask,
-        axis_name=program.axis_name,
-        feedback_key=randomness.feedback_weights(moment.key) if program.feedback else None,
-    )
-    losses = loss(logits, labels, hparams["label_smoothing"])
-    if mix is not None:
-        other_losses = loss(logits, examples.labels[slots.partner], hparams["label_smoothing"])
-        losses = share * losses + (1.0 - share) * other_losses
-    part = jnp.where(slots.mask > 0, losses, 0.0).sum() / count
-    return part, (metrics.totals(loss(logits, labels), logits, labels, slots.mask), batch_stats)
-
-
 def train_step(
     program: Program,
-    state: TrainState,
     examples: Examples,
+    state: TrainState,
     batch: Batch,
     learning_rate: Array,
     hparams: HParams,
@@ -186,35 +181,26 @@ def _with_noise(grads: Any, variance: Array, moment: _Moment) -> Any:
     return jax.tree.unflatten(tree, [g + jnp.sqrt(variance) * z for g, z in zip(leaves, drawn, strict=True)])
 
 
+@functools.partial(jax.jit, static_argnums=0, donate_argnums=1)
 def train_steps(
     program: Program,
-    together: Together,
     state: TrainState,
-    examples: Examples,
-    batches: Batch,
-    learning_rates: Array,
+    steps: Steps,
     first: ArrayLike,
     last: ArrayLike,
     hparams: HParams,
     key: Array,
 ) -> TrainState:
-    """The steps from number `first` to before number `last` of `batches` and `learning_rates`, in one program: any
-    number of steps is one dispatch, and another number is no other program.
+    """The state after the steps from number `first` to before number `last` of `steps`; `state` is used up.
 
-    With `together` everything but the examples and the two numbers has a leading axis of trials, which are trained side
-    by side ('vmap') or in turn ('map').
+    Any number of steps is one dispatch of the same compiled program. Where the program has several trials, state,
+    batches, learning rates, hparams and key have a leading axis of them.
     """
 
-    def one(state: TrainState, batch: Batch, learning_rate: Array, hparams: HParams, key: Array) -> TrainState:
-        return train_step(program, state, examples, batch, learning_rate, hparams, key)
-
     def step(i: Array, state: TrainState) -> TrainState:
-        trials = (state, batches.at(i), learning_rates[..., i], hparams, key)
-        if together == "vmap":
-            return jax.vmap(one)(*trials)
-        if together == "map":
-            return jax.lax.map(lambda trial: one(*trial), trials)
-        return one(*trials)
+        return for_each(program.transform, functools.partial(train_step, program, steps.examples))(
+            state, steps.batches.at(i), steps.learning_rates[..., i], hparams, key
+        )
 
     return jax.lax.fori_loop(first, last, step, state)
 
@@ -233,9 +219,9 @@ def evaluate_step(program: Program, params: Any, batch_stats: Any, examples: Exa
         return _on_devices(program, score, (P(), P(), P(), P("batch")), P())(params, batch_stats, examples, batch)
 
 
+@functools.partial(jax.jit, static_argnums=0)
 def evaluate_steps(
     program: Program,
-    together: Together,
     state: TrainState,
     examples: Examples,
     batches: Batch,
@@ -244,33 +230,17 @@ def evaluate_steps(
     totals: Totals,
 ) -> Totals:
     """`totals` with those of the batches from number `first` to before number `last` added: of the average weights if
-    the program keeps them, else of the current ones. `together` as for `train_steps`, of state and totals."""
+    the program keeps them, else of the current ones. Where the program has several trials, state and totals have a
+    leading axis of them."""
     params = state.ema if program.ema else state.params
 
-    def one(params: Any, batch_stats: Any, batch: Batch) -> Totals:
-        return evaluate_step(program, params, batch_stats, examples, batch)
-
     def step(i: Array, totals: Totals) -> Totals:
-        batch = batches.at(i)
-        if together == "vmap":
-            return totals + jax.vmap(one, (0, 0, None))(params, state.batch_stats, batch)
-        if together == "map":
-            return totals + jax.lax.map(lambda trial: one(trial[0], trial[1], batch), (params, state.batch_stats))
-        return totals + one(params, state.batch_stats, batch)
+        def score(params: Any, batch_stats: Any) -> Totals:
+            return evaluate_step(program, params, batch_stats, examples, batches.at(i))
+
+        return totals + for_each(program.transform, score)(params, state.batch_stats)
 
     return jax.lax.fori_loop(first, last, step, totals)
-
-
-@functools.lru_cache(maxsize=128)
-def compiled_train_steps(program: Program, together: Together = None) -> Callable[..., TrainState]:
-    """`train_steps` of a program, jitted once per process, its state donated."""
-    return jax.jit(functools.partial(train_steps, program, together), donate_argnums=0)
-
-
-@functools.lru_cache(maxsize=128)
-def compiled_evaluate_steps(program: Program, together: Together = None) -> Callable[..., Totals]:
-    """`evaluate_steps` of a program, jitted once per process."""
-    return jax.jit(functools.partial(evaluate_steps, program, together))
 
 
 def home_device() -> jax.Device:

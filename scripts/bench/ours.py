@@ -13,10 +13,10 @@ from cnn_jax import runtime
 from cnn_jax.grids import engine, plan
 from cnn_jax.runs.provenance import device, versions
 from cnn_jax.training.config import Config
-from cnn_jax.training.epoch import Epoch
-from cnn_jax.training.fit import initial_states
-from cnn_jax.training.state import Examples, Program, TrainState, initial_state
-from cnn_jax.training.step import replicate
+from cnn_jax.training.epoch import steps_of_epoch
+from cnn_jax.training.fit import initial_states, traced_numbers
+from cnn_jax.training.state import Examples, Program, TrainState
+from cnn_jax.training.step import replicate, train_steps
 from cnn_jax.zoo import build as build_network
 
 Run = Callable[[int], tuple[int, float]]  # see worker.Built
@@ -39,11 +39,22 @@ def build(job: Job) -> Built:
         return build_trials(job, config, program)
     images, labels = works.examples(job.work, job.batch_size)
     examples: Examples = replicate(devices, Examples(images, labels, *works.moments(images)))  # type: ignore[arg-type]
-    state: TrainState = replicate(devices, initial_state(config, program))
-    epoch = Epoch([config], program, None, examples, 0)
-    run = {"step": ours_step, "epoch": ours_epoch}[job.mode](epoch, state)
+    run = {"step": ours_step, "epoch": ours_epoch}[job.mode](Epoch([config], program, examples))
     facts = {"implementation": program.implementation}
     return Built(network.parameters, run, lambda: {**facts, "versions": versions(), "device": device()})
+
+
+class Epoch:
+    """The first epoch of some trials, over and over."""
+
+    def __init__(self, configs: list[Config], program: Program, examples: Examples):
+        self.program, self.numbers = program, traced_numbers(configs, program)
+        ((numbers, self._steps),) = steps_of_epoch(configs, program, examples, 0, 0)
+        self.steps = len(numbers)
+        self.state = initial_states(configs, program)
+
+    def run(self, first: int, last: int) -> None:
+        self.state = train_steps(self.program, self.state, self._steps, first, last, *self.numbers)
 
 
 def mean_loss(state: TrainState) -> float:
@@ -52,30 +63,29 @@ def mean_loss(state: TrainState) -> float:
     return float(total / examples)
 
 
-def ours_step(epoch: Epoch, state: TrainState) -> Run:
+def ours_step(epoch: Epoch) -> Run:
     """One dispatch for each step; the only wait is for the last of the steps that were asked for."""
     done = 0
 
     def run(steps: int) -> tuple[int, float]:
-        nonlocal state, done
+        nonlocal done
         for _ in range(steps):
             at = done % epoch.steps
-            state = epoch.run(state, at, at + 1)
+            epoch.run(at, at + 1)
             done += 1
-        return steps, mean_loss(state)
+        return steps, mean_loss(epoch.state)
 
     return run
 
 
-def ours_epoch(epoch: Epoch, state: TrainState) -> Run:
+def ours_epoch(epoch: Epoch) -> Run:
     """One dispatch for each pass over the batches. (In `fit` a dispatch has as many steps as take about 0.2 s.)"""
 
     def run(steps: int) -> tuple[int, float]:
-        nonlocal state
         epochs = -(-steps // epoch.steps)
         for _ in range(epochs):
-            state = epoch.run(state, 0, epoch.steps)
-        return epochs * epoch.steps, mean_loss(state)
+            epoch.run(0, epoch.steps)
+        return epochs * epoch.steps, mean_loss(epoch.state)
 
     return run
 
@@ -89,19 +99,19 @@ def build_trials(job: Job, config: Config, program: Program) -> Built:
     images, labels = works.examples(job.work, job.batch_size)
     examples: Examples = replicate(1, Examples(images, labels, *works.moments(images)))  # type: ignore[arg-type]
     way = plan.choose(job.variant, tuple(range(job.trials)), configs, program, examples, examples)  # type: ignore[arg-type]
-    units = [[configs[i] for i in unit] for unit in way.units()]
-    epochs = [Epoch(unit, program, way.together, examples, 0) for unit in units]
-    states = [initial_states(unit, program, way.together) for unit in units]
+    together = dataclasses.replace(program, transform=way.transform)
+    epochs = [Epoch([configs[i] for i in unit], together, examples) for unit in way.units()]
 
     def run(steps: int) -> tuple[int, float]:
         passes = -(-steps // epochs[0].steps)
 
-        def work(unit: int) -> None:
+        def work(epoch: Epoch) -> None:
             for _ in range(passes):
-                states[unit] = jax.block_until_ready(epochs[unit].run(states[unit], 0, epochs[unit].steps))
+                epoch.run(0, epoch.steps)
+                jax.block_until_ready(epoch.state)
 
-        engine.run(range(len(units)), work, plan.devices_of(way.workers))
-        return passes * epochs[0].steps, mean_loss(states[0])
+        engine.run(epochs, work, plan.devices_of(way.workers))
+        return passes * epochs[0].steps, mean_loss(epochs[0].state)
 
     facts = {"implementation": program.implementation, "plan": way.to_json()}
     return Built(program.network.parameters, run, lambda: {**facts, "versions": versions(), "device": device()})

@@ -73,9 +73,10 @@ def test_under_vmap_the_first_ten_steps_are_those_alone():
     prepared = [Task.of(config, api.load_data(config), devices=1) for config in configs]
     first = prepared[0]
 
-    def after_ten(some, together):
-        state = initial_states(some, first.program, together)
-        events = fit(some, first.program, together, first.train, first.examples("validation"), state, {10})
+    def after_ten(some, transform):
+        program = dataclasses.replace(first.program, transform=transform)
+        state = initial_states(some, program)
+        events = fit(some, program, first.train, first.examples("validation"), state, {10})
         return next(several for several in events if several[0].nonfinite or several[0].step == 10)
 
     among = after_ten(configs, "vmap")
@@ -157,7 +158,7 @@ def test_a_worker_that_fails_ends_the_others_and_is_heard():
 
 def test_compiling_is_shared():
     prepared = Task.of(CONFIG, api.load_data(CONFIG), devices=1)
-    arguments = ([CONFIG], prepared.program, None, prepared.train, prepared.examples("validation"))
+    arguments = ([CONFIG], prepared.program, prepared.train, prepared.examples("validation"))
     compile_program(*arguments)
     assert compile_program(*arguments) == 0.0
 

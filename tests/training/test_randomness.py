@@ -161,7 +161,7 @@ def test_in_whole_steps_every_key_is_drawn_from_once(steps, fields):
         key, state = randomness.run_key(seed), start
         weights = network.init(randomness.initial_weights(key))
         for _ in range(steps):
-            state = train_step(program, state, examples, batch, jnp.float32(0.1), hparams_of(config), key)
+            state = train_step(program, examples, state, batch, jnp.float32(0.1), hparams_of(config), key)
         return weights, state
 
     found = []
