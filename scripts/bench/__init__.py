@@ -1,1 +1,1 @@
-"""The parts of scripts/bench_step.py: works, contenders, the processes that compute, the parent that measures."""
+"""The benchmarks of `cnn-jax bench`: a module each, with the contenders, their processes and what measures them."""

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.contenders import Contender, contenders
-from bench.measure import Field, Options
+from bench.measure import Field, Turns
 from bench.works import work_of
 
 VALUES = {
@@ -23,17 +23,17 @@ LABELS = {
 }
 
 
-def measure_axis(axis: str, options: Options, ceiling_gflops: float) -> list[dict[str, Any]]:
+def measure_axis(axis: str, turns: Turns, ceiling_gflops: float) -> list[dict[str, Any]]:
     """One point for each value: what `Field.steps` measures of ours and of flax, and the value."""
     points = []
     mode = "trials" if axis == "trials" else "step"
     for value in VALUES[axis]:
         work = work_of("L", value if axis == "width" else None)
-        here = options
+        here = turns
         if axis == "batch":
-            here = dataclasses.replace(options, batch_size=value)
+            here = dataclasses.replace(turns, batch_size=value)
         elif axis == "trials":
-            here = dataclasses.replace(options, trials=value)
+            here = dataclasses.replace(turns, trials=value)
         measured = Field(work, rivals(axis, value), here).steps(mode, ceiling_gflops)
         points.append({axis: value, **measured})
     return points

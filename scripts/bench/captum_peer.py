@@ -3,7 +3,7 @@
     PYTHON -m bench.captum_peer FOLDER
 
 FOLDER holds weights.npz, examples.npz (images (n, h, w, c), the same with a
-grain, classes) and task.json, all written by bench_insight.py.
+grain, classes) and task.json, all written by insight.py.
 Writes captum.npz, the maps of every method in float64, and then answers the name of a method with the time that it
 took.
 """

@@ -23,13 +23,13 @@ PAUSE_SECONDS = 0.05  # before a turn: the threads of the worker before go on sp
 
 
 @dataclass(frozen=True)
-class Options:
+class Turns:
     """How to measure, whatever the work. `steps` in a turn: None for as many as take TURN_SECONDS."""
 
     rounds: int
     steps: int | None
     batch_size: int
-    torch_python: str | None
+    torch: str | None  # the Python of an environment with it
     trials: int = 1  # networks trained at once
 
 
@@ -54,12 +54,12 @@ def describe(work: Work) -> dict[str, Any]:
     }
 
 
-def take_turns(workers: dict[str, Worker], options: Options) -> dict[str, dict[str, Any]]:
+def take_turns(workers: dict[str, Worker], turns: Turns) -> dict[str, dict[str, Any]]:
     """Milliseconds per step of each worker over the rounds. Every second round goes backwards, so that no contender
     always follows the same other one."""
-    steps = {name: _steps_of_a_turn(worker, options.steps) for name, worker in workers.items()}
+    steps = {name: _steps_of_a_turn(worker, turns.steps) for name, worker in workers.items()}
     times: dict[str, list[float]] = {name: [] for name in workers}
-    for number in range(options.rounds):
+    for number in range(turns.rounds):
         for name in _order(list(workers), number):
             time.sleep(PAUSE_SECONDS)
             milliseconds, steps[name] = workers[name].run(steps[name])
@@ -82,17 +82,17 @@ def _steps_of_a_turn(worker: Worker, wanted: int | None) -> int:
     return max(1, round(turn / milliseconds))
 
 
-def measure_ceiling(options: Options) -> dict[str, Any]:
+def measure_ceiling(turns: Turns) -> dict[str, Any]:
     """The float32 matrix product in JAX and, where there is one, in torch: milliseconds for each, and the GFLOP/s of
     the better median."""
     with contextlib.ExitStack() as stack:
         workers = {}
-        for name, python in (("jax", sys.executable), ("torch", options.torch_python)):
+        for name, python in (("jax", sys.executable), ("torch", turns.torch)):
             if python is not None:
                 arguments = ["bench.ceiling", name]
                 workers[name] = Worker(f"matrix product in {name}", python, arguments, environment(name))
                 stack.callback(workers[name].close)
-        products = take_turns(workers, options)
+        products = take_turns(workers, turns)
     best = min(product["median"] for product in products.values())
     return {"size": ceiling.SIZE, "products": products, "gflops_per_second": 2 * ceiling.MULTIPLY_ADDS / best / 1e6}
 
@@ -122,8 +122,8 @@ def measure_build(rounds: int) -> dict[str, Any] | None:
 class Field:
     """The contenders on one work: starts their workers, and gathers what is known of the work and of them."""
 
-    def __init__(self, work: Work, contenders: Sequence[Contender], options: Options):
-        self.work, self.contenders, self.options = work, contenders, options
+    def __init__(self, work: Work, contenders: Sequence[Contender], turns: Turns):
+        self.work, self.contenders, self.turns = work, contenders, turns
         self.known: dict[str, Any] = {**describe(work), "skipped": {}, "facts": {}}
 
     def worker(self, contender: Contender, mode: str) -> Worker | None:
@@ -132,9 +132,7 @@ class Field:
         if contender.name in self.known["skipped"]:
             return None
         try:
-            worker = start(
-                contender, self.work, mode, self.options.batch_size, self.options.trials, self.options.torch_python
-            )
+            worker = start(contender, self.work, mode, self.turns.batch_size, self.turns.trials, self.turns.torch)
         except RunError as error:
             if not contender.optional:
                 raise
@@ -158,8 +156,8 @@ class Field:
                 if (worker := self.worker(contender, mode)) is not None:
                     stack.callback(worker.close)
                     workers[contender.name] = worker
-            measured = take_turns(workers, self.options)
-        images = 1e3 * self.options.batch_size * self.options.trials
+            measured = take_turns(workers, self.turns)
+        images = 1e3 * self.turns.batch_size * self.turns.trials
         for name, worker in workers.items():
             gflops = self.known["flops_per_image"] * images / measured[name]["median"] / 1e9
             measured[name] |= {
@@ -174,7 +172,7 @@ class Field:
     def starts(self) -> dict[str, Any]:
         """Seconds from before a process begins until its first step is finished: a fresh process for every turn."""
         seconds: dict[str, list[float]] = {}
-        for number in range(self.options.rounds):
+        for number in range(self.turns.rounds):
             for contender in _order(list(self.contenders), number):
                 if (worker := self.worker(contender, "step")) is not None:
                     seconds.setdefault(contender.name, []).append(worker.start_seconds)

@@ -1,4 +1,4 @@
-"""What bench_step.py has measured, as Markdown: from its JSON alone, standard library only."""
+"""What has been measured, as Markdown: from its JSON alone, standard library only."""
 
 from typing import Any
 
@@ -80,7 +80,7 @@ def details(measured: dict[str, Any]) -> str:
 
 
 def grid(measured: dict[str, Any]) -> str:
-    """The whole grid of bench_sweep.py."""
+    """The whole grid of the benchmark of sweeps."""
     rows = []
     for name, one in measured["contenders"].items():
         ratio = one["median"] / measured["contenders"]["ours"]["median"]

@@ -32,7 +32,7 @@ class Work:
         return f"{stack} dense-{self.hidden} relu dense-{CLASSES}"
 
 
-# The network of the grid that results/grid-fashion swept; bench_sweep.py sets its filters.
+# The network of the grid that results/grid-fashion swept; the benchmark of sweeps sets its filters.
 GRID = Work("G", (28, 28, 1), 5, (8, 16), hidden=64)
 
 WORKS = {

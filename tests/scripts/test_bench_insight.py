@@ -16,7 +16,7 @@ def trained(tmp_path, network):
 @pytest.mark.slow
 def test_attributions_are_timed(tmp_path):
     run = trained(tmp_path, "conv3-4:same relu max2 dense-10")
-    code, out, err = finish("scripts/bench_insight.py", run, "--rounds", "2", "--out", tmp_path / "out")
+    code, out, err = finish("-m", "cnn_jax", "bench", "insight", run, "--rounds", "2", "--out", tmp_path / "out")
     assert code == 0, err
     measured = json.loads((tmp_path / "out" / "insight.json").read_text())
     assert len(measured["methods"]) == 8
@@ -29,5 +29,5 @@ def test_attributions_are_timed(tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("network", ["res( conv3-1:same ) dense-10", "conv3-4/2 relu dense-10"])
 def test_a_network_that_captum_does_not_get_is_refused(tmp_path, network):
-    words = refused("scripts/bench_insight.py", trained(tmp_path, network))
+    words = refused("-m", "cnn_jax", "bench", "insight", trained(tmp_path, network))
     assert "only stacks of plain convolutions" in words

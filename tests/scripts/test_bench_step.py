@@ -13,18 +13,17 @@ from commands import ROOT, finish, refused
 
 sys.path.insert(0, str(ROOT / "scripts"))
 
-import bench_table
-from bench import flax_peer, table, works
+from bench import flax_peer, pages, table, works
 
 from cnn_jax.losses import cross_entropy
 from cnn_jax.zoo import build
 
-SCRIPT = "scripts/bench_step.py"
+SCRIPT = ("-m", "cnn_jax", "bench", "step")
 
 
 @pytest.mark.slow
 def test_quick_measures_every_contender_and_writes_its_files(tmp_path):
-    code, out, err = finish(SCRIPT, "--quick", "--out", tmp_path, "--batch-size", "16")
+    code, out, err = finish(*SCRIPT, "--quick", "--out", tmp_path, "--batch-size", "16")
     assert code == 0, err
     measured = json.loads((tmp_path / "step.json").read_text())
     assert list(measured["works"]) == ["L"]
@@ -51,7 +50,7 @@ def test_quick_measures_every_contender_and_writes_its_files(tmp_path):
 @pytest.mark.parametrize(("mode", "names"), [("epoch", ["ours", "flax"]), ("start", ["ours", "ours-lax"])])
 def test_the_other_modes(tmp_path, mode, names):
     arguments = ("--works", "L", "--rounds", "1", "--steps", "1", "--batch-size", "16", "--contenders", *names)
-    code, _, err = finish(SCRIPT, "--mode", mode, *arguments, "--out", tmp_path)
+    code, _, err = finish(*SCRIPT, "--mode", mode, *arguments, "--out", tmp_path)
     assert code == 0, err
     work = json.loads((tmp_path / f"{mode}.json").read_text())["works"]["L"]
     contenders = work["contenders"]
@@ -66,8 +65,9 @@ def test_the_other_modes(tmp_path, mode, names):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("--rounds", "0"), "'0' is no positive number"),
-        (("--works", "X"), "invalid choice: 'X'"),
+        (("--rounds", "0"), "--rounds 0: it must be at least 1"),
+        (("--batch-size", "-1"), "--batch-size -1: it must be at least 1"),
+        (("--works", "X"), "invalid choice 'X'"),
         (
             ("--contenders", "keras"),
             "--contenders keras: known here are ours, ours-canonical, ours-lax, ours-untuned, flax",
@@ -78,7 +78,7 @@ def test_the_other_modes(tmp_path, mode, names):
     ],
 )
 def test_what_cannot_be_measured_is_refused_in_one_line(arguments, words):
-    assert words in refused(SCRIPT, *arguments)
+    assert words in refused(*SCRIPT, *arguments)
 
 
 def one(median, framework, **more):
@@ -89,7 +89,7 @@ def one(median, framework, **more):
 
 
 def made_up(mode="step"):
-    """A file as bench_step.py writes it, its numbers easy to recognise."""
+    """A file as the benchmark writes it, its numbers easy to recognise."""
     more = {"compile_seconds": 4.0, "images_per_second": 12800.0, "gflops_per_second": 50.0, "ceiling_fraction": 0.25}
     names = {"ours": (10.0, "cnn_jax"), "flax": (20.0, "flax"), "torch-eager": (30.0, "torch")}
     contenders = {name: one(*values, **(more if mode == "step" else {})) for name, values in names.items()}
@@ -100,7 +100,7 @@ def made_up(mode="step"):
         "against": {rival: {"contender": name, "ratio": ratio} for rival, (name, ratio) in ratios.items()},
     }  # fmt: skip
     found = {
-        "mode": mode, "axis": None, "command": "scripts/run scripts/bench_step.py", "started": "2030-01-02T03:04:05",
+        "mode": mode, "axis": None, "command": "cnn-jax bench step", "started": "2030-01-02T03:04:05",
         "rounds": 3, "batch_size": 128, "versions": {"jax": "1", "flax": "2", "optax": "3"},
         "torch": {"torch": "4"}, "device": {"backend": "cpu", "kind": "cpu", "cpu": "a machine"}, "works": {"L": work},
     }  # fmt: skip
@@ -136,17 +136,17 @@ def test_the_pages_take_the_tables_between_their_marks(tmp_path):
     for kind in ("step", "start"):
         (tmp_path / f"{kind}.md").write_text(table.markdown(made_up(kind)))
     (tmp_path / "axis-batch.png").touch()
-    content = bench_table.page(tmp_path, ROOT / "docs")
+    content = pages.page(tmp_path, ROOT / "docs")
     tables, _, link = content.partition("\n![")
     assert tables == f"{table.markdown(made_up())}\n{table.markdown(made_up('start'))}"
     assert link.endswith("/axis-batch.png)\n")
     for path in (ROOT / "docs" / "performance.md", ROOT / "README.md"):
         before = path.read_text()
-        after = bench_table.between_marks(before, content)
+        after = pages.between_marks(before, content)
         assert content in after
-        assert bench_table.between_marks(after, "") == bench_table.between_marks(before, "")
+        assert pages.between_marks(after, "") == pages.between_marks(before, "")
     with pytest.raises(ValueError, match="holds nothing"):
-        bench_table.page(tmp_path / "elsewhere", ROOT / "docs")
+        pages.page(tmp_path / "elsewhere", ROOT / "docs")
 
 
 KINDS = {"Conv": "conv", "BatchNorm": "bn", "Block": None, "Dense": "dense"}  # in the order in which Flax meets them

@@ -18,7 +18,7 @@ from cnn_jax.zoo import build
 def test_a_small_grid_is_measured(tmp_path):
     """With Flax, on the embedded digits."""
     code, out, err = finish(
-        "scripts/bench_sweep.py", "--dataset", "digits", "--epochs", "1", "--filters", "4", "--seeds", "1",
+        "-m", "cnn_jax", "bench", "sweep", "--dataset", "digits", "--epochs", "1", "--filters", "4", "--seeds", "1",
         "--rounds", "1", "--out", tmp_path / "out",
     )  # fmt: skip
     assert code == 0, err

@@ -1,45 +1,50 @@
 """How long does an explanation take, and is it the one that captum gives, for the same network and images?
 
-    scripts/run scripts/bench_insight.py RUN --out DIR                    ours alone
-    scripts/run scripts/bench_insight.py RUN --out DIR --torch PYTHON     and captum, in the environment of that Python
-
-RUN is a run's folder; its network must be a plain stack of convolutions, pools, activations and dense layers, its data
-must be where it was. 64 validation images, each explained for the class it is called. Both take turns, every method
-`--rounds` times, in float32; maps are compared in float64, of images with a grain. The first call of each, which
-compiles, is measured apart for ours. Hardware: CPU; a minute. Writes
-DIR/insight.json and DIR/insight.md.
+Every method takes turns with captum's, in float32; maps are compared in float64, of images with a grain. The first call
+of each, which compiles, is measured apart for ours.
 """
 
-import argparse
 import json
-import shlex
-import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from tyro.conf import Positional
+
+from bench import options
 from bench.measure import summary
 from bench.process import Worker, environment
 from bench.table import number, rendered
-
 from cnn_jax import runtime
-from cnn_jax.cli import common
 from cnn_jax.data import load
 from cnn_jax.errors import RequestError
 from cnn_jax.insight import attribution
 from cnn_jax.insight.attribution import Method
 from cnn_jax.layers import Activation, Conv, Dense, Pool
 from cnn_jax.network import Node
-from cnn_jax.runs import provenance
 from cnn_jax.runs.model import TrainedModel
 
 IMAGES, STEPS, SAMPLES, NOISE = 64, 50, 50, 0.15
 SAME = 1e-4  # of the largest value, where both define the same map
+
+
+@dataclass(frozen=True, kw_only=True)
+class Insight(options.Options):
+    """Times explanations of 64 validation images, each for the class it is called. The network must be a plain stack of
+    convolutions, pools, activations and dense layers. A minute on two CPU cores.
+
+    For example: cnn-jax bench insight RUN --torch PYTHON --out results/performance
+    """
+
+    run: Positional[Path]
+    """A run's folder."""
+    data_dir: str | None = None
+    """Where the run's data is (default: where it was)."""
 
 
 def described(node: Node) -> dict[str, Any]:
@@ -85,11 +90,12 @@ def in_double(
         return {name: np.asarray(method(trained.network, variables, x, classes)) for name, method in methods.items()}
 
 
-def measure(parsed: argparse.Namespace) -> dict[str, Any]:
+def measure(asked: Insight) -> dict[str, Any]:
+    """What goes into the JSON file, beside what all benchmarks say."""
     runtime.tune()
-    trained = TrainedModel.load(parsed.run)
+    trained = TrainedModel.load(asked.run)
     config = trained.config
-    data = load(config.dataset, data_dir=parsed.data_dir or config.data_dir, image_size=config.image_size,
+    data = load(config.dataset, data_dir=asked.data_dir or config.data_dir, image_size=config.image_size,
                 validation=config.validation, split_seed=config.split_seed)  # fmt: skip
     images = trained.normalise(data.validation.images[:IMAGES])
     classes = trained.network.apply(trained.variables, images).argmax(1)
@@ -105,14 +111,14 @@ def measure(parsed: argparse.Namespace) -> dict[str, Any]:
         started = time.perf_counter()
         jax.block_until_ready(method(trained.network, trained.variables, images, classes))
         first[name] = time.perf_counter() - started
-    if parsed.torch:
+    if asked.torch:
         exact = in_double(trained, methods, images, classes)
     times: dict[str, dict[str, list[float]]] = {name: {"ours": []} for name in methods}
     about: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
-        peer = captum(parsed.torch, Path(folder), trained, images, classes, task) if parsed.torch else None
+        peer = captum(asked.torch, Path(folder), trained, images, classes, task) if asked.torch else None
         try:
-            for _ in range(parsed.rounds):
+            for _ in range(asked.rounds):
                 for name, method in methods.items():
                     started = time.perf_counter()
                     jax.block_until_ready(method(trained.network, trained.variables, images, classes))
@@ -127,17 +133,18 @@ def measure(parsed: argparse.Namespace) -> dict[str, Any]:
         finally:
             if peer is not None:
                 peer.close()
-    found = {}
+    found: dict[str, dict[str, Any]] = {}
     for name, by in times.items():
         found[name] = {"first_call_seconds": first[name]} | {who: summary(ms, "ms_per_image") for who, ms in by.items()}
         if about and name != "SmoothGrad":  # whose noise is another
             scale = float(np.abs(theirs[name]).max())
             found[name]["difference"] = float(np.abs(exact[name] - theirs[name]).max()) / scale
     return {
-        "command": shlex.join(["scripts/run", "scripts/bench_insight.py", "RUN", "--out", "DIR", "--torch", "PYTHON"]),
-        "started": provenance.utc_now(), "network": config.network, "dataset": config.dataset, "images": IMAGES,
-        "rounds": parsed.rounds, "device": provenance.device(), "versions": provenance.versions() | about,
-        "methods": found,
+        "network": config.network, "dataset": config.dataset, "images": IMAGES, "torch": about, "methods": found,
+        "failures": [
+            f"{name}: differs from captum by more than {SAME}"
+            for name, one in found.items() if one.get("difference", 0.0) > SAME
+        ],
     }  # fmt: skip
 
 
@@ -177,28 +184,3 @@ def markdown(measured: dict[str, Any]) -> str:
 
 def spread(one: dict[str, Any]) -> str:
     return f"{one['median']:.3g} ({one['lower_quartile']:.3g} – {one['upper_quartile']:.3g})"
-
-
-def command(arguments: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", type=Path, metavar="RUN")
-    parser.add_argument("--torch", metavar="PYTHON", help="the Python of an environment with torch and captum")
-    parser.add_argument("--data-dir", help="where the run's data is (default: where it was)")
-    parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--out", type=Path, metavar="DIR")
-    parsed = parser.parse_args(arguments)
-    measured = measure(parsed)
-    text = markdown(measured)
-    print(text, end="")
-    if parsed.out:
-        parsed.out.mkdir(parents=True, exist_ok=True)
-        (parsed.out / "insight.json").write_text(json.dumps(measured, indent=1) + "\n", encoding="utf-8")
-        (parsed.out / "insight.md").write_text(text, encoding="utf-8")
-    different = [name for name, one in measured["methods"].items() if one.get("difference", 0.0) > SAME]
-    for name in different:
-        print(f"{name}: differs from captum by more than {SAME}", file=sys.stderr)
-    return 1 if different else 0
-
-
-if __name__ == "__main__":
-    common.main(command)

@@ -1,6 +1,6 @@
-"""The PyTorch part of bench_data.py: run by the Python of another environment, which needs torch, NumPy and Pillow.
+"""Worker: PyTorch's loaders. Runs in an environment with torch, NumPy and Pillow.
 
-    PYTHON bench_data_torch.py FOLDER BATCH_SIZE
+    PYTHON -m bench.torch_loader FOLDER BATCH_SIZE
 
 FOLDER holds images.npy (uint8 [N,H,W,C]), labels.npy ([N]), and the encoded images end to end in encoded.npy with their
 N+1 bounds in bounds.npy. The first line written names the contenders; each line read, "NAME SEED COUNT", is answered
@@ -8,7 +8,6 @@ with the seconds that COUNT examples at random positions took.
 """
 
 import io
-import json
 import sys
 import time
 from pathlib import Path
@@ -17,6 +16,8 @@ from typing import Any
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler, TensorDataset
+
+from bench.worker import serve_lines
 
 try:
     import PIL
@@ -68,16 +69,18 @@ def main(folder: Path, batch_size: int) -> None:
         for workers in (0, 2)
     }
     versions = {"torch": torch.__version__, "numpy": np.__version__, "pillow": PIL and PIL.__version__}
-    print(json.dumps({"contenders": list(loaders), "versions": versions}), flush=True)
-    for line in sys.stdin:
-        name, seed, count = line.rstrip("\n").rsplit(" ", 2)
+
+    def turn(line: str) -> dict[str, Any]:
+        name, seed, count = line.rsplit(" ", 2)
         positions.now = np.random.default_rng(int(seed)).integers(0, len(labels), int(count)).tolist()
         start = time.perf_counter()
         seen = sum(len(batch_labels) for _, batch_labels in loaders[name])
         seconds = time.perf_counter() - start
         if seen != int(count):
             raise RuntimeError(f"{name}: {seen} examples instead of {count}")
-        print(json.dumps({"seconds": seconds}), flush=True)
+        return {"seconds": seconds}
+
+    serve_lines(lambda: {"contenders": list(loaders), "versions": versions}, turn)
 
 
 if __name__ == "__main__":

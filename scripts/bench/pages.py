@@ -1,20 +1,18 @@
-"""Writes what the bench scripts have measured into the pages, between their marks.
+"""Writes what the benchmarks have measured into the pages, between their marks."""
 
-scripts/run scripts/bench_table.py DIR    DIR/*.md into docs/performance.md, DIR/step.json's first table into README.md
-"""
-
-import argparse
 import json
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from bench import axes, table
+from tyro.conf import Positional
 
+from bench import axes, table
 from cnn_jax.cli import common
 from cnn_jax.errors import RequestError
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 AXES = tuple(f"axis-{axis}" for axis in axes.VALUES)
 FILES = (
     "step",
@@ -42,7 +40,7 @@ def page(folder: Path, page_folder: Path) -> str:
             link = Path(os.path.relpath(folder, page_folder), f"{name}.png").as_posix()
             parts.append(f"![cost of a step: {name}]({link})\n")
     if not parts:
-        raise RequestError(f"{folder} holds nothing that a bench script wrote, such as step.md")
+        raise RequestError(f"{folder} holds nothing that a benchmark wrote, such as step.md")
     return "\n".join(parts)
 
 
@@ -56,16 +54,21 @@ def write(path: Path, content: str) -> None:
     path.write_text(between_marks(path.read_text(encoding="utf-8"), content), encoding="utf-8")
 
 
+@dataclass(frozen=True, kw_only=True)
+class Pages(common.Common):
+    """Writes DIR/*.md into docs/performance.md and the first table of DIR/step.json into README.md.
+
+    For example: cnn-jax bench pages results/performance
+    """
+
+    folder: Positional[Path]
+    """Where --out has put them."""
+
+
 def command(arguments: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, metavar="DIR")
-    folder = parser.parse_args(arguments).folder.resolve()
+    folder = common.parse(Pages, arguments, "cnn-jax bench pages").folder.resolve()
     write(ROOT / "docs" / "performance.md", page(folder, ROOT / "docs"))
     if (steps := folder / "step.json").is_file():
         measured = json.loads(steps.read_text(encoding="utf-8"))
         write(ROOT / "README.md", f"{table.comparison(measured)}\n{table.heading(measured)}\n")
     return 0
-
-
-if __name__ == "__main__":
-    common.main(command)

@@ -1,0 +1,55 @@
+"""`cnn-jax bench NAME …`: each benchmark is a module with a dataclass of options, what measures and what writes."""
+
+import importlib
+import json
+import sys
+from collections.abc import Sequence
+
+from bench import pages, process
+from cnn_jax.cli import common
+from cnn_jax.errors import RequestError, quote
+from cnn_jax.runs import provenance
+
+BENCHMARKS = {
+    "step": "a training step, beside Flax and PyTorch",
+    "sweep": "a whole grid, from the command to its table",
+    "data": "batches from memory, from records and from other loaders",
+    "insight": "explanations, beside captum",
+    "vmap": "whether trials side by side end in other accuracies than alone",
+    "pages": "write the tables in DIR into docs/performance.md and README.md",
+}
+
+
+def command(arguments: Sequence[str]) -> int:
+    """Runs a benchmark and returns the exit code: 1 where something that it holds to be equal is not."""
+    if not arguments or arguments[0] in ("-h", "--help"):
+        lines = "\n".join(f"  {name:<8} {line}" for name, line in BENCHMARKS.items())
+        print(f"usage: cnn-jax bench NAME …\n\n{lines}\n\nFor example: cnn-jax bench step --quick")
+        return 0 if arguments else 2
+    name, *rest = arguments
+    if name not in BENCHMARKS:
+        raise RequestError(f"benchmark {quote(name)} is unknown; there are {', '.join(BENCHMARKS)}")
+    if name == "pages":
+        return pages.command(rest)
+    module = importlib.import_module(f"bench.{name}")
+    options = common.parse(getattr(module, name.capitalize()), rest, f"cnn-jax bench {name}")
+    options.check()
+    if options.torch:
+        process.check_torch(options.torch)
+    if options.trains:
+        process.prepare()
+    if options.out:
+        options.out.mkdir(parents=True, exist_ok=True)
+    started = provenance.utc_now()
+    measured = {"command": options.command_line(), "started": started, "git": process.commit()}
+    measured |= {"rounds": options.rounds, **module.measure(options)}
+    if "device" not in measured:  # else its workers have said so, and this process leaves the device to them
+        measured |= {"device": provenance.device(), "versions": provenance.versions() | (measured.get("torch") or {})}
+    text = module.markdown(measured)
+    print(text, end="")
+    if options.out:
+        (options.out / f"{options.file}.json").write_text(json.dumps(measured, indent=1) + "\n", encoding="utf-8")
+        (options.out / f"{options.file}.md").write_text(text, encoding="utf-8")
+    for line in measured.get("failures", ()):
+        print(line, file=sys.stderr)
+    return 1 if measured.get("failures") else 0
