@@ -1,5 +1,6 @@
 """A question, a rule stated before the run, ordinary sweeps in one folder, and the verdict that the rule gives."""
 
+import contextlib
 import dataclasses
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -27,6 +28,7 @@ from cnn_jax.runs.sweeps import SweepReader, trial_folder
 from cnn_jax.runs.verdict import Finding, Verdict
 from cnn_jax.statistics import SEEDS_FOR_A_VERDICT, median
 from cnn_jax.training.config import Config
+from cnn_jax.waiting import waiting
 
 ABOVE_ZERO = (
     "supported if the 95 % t interval of the difference, paired by seed, lies above 0; not supported if it lies below "
@@ -68,6 +70,7 @@ class Study:
     quick: bool = False
     show: bool = True
     options: Mapping[str, Any] = field(default_factory=dict)  # of the experiment's own, those that were given
+    _analysis: contextlib.ExitStack = field(default_factory=contextlib.ExitStack, repr=False)  # between two sweeps
     saved: float = 0.0  # seconds, where sweeps that were found finished took them in an earlier call
 
     def __post_init__(self) -> None:
@@ -103,11 +106,13 @@ class Study:
         taken = {axis: tuple(values)[:2] if self.quick else tuple(values) for axis, values in (axes or {}).items()}
         grid = Grid(self.config(**fields), {**taken, "seed": self.seeds})
         begun = time.perf_counter()
+        self._analysis.close()
         done = api.sweep(grid, self.out / name, resume=True, parallel=parallel, show=self.show)
         if done.status == "interrupted":
             raise Stopped(done.signal)
         sweep = SweepReader.open(done.path)
         self.saved += duration(sweep.record) - (time.perf_counter() - begun)
+        self._analysis.enter_context(waiting("analysing the networks", show=self.show))
         return sweep
 
     def beside(self, name: str) -> "Study":
@@ -184,7 +189,8 @@ def run(study: Study, investigate: Callable[[Study], Finding], command: str | No
             return verdict
         started = time.perf_counter()
         start, attachments = provenance()
-        finding = investigate(study)
+        with study._analysis:
+            finding = investigate(study)
         question = study.question
         verdict = Verdict(
             claim=question.claim, question=question.question, rule=question.rule, finding=finding,

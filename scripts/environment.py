@@ -45,6 +45,12 @@ def install(name: str) -> None:
     shutil.copyfile(requirements, VENV / "installed" / f"{name}.txt")
 
 
+def write_command(path: Path) -> None:
+    """The console command, as an installed package has it."""
+    path.write_text(f"#!{VENV / 'bin' / 'python'}\nfrom cnn_jax.cli.main import run\n\nrun()\n")
+    path.chmod(0o755)
+
+
 def main(accelerator: str, *others: str) -> None:
     with open(ROOT / ".venv.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -52,6 +58,7 @@ def main(accelerator: str, *others: str) -> None:
             venv.create(VENV, clear=True, with_pip=True)
             site = next((VENV / "lib").glob("python3*/site-packages"))
             (site / "cnn_jax_root.pth").write_text(f"{ROOT}\n")
+            write_command(VENV / "bin" / "cnn-jax")
             install(accelerator)
             (VENV / "accelerator").write_text(accelerator)
             (VENV / "root").write_text(f"{ROOT}\n")

@@ -21,7 +21,7 @@ from cnn_jax.errors import RequestError
 from cnn_jax.grids.grid import Grid
 from cnn_jax.grids.plan import Parallel
 from cnn_jax.runs import manifest, reader
-from cnn_jax.runs.callbacks import Callback, Callbacks, print_note
+from cnn_jax.runs.callbacks import Callback, Callbacks
 from cnn_jax.runs.folder import Folder
 from cnn_jax.runs.model import TrainedModel
 from cnn_jax.runs.provenance import provenance
@@ -30,6 +30,7 @@ from cnn_jax.runs.sweeps import SweepReader
 from cnn_jax.runs.task import Task
 from cnn_jax.runs.trainer import Interrupt, train_runs
 from cnn_jax.training.config import Config
+from cnn_jax.waiting import print_note, waiting
 
 if TYPE_CHECKING:
     from cnn_jax.report.inspect import Request
@@ -92,7 +93,7 @@ def train(
         result = reader.Run.open(folder.path).trial.ended
         write_report(folder)
         return Run(folder.path, result)
-    with Callbacks(show=show).doing(f"reading {config.dataset}"):
+    with waiting(f"reading {config.dataset}", show=show):
         task = Task.of(config, load_data(config), backend_config(folder))  # refuses before a folder is made
     with Interrupt().listening() as interrupt, Folder(out).claimed() as folder:
         start, attachments = provenance()
@@ -151,7 +152,7 @@ def sweep(
 
     before = Folder(out)
     choices = backend_config(before if before.has("record.json") else None)
-    with Callbacks(show=show).doing(f"reading {grid.base.dataset}"):
+    with waiting(f"reading {grid.base.dataset}", show=show):
         tasks = [task(config) for config in grid.trials()]  # refuses what cannot be before a folder is made
     with Interrupt().listening() as interrupt, shared(out, lambda: _may_sweep(grid, out, resume)) as folder:
         bar = Bar(f"{len(tasks)} trials", sum(one.steps for one in tasks))

@@ -91,7 +91,7 @@ class Sweeping:
         for numbers in groups(configs, [one.program for one in self.tasks]):
             first = self.tasks[numbers[0]]
             own = [configs[i] for i in numbers]
-            with self.callbacks.doing("measuring how trials are best run side by side"):
+            with self.callbacks.waiting("measuring how trials are best run side by side"):
                 plan.append(choose(parallel, numbers, own, first.program, first.train, first.examples("validation")))
         programs = {"parallel": parallel, "programs": [trials.to_json() for trials in plan]}
         self.record = dataclasses.replace(self.record, plan=programs)

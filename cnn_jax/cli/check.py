@@ -9,6 +9,7 @@ from tyro.conf import Positional
 
 from cnn_jax.cli import common
 from cnn_jax.errors import RequestError
+from cnn_jax.waiting import waiting
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +40,8 @@ def command(arguments: Sequence[str]) -> int:
             print(f"{note}: {generate(note)} references filled in")
         if parsed.stamp:
             print(f"{note}: {stamp(note)} references pinned")
-        report = check(note)
+        with waiting(f"checking {note}", show=not parsed.quiet):
+            report = check(note)
         for problem in report.problems:
             print(f"{problem.path}:{problem.line}: {problem.text}", file=sys.stderr)
         wrong += len(report.problems)

@@ -10,6 +10,7 @@ from tyro.conf import Positional
 from cnn_jax.cli import common
 from cnn_jax.cli.compare import check_metric
 from cnn_jax.errors import RequestError
+from cnn_jax.waiting import waiting
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,8 +38,9 @@ def command(arguments: Sequence[str]) -> None:
 
     from cnn_jax.report import cite, statements
 
-    if len(parsed.runs) == 2:
-        said = statements.comparison(parsed.runs, parsed.format, parsed.metric, parsed.margin)
-    else:
-        said = cite.cite(parsed.runs[0], parsed.format, parsed.metric)
-    print(said, end="")
+    with waiting("verifying", show=not parsed.quiet):
+        if len(parsed.runs) == 2:
+            citation = statements.comparison(parsed.runs, parsed.format, parsed.metric, parsed.margin)
+        else:
+            citation = cite.cite(parsed.runs[0], parsed.format, parsed.metric)
+    print(citation, end="")

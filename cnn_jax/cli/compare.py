@@ -9,6 +9,7 @@ from tyro.conf import Positional
 from cnn_jax.cli import common
 from cnn_jax.errors import RequestError, quote
 from cnn_jax.metrics import scores
+from cnn_jax.waiting import waiting
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,4 +44,6 @@ def command(arguments: Sequence[str]) -> None:
 
     from cnn_jax.report.compare import compare
 
-    print(compare(parsed.runs, parsed.metric, detect=parsed.detect, margin=parsed.margin), end="")
+    with waiting("comparing", show=not parsed.quiet):
+        text = compare(parsed.runs, parsed.metric, detect=parsed.detect, margin=parsed.margin)
+    print(text, end="")

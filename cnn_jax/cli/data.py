@@ -10,6 +10,7 @@ from tyro.conf import Positional
 
 from cnn_jax.cli import common
 from cnn_jax.errors import RequestError
+from cnn_jax.waiting import waiting
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,8 +56,11 @@ def command(arguments: Sequence[str]) -> None:
             if name not in idx_builder.BUILDERS:
                 raise RequestError(f"data prepare knows {', '.join(idx_builder.BUILDERS)}, not {name}")
             directory = None if parsed.data_dir is None else Path(parsed.data_dir)
-            print(idx_builder.prepare(CATALOGUE[name], archives.find(CATALOGUE[name], directory)))
+            with waiting(f"preparing {name}", show=not parsed.quiet):
+                folder = idx_builder.prepare(CATALOGUE[name], archives.find(CATALOGUE[name], directory))
+            print(folder)
             continue
-        dataset = load(name, data_dir=parsed.data_dir, image_size=parsed.image_size, resize=parsed.resize)
+        with waiting(f"reading {name}", show=not parsed.quiet):
+            dataset = load(name, data_dir=parsed.data_dir, image_size=parsed.image_size, resize=parsed.resize)
         sizes = ", ".join(f"{split} {size}" for split, size in dataset.source["split"]["sizes"].items())
         print(f"{name}: {sizes}, images {dataset.image_shape}, {time.perf_counter() - started:.1f} s")

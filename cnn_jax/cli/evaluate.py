@@ -9,6 +9,7 @@ from typing import Literal
 from tyro.conf import Positional
 
 from cnn_jax.cli import common
+from cnn_jax.waiting import waiting
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +37,8 @@ def command(arguments: Sequence[str]) -> None:
     from cnn_jax import api
     from cnn_jax.metrics import METRICS
 
-    scored = api.evaluate(parsed.run, split=parsed.split, dataset=parsed.dataset, data_dir=parsed.data_dir)
+    with waiting(f"scoring {parsed.run}", show=not parsed.quiet):
+        scored = api.evaluate(parsed.run, split=parsed.split, dataset=parsed.dataset, data_dir=parsed.data_dir)
     if parsed.json:
         print(json.dumps(scored.to_json(), indent=2))
         return

@@ -9,6 +9,7 @@ from pathlib import Path
 from tyro.conf import Positional
 
 from cnn_jax.cli import common
+from cnn_jax.waiting import waiting
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +36,9 @@ def command(arguments: Sequence[str]) -> int:
 
     rows = []
     failures = 0
-    for prediction in api.predict(parsed.run, parsed.images):
+    with waiting("predicting", show=not parsed.quiet):
+        predictions = list(api.predict(parsed.run, parsed.images))
+    for prediction in predictions:
         if prediction.error is not None:
             failures += 1
             print(f"error: {prediction.error}", file=sys.stderr)

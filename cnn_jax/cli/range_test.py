@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from cnn_jax.cli import common, options
 from cnn_jax.training.config import Config
+from cnn_jax.waiting import waiting
 
 
 @dataclass(frozen=True)
@@ -40,12 +41,13 @@ def command(arguments: Sequence[str]) -> int:
 
     from cnn_jax.api.range_test import range_test
 
-    found = range_test(config, parsed.test.steps)
-    for i in range(0, len(found.rates), max(1, len(found.rates) // 20)):
-        print(f"learning rate {found.rates[i]:8.2g}   loss {found.losses[i]:8.4f}")
-    if found.recommended is None:
+    with waiting(f"trying learning rates on {config.dataset}", show=not parsed.test.quiet):
+        result = range_test(config, parsed.test.steps)
+    for i in range(0, len(result.rates), max(1, len(result.rates) // 20)):
+        print(f"learning rate {result.rates[i]:8.2g}   loss {result.losses[i]:8.4f}")
+    if result.recommended is None:
         print("no learning rate lowered the loss: look at the network, the data and the loss")
         return 1
     kept = [argument for argument in arguments if not argument.startswith("--steps")]
-    print(f"recommended: cnn-jax train {shlex.join(kept)} --learning-rate {found.recommended:g}")
+    print(f"recommended: cnn-jax train {shlex.join(kept)} --learning-rate {result.recommended:g}")
     return 0

@@ -24,7 +24,8 @@ def command(arguments: Sequence[str]) -> int:
     """`cnn-jax study FILE …` runs the experiment in a file: a question, a rule, and a call of `main`."""
     if not arguments or arguments[0] in ("-h", "--help"):
         print(
-            "usage: cnn-jax study FILE [--quick] [--seeds N] [--data-dir DIR] [--out FOLDER]\n\n"
+            "usage: cnn-jax study FILE [--quick] [--seeds N] [--data-dir DIR] [--out FOLDER]\n"
+            "       [--quiet]\n\n"
             "Runs the experiment in FILE, e.g. experiments/guide/pixels.py; FILE --help says what it asks."
         )
         return 0 if arguments else 2
@@ -58,6 +59,7 @@ def main(
             help="the folder to write (default: runs/guide/<claim>); networks that experiments share go beside it",
         )  # fmt: skip
         parser.add_argument("--quick", action="store_true", help="a few digits, one epoch, two seeds: to see it run")
+        parser.add_argument("--quiet", action="store_true", help="no progress, only the verdict and warnings")
         usual = set(vars(parser.parse_known_args([])[0]))
         add_arguments(parser)
         parsed = parser.parse_args(arguments)
@@ -71,7 +73,7 @@ def main(
         default = Path("runs") / ("guide-quick" if parsed.quick else "guide") / question.claim
         seeds = tuple(range(parsed.seeds)) if parsed.seeds else ()
         made = study.Study(
-            question, parsed.out or default, parsed.data_dir, parsed.dataset, seeds, parsed.quick, options=own
+            question, parsed.out or default, parsed.data_dir, parsed.dataset, seeds, parsed.quick, not parsed.quiet, own
         )
         verdict = study.run(made, investigate)
         print(study.sentence(verdict) + (" (quick: counts for nothing)" if parsed.quick else ""))

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from cnn_jax.metrics import EpochMetrics
-from cnn_jax.runs.callbacks import Callback, RunInfo, print_note
+from cnn_jax.runs.callbacks import Callback, RunInfo
 from cnn_jax.runs.schema import Result
+from cnn_jax.waiting import print_note
 
 QUIET_SECONDS = 10.0  # between lines that say how far a run has come, where there is no bar
 

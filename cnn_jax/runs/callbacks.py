@@ -1,9 +1,7 @@
 """Who is told how runs go on: an event protocol for progress, logs and a researcher's own loggers."""
 
 import contextlib
-import sys
-import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +9,7 @@ from typing import Any
 from cnn_jax.metrics import EpochMetrics
 from cnn_jax.runs.schema import Result
 from cnn_jax.training.config import Config
+from cnn_jax.waiting import print_note, waiting
 
 
 @dataclass(frozen=True)
@@ -46,20 +45,12 @@ class Callbacks:
     a run."""
 
     def __init__(self, callbacks: Iterable[Callback] = (), say: Callable[[str], None] | None = None, show: bool = True):
-        """`say` is told what a person must know, and where `show` is true also what takes long."""
+        """`say` is told what a person must know, and with `show` also what takes long."""
         self._callbacks, self.say, self.show = list(callbacks), say or print_note, show
 
-    @contextlib.contextmanager
-    def doing(self, what: str, after: float = 1.0) -> Iterator[None]:
-        """Says `what` is being done where that takes longer than `after` seconds."""
-        timer = threading.Timer(after, self.say, (f"{what} …",))
-        timer.daemon = True
-        if self.show:
-            timer.start()
-        try:
-            yield
-        finally:
-            timer.cancel()
+    def waiting(self, what: str) -> contextlib.AbstractContextManager[None]:
+        """Says that `what` is being done where that takes long."""
+        return waiting(what, self.say, show=self.show)
 
     def __getattr__(self, event: str) -> Callable[..., None]:
         if not event.startswith("on_"):
@@ -78,8 +69,3 @@ class Callbacks:
                         )
 
         return tell
-
-
-def print_note(text: str) -> None:
-    """A line on standard error."""
-    print(text, file=sys.stderr, flush=True)

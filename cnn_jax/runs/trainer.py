@@ -92,7 +92,7 @@ def _train(
     task, configs = writers[0].task, [writer.config for writer in writers]
     train, validation = task.train, task.examples("validation")
     program = dataclasses.replace(task.program, transform=transform)
-    with writers[0].callbacks.doing("compiling the training step"):
+    with writers[0].callbacks.waiting("compiling the training step"):
         compile_seconds = compile_program(configs, program, train, validation)
     restored = _restore(writers, [initial_state(config, task.program) for config in configs])
     for writer, checkpoint in zip(writers, restored, strict=True):

@@ -22,6 +22,7 @@ import jaxlib
 from filelock import FileLock
 
 from cnn_jax.paths import cache_root
+from cnn_jax.waiting import waiting
 
 HERE = Path(__file__).parent
 UNITS = ("tile", "forward", "gradients", "norm", "pooling")
@@ -72,7 +73,8 @@ def build() -> Path:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{folder}.lock"):
             if not _is_whole(folder):
-                _compile(compiler, folder)
+                with waiting("cnn_jax: building the native operations, once", after=0.0):
+                    _compile(compiler, folder)
     return folder / "ops.so"
 
 
@@ -122,7 +124,6 @@ def _sha256(path: Path) -> str:
 
 def _compile(compiler: str, folder: Path) -> None:
     """Builds aside and renames, so that the folder is never there without a whole library in it."""
-    print("cnn_jax: building the native operations, once", file=sys.stderr, flush=True)
     shutil.rmtree(folder, ignore_errors=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix="building-") as work:
         include = ["-isystem", jax.ffi.include_dir()]

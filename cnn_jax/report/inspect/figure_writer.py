@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 
 from cnn_jax.errors import writing
 from cnn_jax.report import figures, page
-from cnn_jax.runs.callbacks import print_note
 from cnn_jax.runs.folder import Folder
+from cnn_jax.waiting import waiting
 
 T = TypeVar("T")
 # Which share of the time each part takes, by the page of a small network: for an estimate of what is left.
@@ -33,11 +33,10 @@ class FigureWriter:
     def timed(self, part: str, work: Callable[[], T]) -> T:
         """What `work` returns; notes how long it took."""
         started = time.perf_counter()
-        if self.show:
-            left = sum(self.seconds.values()) * (1 - self.done) / self.done if self.done else 0.0
-            about = f", about {left:.0f} s left" if left else ""
-            print_note(f"looking at {part}{about} …")
-        result = work()
+        left = sum(self.seconds.values()) * (1 - self.done) / self.done if self.done else 0.0
+        about = f", about {left:.0f} s left" if left else ""
+        with waiting(f"looking at {part}{about}", show=self.show, after=0.0):
+            result = work()
         self.seconds[part] = round(time.perf_counter() - started, 2)
         self.done += SHARES.get(part, 0.0)
         return result
