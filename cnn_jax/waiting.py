@@ -37,14 +37,13 @@ def waiting(
 
 
 def _say(what: str, say: Callable[[str], None], after: float, in_place: bool, ended: threading.Event) -> None:
-    started, pause = time.monotonic(), after
+    started, text, pause = time.monotonic(), f"{what} …", after
     while not ended.wait(pause):
-        seconds = time.monotonic() - started
-        text = f"{what} …" if seconds < AFTER_SECONDS + 1 else f"{what} … {seconds:.0f} s"
         if in_place:
             print(f"\r\033[2K{text}", end="", file=sys.stderr, flush=True)
         else:
             say(text)
         pause = 1.0 if in_place else EVERY_SECONDS
+        text = f"{what} … {time.monotonic() - started + pause:.0f} s"
     if in_place:
         print("\r\033[2K", end="", file=sys.stderr, flush=True)

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import re
 import runpy
 import subprocess
 import sys
@@ -78,11 +79,16 @@ def _as_program(arguments, variables, files):
         sys.stderr.flush()
 
 
+def messages(err):
+    """The lines of standard error but those that only say what takes long."""
+    return [line for line in err.strip().splitlines() if not re.search(r" …( \d+ s)?$", line)]
+
+
 def refused(*arguments, **more):
     """The one line on standard error with which a command refuses a request: exit code 2, no traceback."""
     code, _, err = finish(*arguments, **more)
     assert code == 2, err
-    lines = [line for line in err.strip().splitlines() if not line.endswith(" …")]  # what takes long is said
+    lines = messages(err)
     assert len(lines) == 1, err
     assert lines[0].startswith("error: ")
     return lines[0]

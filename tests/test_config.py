@@ -142,7 +142,7 @@ def test_a_grid_is_every_combination_and_survives_json():
     ]
     assert {t.epochs for t in trials} == {2}
     assert Grid.from_json(json.loads(json.dumps(grid.to_json()))) == grid
-    assert Grid(Config(), {"seed": (0,)}).cells() == [{"learning_rate": 0.05}]
+    assert Grid(Config(), {"seed": (0,)}).cells() == [{"learning_rate": 0.01}]
     ordered = Grid(Config(), {"momentum": (0.5,), "learning_rate": (0.1,), "seed": (0,)})
     assert ordered.cell_axes == ("momentum", "learning_rate"), "the order that was asked for"
     for values in ([], {"epochs": 2}, {"axes": [1]}):

@@ -8,6 +8,7 @@ from cnn_jax.runs.schema import Result
 from cnn_jax.statistics import binomial_interval
 
 ADVICE = "`cnn-jax range` with the same options finds a learning rate to begin with."
+FEW_STEPS = 200
 
 
 def sentence(result: Result) -> str:
@@ -21,7 +22,10 @@ def sentence(result: Result) -> str:
     parts = [f"{name} {_scored(score)}" for name, score in _scores(result) if score is not None]
     chance = ", at chance: no better than answering the class frequencies" if result.at_chance else ""
     text = "; ".join(parts) or "the data has no test split, and the validation images were trained on"
-    return page.sentence(f"{text}{chance}") + (f" {ADVICE}" if result.at_chance else "")
+    advice = f" {ADVICE}" if result.at_chance else ""
+    if result.at_chance and result.steps < FEW_STEPS:
+        advice += f" {result.steps} steps are few: a smaller --batch-size or more --epochs takes more."
+    return page.sentence(f"{text}{chance}") + advice
 
 
 def _scores(result: Result) -> tuple[tuple[str, Evaluation | None], ...]:

@@ -57,7 +57,7 @@ class Config:
     """Passes over the training split."""
     batch_size: int = 128
     """Examples per step; the last batch of an epoch may be smaller."""
-    learning_rate: float = 0.05
+    learning_rate: float = 0.01
     optimizer: str = "sgd"
     """sgd, signsgd, adam, adamw, one of optax (optax.lion), or a registered one."""
     optimizer_args: dict[str, Any] = field(default_factory=dict)

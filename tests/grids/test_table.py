@@ -63,8 +63,8 @@ def test_a_table_on_disk_has_every_number_in_full_and_nothing_for_what_there_is_
     assert to_csv([row.to_json() for row in made.rows]) == (
         "learning_rate,filters,momentum,seed,status,at_chance,epochs,train_loss,validation_accuracy,validation_loss,"
         "validation_top5_accuracy,parameters,seconds,trial\n"
-        "0.05,16,0.30000000000000004,0,complete,False,1,0.5,0.5,1.0,0.55,10,1.0,0\n"
-        "0.05,16,0.30000000000000004,1,diverged,,1,0.5,,,,10,1.0,1\n"
+        "0.01,16,0.30000000000000004,0,complete,False,1,0.5,0.5,1.0,0.55,10,1.0,0\n"
+        "0.01,16,0.30000000000000004,1,diverged,,1,0.5,,,,10,1.0,1\n"
     )
     assert to_csv([{"a": None, "b": "x"}]) == "a,b\n,x\n"
     assert to_csv([]) == "\n"
@@ -239,5 +239,5 @@ def test_printed_tables():
 @pytest.mark.parametrize("seeds", [1, 3])
 def test_a_grid_of_one_cell(seeds):
     made = table([[0.5] * seeds], seeds)
-    assert made.chosen == {"learning_rate": 0.05}
+    assert made.chosen == {"learning_rate": Config().learning_rate}
     assert len(made.summary()) == 1

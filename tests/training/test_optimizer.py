@@ -137,10 +137,12 @@ def test_no_decay_is_lost_however_milestones_round(per_epoch, epochs, shares, fa
     )
     rates = learning_rates(config, per_epoch, np.arange(epochs * per_epoch))
     risen = round(config.warmup_epochs * per_epoch)
-    expected = [0.05 * step_factor(decays, factor, per_epoch)(t) for t in range(risen, epochs * per_epoch)]
+    expected = [
+        config.learning_rate * step_factor(decays, factor, per_epoch)(t) for t in range(risen, epochs * per_epoch)
+    ]
     np.testing.assert_allclose(rates[risen:], expected, rtol=1e-6)
     lost = sum("never acts: it rounds to the end" in note for note in check_schedule(config, per_epoch))
-    assert np.isclose(rates[-1], 0.05 * factor ** (len(decays) - lost)) or risen == len(rates)
+    assert np.isclose(rates[-1], config.learning_rate * factor ** (len(decays) - lost)) or risen == len(rates)
 
 
 def test_a_run_of_any_length_has_a_schedule():
