@@ -177,7 +177,7 @@ def test_the_default_grid_and_what_replaces_it():
         "",
         "flip crop1",
     )
-    once = common.gathered(["--seeds", "2", "--axis", "a=1", "b=2", "--axis", "c=3", "--axis=d=4", "--resume"])
+    once = common.merge_repeated(["--seeds", "2", "--axis", "a=1", "b=2", "--axis", "c=3", "--axis=d=4", "--resume"])
     assert once == ["--seeds", "2", "--resume", "--axis", "a=1", "b=2", "c=3", "d=4"]
 
 
