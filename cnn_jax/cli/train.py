@@ -41,8 +41,8 @@ def command(arguments: Sequence[str]) -> int:
     default = arguments_type()(run=Run(), **options.arguments_of(stored))
     parsed = common.parse(arguments_type(), arguments, "cnn-jax train", default)
     config = Config(**options.fields_of(parsed))
-    destination = parsed.run
-    out = destination.out or common.default_out("train", config.hash())
+    run_options = parsed.run
+    out = run_options.out or common.default_out("train", config.hash())
 
     from cnn_jax import api
     from cnn_jax.report.loggers import loggers
@@ -51,10 +51,10 @@ def command(arguments: Sequence[str]) -> int:
     run = api.train(
         config,
         out,
-        resume=destination.resume,
-        profile=destination.profile,
-        show=not destination.quiet,
-        callbacks=loggers(destination.log),
+        resume=run_options.resume,
+        profile=run_options.profile,
+        show=not run_options.quiet,
+        callbacks=loggers(run_options.log),
     )
     print(sentence(run.result))
     print(run.path)
