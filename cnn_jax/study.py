@@ -174,7 +174,7 @@ class Stopped(CnnJaxError):
     """The experiment was interrupted; the same command resumes it."""
 
     def __init__(self, signal: int | None):
-        super().__init__("interrupted; the same command goes on")
+        super().__init__("interrupted; the same command resumes it")
         self.exit_code = 128 + (signal or 2)
 
 

@@ -19,7 +19,7 @@ def convert(name: str, value: Any, hint: Any) -> Any:
         and not value.isprintable()
         and any(c == "\0" or "\ud800" <= c <= "\udfff" for c in value)
     ):
-        raise RequestError(f"{name} = {quote(value)} is no text: it has a NUL or half a character")
+        raise RequestError(f"{name} = {quote(value)} is not text: it has a NUL or half a character")
     origin, options = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
         for option in options:

@@ -63,18 +63,18 @@ def parse_json(text: str, source: Path | str, error: type[CnnJaxError] = Request
     for mark in _BRACKET.finditer(text):
         depth += bool(mark[1]) - bool(mark[2])
         if depth > JSON_DEPTH:
-            raise error(f"{source} is no JSON for this: it is nested more than {JSON_DEPTH} deep")
+            raise error(f"{source} is not accepted as JSON: it is nested more than {JSON_DEPTH} deep")
     with parsing(source, error):
         try:
             return json.loads(
                 text, parse_constant=_refuse, parse_float=_float, parse_int=_int, object_pairs_hook=_object
             )
         except ValueError as reason:
-            raise error(f"{source} is no JSON: {shortened(str(reason))}") from None
+            raise error(f"{source} is not JSON: {shortened(str(reason))}") from None
 
 
 def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is no number of JSON")
+    raise ValueError(f"{constant} is not a JSON number")
 
 
 def _float(digits: str) -> float:
@@ -93,6 +93,6 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for name, value in pairs:
         if name in values:
-            raise ValueError(f"the name {quote(name)} stands twice in one object")
+            raise ValueError(f"the name {quote(name)} appears twice in one object")
         values[name] = value
     return values

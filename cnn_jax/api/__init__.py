@@ -257,7 +257,7 @@ def _with_data(config: Config, data: Dataset) -> Config:
     """Caches a data set of arrays and names it in the config. Raises RequestError for options that would change it."""
     for name in ("validation", "train_examples", "image_size"):
         if getattr(config, name) is not None:
-            raise RequestError(f"{name} = {getattr(config, name)!r}: the arrays that are given are cut already")
+            raise RequestError(f"{name} = {getattr(config, name)!r}: the given arrays are already divided into splits")
     return dataclasses.replace(config, dataset=remember(data), without_test=not len(data.test))
 
 

@@ -25,7 +25,7 @@ def open_existing(out: Path | str, resume: bool) -> Folder | None:
     if not folder.occupied:
         return None
     if not resume:
-        raise RequestError(f"{out} exists already; give another --out, or --resume to go on with it")
+        raise RequestError(f"{out} exists already; give another --out, or --resume to continue it")
     return Folder.open(out)
 
 

@@ -83,7 +83,7 @@ class SweepRunner:
         if before is not None:
             if before["parallel"] != parallel and parallel != "auto":
                 raise RequestError(
-                    f"{self.folder.path} was begun with parallel = {before['parallel']!r}, not {parallel!r}"
+                    f"{self.folder.path} was started with parallel = {before['parallel']!r}, not {parallel!r}"
                 )
             return [Trials.from_json(trials) for trials in before["programs"]]
         configs = [task.config for task in self.tasks]

@@ -157,7 +157,7 @@ def stored_config(arguments: Sequence[str], *, best: bool) -> dict[str, Any] | N
     if `best`), or with --resume the one in --out; else None. Raises RequestError if it is not a JSON object."""
     path = option(arguments, "config")
     if "--resume" in arguments and option(arguments, "out") is None:
-        raise RequestError("--resume needs the folder to go on with: --out FOLDER")
+        raise RequestError("--resume needs the folder to resume: --out FOLDER")
     if path is None and "--resume" in arguments and (out := option(arguments, "out")) is not None:
         inside = Path(out) / "config.json"
         path = str(inside) if os.path.isfile(inside) else None  # unlike Path.is_file, False for invalid paths
@@ -168,7 +168,7 @@ def stored_config(arguments: Sequence[str], *, best: bool) -> dict[str, Any] | N
         path = str(inside if best and os.path.isfile(inside) else Path(path) / "config.json")
     values = read_json(path)
     if not isinstance(values, dict):
-        raise RequestError(f"{path} is no config: it should be a JSON object of fields")
+        raise RequestError(f"{path} is not a config: it must be a JSON object of fields")
     return values
 
 

@@ -54,7 +54,7 @@ def network_of(text: str, size: str | None) -> Network:
         layers_of(text)  # report an unreadable network first
         raise RequestError("a network in the notation needs its input size: --input HxWxC, e.g. --input 28x28x1")
     if not (match := re.fullmatch(r"(\d{1,9})x(\d{1,9})x(\d{1,9})", size)):
-        raise RequestError(f"--input {quote(size)} is no size; write HxWxC, e.g. 28x28x1")
+        raise RequestError(f"--input {quote(size)} is not a size; write HxWxC, e.g. 28x28x1")
     height, width, channels = map(int, match.groups())
     if text in NETWORKS:
         classes = NETWORKS[text].network().outputs if NETWORKS[text].input_shape else 10

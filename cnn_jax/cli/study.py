@@ -29,7 +29,7 @@ def command(arguments: Sequence[str]) -> int:
         )
         return 0 if arguments else 2
     if not Path(arguments[0]).is_file():
-        raise RequestError(f"{quote(arguments[0])} is no file of an experiment, e.g. experiments/guide/pixels.py")
+        raise RequestError(f"{quote(arguments[0])} is not an experiment file, e.g. experiments/guide/pixels.py")
     sys.argv = list(arguments)
     sys.path.insert(0, str(Path(arguments[0]).resolve().parent))
     runpy.run_path(arguments[0], run_name="__main__")

@@ -97,7 +97,7 @@ def _value(name: str, word: str, hint: Any) -> Any:
         return convert(f"axis {name}", [value_of(part) for part in word.split()], hint)
     value = None if word == "none" and type(None) in kinds else value_of(word)
     if isinstance(value, str) and hint is not Any:
-        raise RequestError(f"axis {name}: {quote(word)} is no value of {name}; write NAME=V1,V2,…")
+        raise RequestError(f"axis {name}: {quote(word)} is not a value of {name}; write NAME=V1,V2,…")
     return value if hint is Any else convert(f"axis {name}", value, hint)
 
 
@@ -120,7 +120,7 @@ def command(arguments: Sequence[str]) -> int:
         if sweep.status == "diverged":
             raise RunError(f"{sweep.path} has no best cell: {NO_CELL}; try lower learning rates (cnn-jax range)")
     elif sweep.status == "interrupted":
-        print("The sweep was interrupted; --resume goes on with it.")
+        print("The sweep was interrupted; --resume continues it.")
     print(sweep.path)
     sys.stdout.flush()
     return common.exit_code(sweep.status, sweep.signal)

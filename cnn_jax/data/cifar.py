@@ -30,7 +30,7 @@ def read_cifar(path: Path, classes: int = 10, records: int = 10000) -> dict[str,
                 name = member.name.rpartition("/")[2]
                 if member.isfile() and name in TRAIN_FILES + TEST_FILES:
                     if member.size != (expected := records * RECORD):
-                        raise DataError(f"{path}: {member.name} has {member.size} bytes, {expected} would be right")
+                        raise DataError(f"{path}: {member.name} has {member.size} bytes, expected {expected}")
                     file = archive.extractfile(member)
                     assert file is not None  # a regular file, checked above
                     data[name] = np.frombuffer(file.read(), np.uint8).reshape(records, RECORD)

@@ -90,7 +90,7 @@ def _arrange(root: Path, listing: Listing) -> tuple[Tree, int]:
     outside = 0
     for name, path in files:
         if name.count("/") > depth:
-            raise DataError(f"{root}/{path}: lies too deep: the layout is {LAYOUTS}")
+            raise DataError(f"{root}/{path}: is too deep: the layout is {LAYOUTS}")
         if name.count("/") < depth:
             outside += 1
         else:

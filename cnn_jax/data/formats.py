@@ -68,7 +68,7 @@ def read_png(data: bytes) -> Png:
     header, palette = chunks[b"IHDR"], chunks.get(b"PLTE", b"")
     width, height, depth, colour = struct.unpack_from(">IIBB", header) if len(header) == 13 else (0, 0, 0, 0)
     if not width * height or depth not in DEPTHS.get(colour, ()):
-        raise ValueError("its header is none of a PNG")
+        raise ValueError("its header is invalid")
     if colour == PALETTE and (not palette or len(palette) % 3 or len(palette) > 3 * 256):
         raise ValueError(f"a palette of {len(palette)} bytes")
     transparency = chunks.get(b"tRNS") if colour in TRANSPARENT_SIZES else None

@@ -194,7 +194,7 @@ def _official(entry: Entry, data_dir: Path | None) -> Parts:
     for split, pair, count in (("train", IDX_FILES[:2], entry.train), ("test", IDX_FILES[2:], entry.test)):
         images, labels = idx.read_pair(files[pair[0]], files[pair[1]], len(entry.class_names))
         if images.shape != (count, *entry.shape):
-            raise DataError(f"{files[pair[0]]}: images {list(images.shape)}, {[count, *entry.shape]} is right")
+            raise DataError(f"{files[pair[0]]}: images {list(images.shape)}, expected {[count, *entry.shape]}")
         order = idx.shuffled(split, count)
         splits[split] = Split(images[order], labels[order])
     return Parts(splits, entry.class_names, _about(entry))

@@ -61,14 +61,14 @@ class Folder:
         except Timeout:
             raise RequestError(f"{self.path} is in use by another process") from None
         except (FileExistsError, NotADirectoryError, PermissionError) as error:
-            raise RequestError(f"{self.path} cannot be made: {error.strerror}") from None
+            raise RequestError(f"{self.path} cannot be created: {error.strerror}") from None
 
     @classmethod
     def open(cls, path: Path | str) -> "Folder":
         """Opens the existing folder of a run. Raises RequestError if there is none, RunError if a plugin is missing."""
         folder = cls(path)
         if not folder.has("config.json"):
-            raise RequestError(f"{path} is no run's folder: it has no config.json")
+            raise RequestError(f"{path} is not a run's folder: it has no config.json")
         if folder.has("record.json"):
             folder._need_plugins()
         return folder

@@ -95,7 +95,7 @@ class TrainedModel:
         names = tuple(about.get("class_names", [f"class {i}" for i in range(architecture.outputs)]))
         if len(names) != architecture.outputs or {len(mean), len(std)} - {1, shape[2]} or not (std > 0).all():
             raise RequestError(
-                f"{path} speaks of {len(names)} classes, {len(mean)} means and {len(std)} deviations above 0; the "
+                f"{path} has {len(names)} classes, {len(mean)} means and {len(std)} deviations above 0; the "
                 f"network has {architecture.outputs} outputs and {shape[2]} channels"
             )
         return cls(architecture, variables, names, mean, std, Config(network=network), None)

@@ -130,7 +130,7 @@ def code_objections(folder: Folder, start: Provenance) -> Iterator[str]:
     if repository.diff is not None and not folder.has(repository.diff):
         yield f"its tree was dirty at commit {repository.commit[:12]} and {repository.diff} is not kept"
     if start.script is None:
-        yield "it was started from code that is in no file (an interactive session): no one could run it again"
+        yield "it was started from code that is not in a file (an interactive session): nobody can run it again"
     for source in (start.script, *start.modules):
         if source is not None and not folder.has(source.copy):
             yield f"{source.copy}, the copy of {source.path} that took part, is not kept"

@@ -47,7 +47,7 @@ class Trial:
 
     @classmethod
     def open(cls, path: Path | str) -> "Trial":
-        """Reads the folder of a run. Raises RequestError if it is none, RunError if it is damaged or contradictory."""
+        """Reads the folder of a run. Raises RequestError if it is not one, RunError if damaged or contradictory."""
         folder = Folder.open(path)
         result = folder.read("result.json", Result) if folder.has("result.json") else None
         trial = cls(folder, config_of(folder), result, folder.metrics())
@@ -60,7 +60,7 @@ class Trial:
         """The result. Raises RunError if the run has not ended."""
         if self.result is None or not self.result.ended:
             status = "was killed" if self.result is None else self.result.status
-            raise RunError(f"{self.folder.path} has not ended ({status}); --resume goes on with it")
+            raise RunError(f"{self.folder.path} has not ended ({status}); --resume continues it")
         return self.result
 
     @property
@@ -100,7 +100,7 @@ class Run:
 
     @classmethod
     def open(cls, path: Path | str) -> "Run":
-        """Reads the folder of a run. Raises RequestError if it is none, RunError if it is damaged or was changed."""
+        """Reads the folder of a run. Raises RequestError if it is not one, RunError if it is damaged or was changed."""
         folder = Folder.open(path)
         if is_sweep(folder):
             raise RequestError(f"{path} is a sweep's folder, not a run's")

@@ -52,7 +52,8 @@ def begin(folder: Folder, record: Record, attachments: Attachments) -> Record:
             ("data", dataclasses.asdict(before.data), dataclasses.asdict(record.data)),
         ):
             if changed := [f"{key}: {old.get(key)} -> {new[key]}" for key in new if old.get(key) != new[key]]:
-                raise RequestError(f"{folder.path} cannot go on here, its {what} differ: {'; '.join(changed)[:400]}")
+                text = "; ".join(changed)[:400]
+                raise RequestError(f"{folder.path} cannot be resumed here, its {what} differ: {text}")
         start, attachments = _renamed(start, attachments, len(before.resumed) + 1)
         record = dataclasses.replace(before, resumed=(*before.resumed, start))
     for name, content in attachments.items():

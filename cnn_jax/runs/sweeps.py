@@ -94,11 +94,11 @@ class SweepReader:
 
     @classmethod
     def open(cls, path: Path | str) -> "SweepReader":
-        """RequestError for what is no sweep, RunError for one that has not ended, is damaged or contradicts itself."""
+        """Reads a sweep. Raises RequestError if the folder is not one, RunError if it is unfinished or damaged."""
         folder = Folder.open(path)
         record, grid = folder.read("record.json", Record), grid_of(folder)
         if not folder.has(manifest.NAME):
-            raise RunError(f"{path} has no {manifest.NAME}: the sweep has not ended; --resume goes on with it")
+            raise RunError(f"{path} has no {manifest.NAME}: the sweep has not ended; --resume continues it")
         manifest.verify(folder)
         if recorded_grid(folder, record) != grid:
             raise RunError(f"{folder.path} is damaged: config.json is not the one that was run, which record.json has")

@@ -83,7 +83,7 @@ def _read_npz(path: Path) -> tuple[Named, dict[str, Any]]:
             name = member.filename.removesuffix(".npy")
             with parsing(f"{path}: {quote(name)}"), archive.open(member) as file:
                 if name in arrays or name in about:
-                    raise ValueError("this name stands twice")
+                    raise ValueError("this name appears twice")
                 array = _read_npy(file, member.file_size)
                 if (key := name.removeprefix("about/")) == name:
                     _check_real(array.dtype)
@@ -96,7 +96,7 @@ def _read_npz(path: Path) -> tuple[Named, dict[str, Any]]:
 def _text(array: np.ndarray) -> str:
     """The single string in an array, decoded by Python because NumPy accepts invalid code points."""
     if array.dtype.kind != "U" or array.size != 1:
-        raise ValueError(f"an array of {array.dtype} and shape {array.shape} is no text")
+        raise ValueError(f"an array of {array.dtype} and shape {array.shape} is not text")
     return array.tobytes().decode("utf-32-be" if array.dtype.byteorder == ">" else "utf-32-le").rstrip("\0")
 
 
@@ -129,7 +129,7 @@ def _read_safetensors(path: Path) -> tuple[Named, dict[str, Any]]:
         for name in file.keys():  # noqa: SIM118 - no mapping
             with parsing(f"{path}: {quote(name)}"):
                 if (kind := header[name]["dtype"]) not in SAFETENSORS_TYPES:
-                    raise ValueError(f"its type {quote(kind)} is none of {', '.join(SAFETENSORS_TYPES)}")
+                    raise ValueError(f"its type {quote(kind)} is not one of {', '.join(SAFETENSORS_TYPES)}")
                 arrays[name] = file.get_tensor(name)
         about = {name: value for name, value in (file.metadata() or {}).items() if name in ABOUT}
     return arrays, about

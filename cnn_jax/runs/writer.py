@@ -63,7 +63,7 @@ class RunWriter:
         if len(before) != epochs:
             raise RunError(
                 f"{self.folder.file('metrics.jsonl')} has {len(before)} evaluations, but the checkpoint of step {step} "
-                f"comes after {epochs} epochs: it is damaged and the run cannot go on; give another --out"
+                f"comes after {epochs} epochs: it is damaged and the run cannot be resumed; give another --out"
             )
         self.checkpoints.discard_after(step)
         self.state = restored.state if restored else None

@@ -43,7 +43,7 @@ class _FromIdx:
         pixels, targets = read_pair(self.files[images], self.files[labels], len(self.entry.class_names))
         if pixels.shape != (count, *self.entry.shape):
             shape = list(pixels.shape)
-            raise DataError(f"{self.files[images]}: images {shape}, {[count, *self.entry.shape]} is right")
+            raise DataError(f"{self.files[images]}: images {shape}, expected {[count, *self.entry.shape]}")
         for index, (image, label) in enumerate(zip(pixels, targets, strict=True)):
             png = io.BytesIO()
             Image.fromarray(image[..., 0]).save(png, "png")
