@@ -38,7 +38,7 @@ def parsing(source: Path | str, error: type[CnnJaxError] = RequestError) -> Iter
 
 
 def read_bytes(path: Path | str, limit: int, error: type[CnnJaxError] = RequestError) -> bytes:
-    """Reads a file of at limit `limit` bytes. Raises `error` if it is larger or unreadable."""
+    """Reads a file of at most `limit` bytes. Raises `error` if it is larger or unreadable."""
     with parsing(path, error), open(path, "rb") as file:
         data = file.read(limit + 1)
     if len(data) > limit:

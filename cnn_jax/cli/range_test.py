@@ -33,8 +33,8 @@ def arguments_type() -> type:
 
 
 def command(arguments: Sequence[str]) -> int:
-    stored = Config.from_json(common.stored_config(arguments, best=True) or {})
-    default = arguments_type()(test=Test(), **options.arguments_of(stored))
+    base = Config.from_json(common.stored_config(arguments, best=True) or {})
+    default = arguments_type()(test=Test(), **options.arguments_of(base))
     parsed = common.parse(arguments_type(), arguments, "cnn-jax range", default)
     config = Config(**options.fields_of(parsed))
 

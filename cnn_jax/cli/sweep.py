@@ -57,7 +57,7 @@ def arguments_type() -> type:
     return kind
 
 
-def grid_of(parsed: Any, stored: dict[str, Any]) -> Grid:
+def grid_of(parsed: Any, base_values: dict[str, Any]) -> Grid:
     """The grid of parsed arguments; the default grid if they give neither axes, nor a network, nor a stored config."""
     own, fields = parsed.grid, options.fields_of(parsed)
     axes: dict[str, tuple[Any, ...]] = {}
@@ -70,14 +70,14 @@ def grid_of(parsed: Any, stored: dict[str, Any]) -> Grid:
         if name in axes:
             raise RequestError(f"axis {name} is given twice")
         axes[name] = axis_values(name, values)
-    if not axes and not stored and fields["network"] == DEFAULT_NETWORK:
+    if not axes and not base_values and fields["network"] == DEFAULT_NETWORK:
         axes = dict(DEFAULT_AXES)
         if fields["learning_rate"] != Config().learning_rate:
             axes["learning_rate"] = (fields["learning_rate"],)
     if own.seeds < 1:
         raise RequestError(f"seeds = {own.seeds} must be at least 1")
     axes.setdefault("seed", tuple(range(own.seeds)))
-    return Grid(Config(**fields | {"filters": stored.get("filters")}), axes)
+    return Grid(Config(**fields | {"filters": base_values.get("filters")}), axes)
 
 
 def axis_values(name: str, text: str) -> tuple[Any, ...]:
@@ -103,9 +103,9 @@ def _value(name: str, word: str, hint: Any) -> Any:
 
 def command(arguments: Sequence[str]) -> int:
     """Parses arguments, runs the sweep, prints the table; returns the exit code."""
-    stored = common.stored_config(arguments, best=False) or {}
-    parsed = common.parse(arguments_type(), arguments, "cnn-jax sweep", default_of(stored))
-    grid, own = grid_of(parsed, stored), parsed.grid
+    base_values = common.stored_config(arguments, best=False) or {}
+    parsed = common.parse(arguments_type(), arguments, "cnn-jax sweep", default_of(base_values))
+    grid, own = grid_of(parsed, base_values), parsed.grid
     out = own.out or common.default_out("sweep", grid.hash())
 
     from cnn_jax import api
@@ -126,12 +126,12 @@ def command(arguments: Sequence[str]) -> int:
     return common.exit_code(sweep.status, sweep.signal)
 
 
-def default_of(stored: dict[str, Any]) -> Any:
+def default_of(base_values: dict[str, Any]) -> Any:
     """The default of the options: a stored sweep, a stored run's config, or the default config without axes."""
-    if not isinstance(stored_axes := stored.get("axes", {}), dict):
+    if not isinstance(stored_axes := base_values.get("axes", {}), dict):
         raise RequestError(f"axes = {quote(stored_axes)}: a sweep's config has an object of lists")
     axes = {name: convert(f"axis {name}", values, list) for name, values in stored_axes.items()}
-    base = Config.from_json({name: value for name, value in stored.items() if name != "axes"})
+    base = Config.from_json({name: value for name, value in base_values.items() if name != "axes"})
     seeds = convert("axis seed", axes.pop("seed", list(range(5))), tuple[int, ...])
     rates = convert("axis learning_rate", axes.pop("learning_rate", []), tuple[float, ...])
     filters = convert("axis filters", axes.pop("filters", []), tuple[int, ...])

@@ -37,8 +37,8 @@ def arguments_type() -> type:
 
 def command(arguments: Sequence[str]) -> int:
     """Parses arguments, trains, prints the result; returns the exit code."""
-    stored = Config.from_json(common.stored_config(arguments, best=True) or {})
-    default = arguments_type()(run=Run(), **options.arguments_of(stored))
+    base = Config.from_json(common.stored_config(arguments, best=True) or {})
+    default = arguments_type()(run=Run(), **options.arguments_of(base))
     parsed = common.parse(arguments_type(), arguments, "cnn-jax train", default)
     config = Config(**options.fields_of(parsed))
     run_options = parsed.run

@@ -88,10 +88,10 @@ class Dataset:
           labels: whole numbers [N], from 0.
           test: images and labels used only for final scoring. Without them 15 % of each class become the test split and
             15 % the validation split.
-          validation: the number of examples validation_pair out for validation, or images and labels.
+          validation: the number of examples held out for validation, or images and labels.
           class_names: by default the class numbers.
           name: the name of the data in tables and citations.
-          split_seed: selects the examples that are validation_pair out.
+          split_seed: selects the examples that are held out.
 
         Raises:
           DataError: the arrays are not labelled images.

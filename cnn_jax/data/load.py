@@ -126,7 +126,7 @@ def _safe(key: str) -> str:
     return "".join(letter if letter.isalnum() or letter in "-@." else "_" for letter in key)
 
 
-def _given(name: str) -> Parts:
+def _cached_arrays(name: str) -> Parts:
     def missing() -> Parts:
         raise DataError(
             f"{name}: these arrays were given in Python and are not in this cache ({cache_root()}); give them again "
@@ -143,7 +143,7 @@ def _parts(name: str, data_dir: Path | None, size: Size | None, without_test: bo
     if name in DATASETS:
         return name, _resized(DATASETS[name].read(data_dir), size)
     if name.startswith(GIVEN):
-        return name.removeprefix(GIVEN).partition("@")[0], _resized(_given(name), size)
+        return name.removeprefix(GIVEN).partition("@")[0], _resized(_cached_arrays(name), size)
     path = os.path.expanduser(name)
     if path.endswith(".npz") and os.path.isfile(path):
         return Path(path).stem, _resized(_npz(Path(path)), size)

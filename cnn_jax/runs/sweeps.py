@@ -118,12 +118,12 @@ class SweepReader:
 
     def scored_outside(self) -> list[int]:
         """The trials whose test split was scored although their cell was not chosen, or before the final fit."""
-        chosen = set() if self.table.grid.base.final_fit else {row.trial for row in self.table.chosen_trials()}
+        allowed = set() if self.table.grid.base.final_fit else {row.trial for row in self.table.chosen_trials()}
         scored = set(self.record.test_scored)
         for row in self.table.rows:
             if Trial.open(trial_folder(self.folder, row.trial).path).ended.test is not None:
                 scored.add(row.trial)
-        return sorted(scored - chosen)
+        return sorted(scored - allowed)
 
 
 def sweep_around(path: Path) -> Path | None:

@@ -121,15 +121,15 @@ def _train(
     running, interrupted = list(range(len(writers))), False
     events = fit(configs, program, train, validation, state, pauses)
     with contextlib.closing(events), contextlib.ExitStack() as profiling:
-        for event in events:
+        for per_run in events:
             for i in running:
-                writers[i].log(event[i])
+                writers[i].log(per_run[i])
             interrupted = interrupt.signal is not None
             for i in running:
-                writers[i].save(event[i], urgent=interrupted)
-            running = [i for i in running if not event[i].nonfinite]
-            if running and event[running[0]].paused:
-                _profile(writers[0], event[running[0]], pauses, profiling)
+                writers[i].save(per_run[i], urgent=interrupted)
+            running = [i for i in running if not per_run[i].nonfinite]
+            if running and per_run[running[0]].paused:
+                _profile(writers[0], per_run[running[0]], pauses, profiling)
             elif interrupted:
                 break
     return [writer.finish(interrupted, compile_seconds, score_test) for writer in writers]
