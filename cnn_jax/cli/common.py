@@ -168,7 +168,7 @@ def stored_config(arguments: Sequence[str], *, best: bool) -> dict[str, Any] | N
         path = str(inside if best and os.path.isfile(inside) else Path(path) / "config.json")
     values = read_json(path)
     if not isinstance(values, dict):
-        raise RequestError(f"{path} is not a config: it must be a JSON object of fields")
+        raise RequestError(f"{path} is not a config: it should be a JSON object of fields")
     return values
 
 
