@@ -1,4 +1,4 @@
-"""Where the package keeps what it has made and can make again."""
+"""The location of the cache, whose contents can always be regenerated."""
 
 import os
 from pathlib import Path
@@ -6,6 +6,6 @@ from pathlib import Path
 
 def cache_root() -> Path:
     """$CNN_JAX_CACHE, or `cnn_jax` in the user's cache folder ($XDG_CACHE_HOME or ~/.cache)."""
-    if own := os.environ.get("CNN_JAX_CACHE"):
-        return Path(own).expanduser().absolute()
+    if path := os.environ.get("CNN_JAX_CACHE"):
+        return Path(path).expanduser().absolute()
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser().absolute() / "cnn_jax"

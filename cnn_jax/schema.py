@@ -1,4 +1,4 @@
-"""Frozen dataclasses to JSON and back: what a folder says, read strictly."""
+"""Converts frozen dataclasses to JSON and back, strictly."""
 
 import dataclasses
 import math
@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 def to_json(value: Any) -> Any:
-    """A dataclass as an object of its fields, nested ones too, tuples as lists."""
+    """Converts a dataclass to a dictionary of its fields, recursively, and tuples to lists."""
     if hasattr(value, "to_json") and not isinstance(value, type):
         return value.to_json()
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
@@ -26,8 +26,8 @@ def to_json(value: Any) -> Any:
 
 
 def from_json(kind: type[T], values: Any, what: str) -> T:
-    """The inverse of `to_json`: exactly the fields of `kind`, each of its type. RequestError that names the field of
-    `what` which is missing, unknown or of another type."""
+    """Inverse of `to_json`. `values` must have exactly the fields of `kind` with their types. Raises RequestError that
+    names the field of `what` that is missing, unknown or of another type."""
     if not isinstance(values, dict):
         raise RequestError(f"{what} must be an object of fields")
     hints = typing.get_type_hints(kind)
@@ -52,8 +52,8 @@ def _value(name: str, value: Any, hint: Any) -> Any:
         (hint,) = (option for option in options if option is not types.NoneType)
         return _value(name, value, hint)
     if dataclasses.is_dataclass(hint):
-        own = getattr(hint, "from_json", None)
-        return own(value) if own else from_json(hint, value, name)  # type: ignore[arg-type]
+        method = getattr(hint, "from_json", None)
+        return method(value) if method else from_json(hint, value, name)  # type: ignore[arg-type]
     if origin is dict and isinstance(value, dict):
         return {key: _value(f"{name}.{key}", item, options[1]) for key, item in value.items()}
     if origin is tuple and isinstance(value, list | tuple):

@@ -1,4 +1,4 @@
-"""Checking values that come from JSON or a caller against a type annotation."""
+"""Checks values from JSON or a caller against a type annotation."""
 
 import types
 import typing
@@ -6,12 +6,12 @@ from typing import Any, Literal
 
 from cnn_jax.errors import RequestError, quote
 
-LARGEST = 2**63 - 1  # a whole number that every part can hold
+LARGEST = 2**63 - 1  # the largest integer that all parts can represent
 
 
 def convert(name: str, value: Any, hint: Any) -> Any:
-    """`value` if it has the type of `hint`; a whole number may stand for a float and a list for a tuple. RequestError
-    with `name` and what is expected if not."""
+    """Returns `value` as the type `hint`, accepting integers as floats and lists as tuples. Raises RequestError with
+    `name` and the expected type for any other value."""
     if isinstance(value, int) and abs(value) > LARGEST:
         raise RequestError(f"{name} = {quote(value)} is too large")
     if (
@@ -19,7 +19,7 @@ def convert(name: str, value: Any, hint: Any) -> Any:
         and not value.isprintable()
         and any(c == "\0" or "\ud800" <= c <= "\udfff" for c in value)
     ):
-        raise RequestError(f"{name} = {quote(value)} is no text: it has a NUL or half a character")
+        raise RequestError(f"{name} = {quote(value)} is not text: it has a NUL or half a character")
     origin, options = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
         for option in options:

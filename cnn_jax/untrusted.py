@@ -1,4 +1,4 @@
-"""Bytes from elsewhere: read within bounds; whatever their parser raises becomes one line that names the file."""
+"""Reads untrusted files within bounds; any exception of a parser becomes one line that names the file."""
 
 import contextlib
 import json
@@ -10,16 +10,16 @@ from typing import Any, NoReturn
 
 from cnn_jax.errors import CnnJaxError, RequestError, quote, shortened
 
-JSON_BYTES = 64 << 20  # of a file; a config has some kB, a record with the names of 20,000 classes 1 MB
-JSON_DEPTH = 100  # brackets within brackets
-DIGITS = 30  # of a whole number
+JSON_BYTES = 64 << 20  # per file; a config has some kB, a record with 20,000 class names 1 MB
+JSON_DEPTH = 100  # nested brackets
+DIGITS = 30  # of an integer
 
 _BRACKET = re.compile(r'"(?:[^"\\]|\\.)*+(?:"|\Z)|([\[{])|([\]}])', re.DOTALL)
 
 
 @contextlib.contextmanager
 def parsing(source: Path | str, error: type[CnnJaxError] = RequestError) -> Iterator[None]:
-    """Around a parser of what is not ours: an exception of any type becomes `error` with the name of the source."""
+    """Wraps a parser of untrusted input: any exception becomes `error` with the name of the source."""
     try:
         yield
     except CnnJaxError:
@@ -37,17 +37,17 @@ def parsing(source: Path | str, error: type[CnnJaxError] = RequestError) -> Iter
         raise error(f"{source} is unreadable: {shortened(words)}") from reason
 
 
-def read_bytes(path: Path | str, most: int, error: type[CnnJaxError] = RequestError) -> bytes:
-    """The content of a file of at most `most` bytes."""
+def read_bytes(path: Path | str, limit: int, error: type[CnnJaxError] = RequestError) -> bytes:
+    """Reads a file of at most `limit` bytes. Raises `error` if it is larger or unreadable."""
     with parsing(path, error), open(path, "rb") as file:
-        data = file.read(most + 1)
-    if len(data) > most:
-        raise error(f"{path} is too large: more than {most:,} bytes")
+        data = file.read(limit + 1)
+    if len(data) > limit:
+        raise error(f"{path} is too large: more than {limit:,} bytes")
     return data
 
 
 def read_json(path: Path | str, error: type[CnnJaxError] = RequestError) -> Any:
-    """The value of a JSON file in UTF-8 (with or without a byte order mark), see `parse_json`."""
+    """Reads a JSON file in UTF-8, with or without a byte order mark; see `parse_json`."""
     data = read_bytes(path, JSON_BYTES, error)
     try:
         text = data.decode("utf-8-sig")
@@ -57,24 +57,24 @@ def read_json(path: Path | str, error: type[CnnJaxError] = RequestError) -> Any:
 
 
 def parse_json(text: str, source: Path | str, error: type[CnnJaxError] = RequestError) -> Any:
-    """The value of a JSON text, as strict as RFC 8259 allows: no NaN or infinity, no name twice in an object, at most
-    JSON_DEPTH brackets deep and DIGITS digits long."""
+    """Parses JSON as strictly as RFC 8259 allows: no NaN or infinity, no duplicate names in an object, at most
+    JSON_DEPTH nested brackets and DIGITS digits per integer. Raises `error` for any other text."""
     depth = 0
     for mark in _BRACKET.finditer(text):
         depth += bool(mark[1]) - bool(mark[2])
         if depth > JSON_DEPTH:
-            raise error(f"{source} is no JSON for this: it is nested more than {JSON_DEPTH} deep")
+            raise error(f"{source} is not accepted as JSON: it is nested more than {JSON_DEPTH} deep")
     with parsing(source, error):
         try:
             return json.loads(
                 text, parse_constant=_refuse, parse_float=_float, parse_int=_int, object_pairs_hook=_object
             )
         except ValueError as reason:
-            raise error(f"{source} is no JSON: {shortened(str(reason))}") from None
+            raise error(f"{source} is not JSON: {shortened(str(reason))}") from None
 
 
 def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is no number of JSON")
+    raise ValueError(f"{constant} is not a JSON number")
 
 
 def _float(digits: str) -> float:
@@ -93,6 +93,6 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for name, value in pairs:
         if name in values:
-            raise ValueError(f"the name {quote(name)} stands twice in one object")
+            raise ValueError(f"the name {quote(name)} appears twice in one object")
         values[name] = value
     return values

@@ -1,7 +1,7 @@
 """Makes .venv from the pinned requirements: `environment.py ACCELERATOR [test]`. Standard library only.
 
-A lock file lets two calls at once take turns. What has been installed is copied into .venv/installed last of all, so
-that an interrupted installation is never taken for a whole one.
+A lock file serialises concurrent calls. The requirements are copied to .venv/installed last, so that an interrupted
+installation is never taken for a complete one.
 """
 
 import fcntl
@@ -65,7 +65,8 @@ def main(accelerator: str, *others: str) -> None:
         for name in others:
             if not is_current(name):
                 install(name)
-    # Built ahead, so that no run waits for it; where that cannot be, the command says why and runs do without.
+    # Build the native operations now, so that no run waits for them. If this fails, the command says why and runs do
+    # without.
     subprocess.run([str(VENV / "bin" / "python"), "-m", "cnn_jax", "ops"], check=False, stdout=subprocess.DEVNULL)
 
 

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""How often the procedures of cnn_jax.statistics err, by simulation: the tables of docs/statistics.md.
+"""Simulates the error rates of the procedures in cnn_jax.statistics: the tables of docs/statistics.md.
 
     scripts/run scripts/error_rates.py [--grids 4000]
 
-4000 grids a row take a few minutes on one core.
+4000 grids per row take a few minutes on one core.
 """
 
 import argparse
@@ -15,28 +15,29 @@ from scipy import stats
 from cnn_jax.statistics import above_chance, binomial_interval, failure_interval, median_interval, p_not_best
 
 Draw = Callable[[np.random.Generator, int, int, int], np.ndarray]
-AT_ONCE = 500  # grids, for memory
+AT_ONCE = 500  # grids per array, to limit memory
 
 
 def against_the_chosen(values: np.ndarray) -> np.ndarray:
-    """p values (grids, cells) of paired t tests against the cell of the highest median, with Holm's correction."""
+    """p values (grids, cells) of paired t tests against the cell with the highest median, with Holm's correction."""
     grids, cells, n = values.shape
-    chosen = values[np.arange(grids), np.median(values, -1).argmax(-1)]
-    differences = values - chosen[:, None]
+    best_cell = values[np.arange(grids), np.median(values, -1).argmax(-1)]
+    differences = values - best_cell[:, None]
     with np.errstate(invalid="ignore"):
         t = differences.mean(-1) / (differences.std(-1, ddof=1) / np.sqrt(n))
     p = np.where(np.isnan(t), np.inf, 2.0 * stats.t.sf(np.abs(t), n - 1))
     order = p.argsort(-1)
-    left = np.maximum(cells - 1 - np.arange(cells), 1)
+    remaining = np.maximum(cells - 1 - np.arange(cells), 1)
     corrected = np.empty_like(p)
-    ordered = np.maximum.accumulate(left * np.take_along_axis(p, order, -1), -1)
+    ordered = np.maximum.accumulate(remaining * np.take_along_axis(p, order, -1), -1)
     np.put_along_axis(corrected, order, ordered, -1)
     return corrected
 
 
 def normal(best: int | None = None, deficit: float = 0.0, ratio: float = 1.0) -> Draw:
-    """Normal values correlated by seed (0.5). The first `best` cells (default: all) are tied, the others lower by
-    `deficit`; the largest standard deviation is `ratio` times the smallest, in random order, with a middle of 1."""
+    """Normal values, correlated by seed (0.5). The first `best` cells (default: all) are tied, the others lower by
+    `deficit`. The largest standard deviation is `ratio` times the smallest, in random order; their geometric mean
+    is 1."""
 
     def draw(random: np.random.Generator, grids: int, cells: int, n: int) -> np.ndarray:
         noise = random.normal(size=(grids, cells, n)) + random.normal(size=(grids, 1, n))
@@ -48,7 +49,7 @@ def normal(best: int | None = None, deficit: float = 0.0, ratio: float = 1.0) ->
 
 
 def skewed(ratio: float) -> Draw:
-    """Equal means, an exponential tail downwards, as accuracies near 100 % have."""
+    """Values with equal means and an exponential lower tail, like accuracies near 100 %."""
 
     def draw(random: np.random.Generator, grids: int, cells: int, n: int) -> np.ndarray:
         spread = np.geomspace(ratio**-0.5, ratio**0.5, cells)[:, None]
@@ -79,17 +80,17 @@ NEAR: dict[str, tuple[Draw, Callable[[int], int]]] = {
 
 
 def rates(draw: Draw, best: int, cells: int, n: int, grids: int) -> list[float]:
-    """For the old and the new procedure: the share of grids where a best cell is called worse, and the share of the
-    other cells that are."""
+    """Error rates, then powers, each of the old and the new procedure: the share of grids in which a best cell is
+    called worse, and the share of the other cells that are called worse."""
     random = np.random.default_rng([cells, n])
-    wrong, right = np.zeros(2), np.zeros(2)
+    errors, power = np.zeros(2), np.zeros(2)
     for start in range(0, grids, AT_ONCE):
         values = draw(random, number := min(AT_ONCE, grids - start), cells, n)
         for i, procedure in enumerate((against_the_chosen, p_not_best)):
             worse = procedure(values) <= 0.05
-            wrong[i] += number * worse[:, :best].any(1).mean()
-            right[i] += number * worse[:, best:].mean() if best < cells else 0.0
-    return [float(x) / grids for x in (*wrong, *right)]
+            errors[i] += number * worse[:, :best].any(1).mean()
+            power[i] += number * worse[:, best:].mean() if best < cells else 0.0
+    return [float(x) / grids for x in (*errors, *power)]
 
 
 def row(*columns: object) -> None:
@@ -124,19 +125,19 @@ def intervals(samples: int) -> None:
     row(*["---"] * 4)
     random = np.random.default_rng(0)
     for n in (6, 8, 12):
-        found = [median_interval(list(sample)) for sample in random.exponential(size=(samples, n))]
-        covers = np.mean([i.low is not None and i.low <= np.log(2) <= (i.high or 0.0) for i in found])
-        row("median_interval", n, f"{100 * (found[0].level or 0.0):.1f} %", f"{100 * covers:.1f} %")
+        estimates = [median_interval(list(sample)) for sample in random.exponential(size=(samples, n))]
+        covers = np.mean([i.low is not None and i.low <= np.log(2) <= (i.high or 0.0) for i in estimates])
+        row("median_interval", n, f"{100 * (estimates[0].level or 0.0):.1f} %", f"{100 * covers:.1f} %")
     for name, interval, n in (
         ("failure_interval", failure_interval, 8),
         ("binomial_interval", binomial_interval, 1000),
     ):
-        least = []
+        coverages = []
         ends = [interval(k, n) for k in range(n + 1)]
         for rate in np.linspace(0.02, 0.98, 97):
             inside = np.array([i.low <= rate <= i.high for i in ends])
-            least.append(stats.binom.pmf(np.arange(n + 1), n, rate)[inside].sum())
-        row(name, n, "95 %", f"{100 * min(least):.1f} % at least, {100 * np.mean(least):.1f} % on average")
+            coverages.append(stats.binom.pmf(np.arange(n + 1), n, rate)[inside].sum())
+        row(name, n, "95 %", f"{100 * min(coverages):.1f} % at coverages, {100 * np.mean(coverages):.1f} % on average")
     for n in (100, 1000):
         wrong = sum(stats.binom.pmf(k, n, 0.1) for k in range(n + 1) if above_chance(k, n, 0.1))
         row("above_chance of a constant guess", n, "at most 1 %", f"{100 * wrong:.2f} %")

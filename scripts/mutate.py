@@ -1,17 +1,17 @@
 #!/usr/bin/env python3
-"""Which small faults do the tests notice? Mutation scores by module.
+"""Mutation testing: which small faults do the tests detect? Scores by module.
 
     scripts/run scripts/mutate.py cnn_jax/statistics/order.py cnn_jax/losses.py --tests tests/statistics tests/test_losses.py --keep
 
-Every mutant differs from a module by one operator, constant, comparison or statement. It is put in the module's place
-as the tests import it, and only the tests that run its line are run, the fastest first, until one fails. A mutant
-that takes too long counts as killed. tests/equivalent_mutants.toml lists those that no test could tell from the
-original, with the reason; they are not counted. Processes that a test starts run the original.
+Every mutant differs from a module by one operator, constant, comparison or statement. It replaces the module when the
+tests import it. Only the tests that execute the changed line are run, fastest first, until one fails. A mutant that
+takes too long counts as killed. tests/equivalent_mutants.toml lists mutants that no test can distinguish from the
+original, with the reason; they are not counted. Processes started by a test run the original.
 
-What was killed is remembered in --memory by the module's content, so that the same command goes on after an
-interruption, and tries only the survivors once tests are added. --keep writes the scores into results/mutation.json
-and the table of all kept ones into docs/testing.md. A fork for each mutant saves the imports: about 0.5 s
-a mutant on a quiet core, for tests that take no longer.
+Killed mutants are remembered in --memory by the module's content, so that the same command resumes after an
+interruption, and tries only the survivors once tests are added. --keep writes the scores to results/mutation.json and
+the table of all kept scores to docs/testing.md. Forking for each mutant saves the imports: about 0.5 s per mutant on an
+idle core, for tests that take no longer.
 """  # noqa: E501
 
 import argparse
@@ -43,7 +43,7 @@ EQUIVALENT = ROOT / "tests" / "equivalent_mutants.toml"
 SCORES = ROOT / "results" / "mutation.json"
 PAGE = ROOT / "docs" / "testing.md"
 BEGIN, END = "<!-- mutation scores -->\n\n", "\n\n<!-- end of mutation scores -->"
-PATIENCE = 30.0  # seconds that a process may wait for each one of a processor that it may use
+PATIENCE = 30.0  # allowed wall seconds per allowed CPU second of a process
 OPERATORS: dict[Any, Any] = {
     ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult, ast.FloorDiv: ast.Div, ast.Mod: ast.Mult,
     ast.Pow: ast.Mult, ast.MatMult: ast.Mult, ast.BitAnd: ast.BitOr, ast.BitOr: ast.BitAnd,
@@ -65,16 +65,16 @@ NAMES |= {
 
 @dataclass(frozen=True)
 class Mutant:
-    """A changed module: where, what was and what is there now, and the whole text."""
+    """A changed module: the line, the change, and the full source."""
 
     line: int
-    change: str  # "function: statement -> statement", which is also its name in EQUIVALENT
+    change: str  # "function: statement -> statement", also its key in EQUIVALENT
     source: str
-    at_import: bool  # its line runs when the module is imported, so any test may notice
+    at_import: bool  # its line runs on import, so any test may detect it
 
 
 def variants(node: ast.AST) -> Iterator[Callable[[], None]]:
-    """For each mutation of this very node a function that makes it in place."""
+    """Yields a function for each mutation of this node, which applies it in place."""
 
     def change(name: str, value: Any) -> Callable[[], None]:
         return lambda: setattr(node, name, value)
@@ -111,7 +111,7 @@ def _is_none(node: ast.AST) -> bool:
 
 
 def _worth_it(node: ast.AST, parents: Sequence[tuple[ast.AST, str]]) -> bool:
-    """Not docstrings, annotations, decorators, messages of errors, or the list of public names."""
+    """False for docstrings, annotations, decorators, error messages, and the list of public names."""
     for parent, field in parents:
         if field in ("annotation", "returns", "decorator_list") or isinstance(parent, ast.Raise):
             return False
@@ -131,34 +131,34 @@ def _walk(
 
 
 def _statement(node: ast.AST) -> str:
-    """A statement in one line; of a compound one its head."""
+    """A statement in one line; the first line of a compound statement."""
     lines = ast.unparse(ast.fix_missing_locations(node)).splitlines()
     return next(line for line in lines if not line.startswith("@")) if hasattr(node, "body") else " ".join(lines)
 
 
 def mutants(source: str) -> list[Mutant]:
     """All mutants of a module, in the order of its syntax tree."""
-    made = []
-    count = [(i, j) for i, (node, parents) in enumerate(_walk(ast.parse(source))) if _worth_it(node, parents)
+    result = []
+    positions = [(i, j) for i, (node, parents) in enumerate(_walk(ast.parse(source))) if _worth_it(node, parents)
              for j, _ in enumerate(variants(node))]  # fmt: skip
-    for i, j in count:
+    for i, j in positions:
         tree = ast.parse(source)
         node, parents = list(_walk(tree))[i]
         chain = [parent for parent, _ in parents] + [node]
-        statement = [one for one in chain if isinstance(one, ast.stmt)][-1]
-        scope = [one.name for one in chain if isinstance(one, ast.FunctionDef | ast.ClassDef)]
-        inside = any(isinstance(one, ast.FunctionDef | ast.Lambda) and field == "body" for one, field in parents)
+        statement = [part for part in chain if isinstance(part, ast.stmt)][-1]
+        scope = [part.name for part in chain if isinstance(part, ast.FunctionDef | ast.ClassDef)]
+        inside = any(isinstance(parent, ast.FunctionDef | ast.Lambda) and field == "body" for parent, field in parents)
         before = _statement(statement)
         list(variants(node))[j]()
         after = _statement(statement)
         change = f"{'.'.join(scope)}: {before} -> {after}"
         line = getattr(node, "lineno", statement.lineno)
-        made.append(Mutant(line, change, ast.unparse(ast.fix_missing_locations(tree)), not inside))
-    return made
+        result.append(Mutant(line, change, ast.unparse(ast.fix_missing_locations(tree)), not inside))
+    return result
 
 
 def put_in_place(path: Path, source: str) -> None:
-    """From now on an import of the module at `path` gives `source`, through whatever import hook, and no bytecode."""
+    """Makes imports of the module at `path` use `source`, through any import hook, and never cached bytecode."""
     loader = importlib.machinery.SourceFileLoader
     get_data, path_stats = loader.get_data, loader.path_stats
 
@@ -188,9 +188,9 @@ def _initializing(module: Any) -> bool:
 
 
 def preload(names: Sequence[str], path: Path) -> None:
-    """Imports what does not depend on the module at `path`, once for all its mutants."""
+    """Imports the modules that do not depend on the module at `path`, once for all its mutants."""
     tests = {file.stem for file in (ROOT / "tests").rglob("*.py")}
-    for name in (*names, "hypothesis.strategies"):  # which its plugin imports as soon as a test fails
+    for name in (*names, "hypothesis.strategies"):  # imported by its plugin when a test fails
         if name not in tests and name != "__main__":
             with contextlib.suppress(Exception):
                 importlib.import_module(name)
@@ -199,8 +199,8 @@ def preload(names: Sequence[str], path: Path) -> None:
 
 
 class Coverage:
-    """A pytest plugin: which lines of a file each test runs, how many seconds of a processor it takes, and which
-    modules were there before the file was imported: those that cannot depend on it."""
+    """A pytest plugin that records the lines of a file that each test runs, its CPU seconds, and the modules imported
+    before the file, which cannot depend on it."""
 
     def __init__(self, path: Path):
         self.path = str(path)
@@ -213,8 +213,8 @@ class Coverage:
 
     def audit(self, event: str, arguments: tuple[Any, ...]) -> None:
         if event == "import" and arguments[0] == dotted(Path(self.path)) and not self.before:
-            there = {name for name, module in sys.modules.items() if not _initializing(module)}
-            self.before = [name for name in sys.modules if {name, *_packages(name)} <= there]
+            loaded = {name for name, module in sys.modules.items() if not _initializing(module)}
+            self.before = [name for name in sys.modules if {name, *_packages(name)} <= loaded]
 
     def trace(self, frame: Any, event: str, _: Any) -> Any:
         return self.line if frame.f_code.co_filename == self.path else None
@@ -241,8 +241,8 @@ class Coverage:
 
 
 def fork(work: Callable[[], int], limit: float) -> int | None:
-    """The exit code of `work` in a forked process of its own group; None if it needed more than `limit` seconds of a
-    processor, or waited for very long: other work on the machine must not make a mutant look slow."""
+    """Returns the exit code of `work` in a forked process of its own group, or None if it used more than `limit` CPU
+    seconds or waited very long. CPU time is used so that other load on the machine does not make a mutant look slow."""
     child = os.fork()
     if child == 0:
         os.setsid()
@@ -272,14 +272,14 @@ def pytest_main(tests: Sequence[str], *plugins: object) -> int:
     import pytest
 
     options = ["-x", "-q", "-n", "0", "--no-header", "--tb=no", "--assert=plain"]
-    for plugin in ("cacheprovider", "unraisableexception", "threadexception"):  # collects garbage: 0.5 s
+    for plugin in ("cacheprovider", "unraisableexception", "threadexception"):  # they collect garbage: 0.5 s
         options += ["-p", f"no:{plugin}"]
-    options += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # of plugins that are preloaded
+    options += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # about preloaded plugins
     return int(pytest.main([*options, *tests], plugins=list(plugins)))
 
 
 def baseline(path: Path, tests: Sequence[str]) -> dict[str, Any]:
-    """The tests with the lines of the module that each runs, after `preload`. They have to pass."""
+    """Runs the tests, which must pass, and preloads modules. Returns lines and seconds of each test."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "coverage.json"
 
@@ -301,7 +301,7 @@ def baseline(path: Path, tests: Sequence[str]) -> dict[str, Any]:
 
 def try_mutant(path: Path, mutant: Mutant, coverage: dict[str, Any], limit: float) -> str:
     run = [name for name, test in coverage.items() if mutant.at_import or mutant.line in test["lines"]]
-    tests = sorted(run or coverage, key=lambda name: coverage[name]["seconds"])  # no test's line may be the import's
+    tests = sorted(run or coverage, key=lambda name: coverage[name]["seconds"])  # if no test runs the line, all tests
     seconds = sum(coverage[name]["seconds"] for name in tests)
 
     def work() -> int:
@@ -313,13 +313,13 @@ def try_mutant(path: Path, mutant: Mutant, coverage: dict[str, Any], limit: floa
 
 
 def score(path: Path, tests: Sequence[str], memory: Path, limit: float) -> dict[str, Any]:
-    """Tries a module's mutants; prints each survivor and gives the module's row of the table."""
+    """Tries the mutants of a module, prints each survivor, and returns the module's table row."""
     name = str(path.relative_to(ROOT))
     reasons = tomllib.loads(EQUIVALENT.read_text()).get(name, {}) if EQUIVALENT.exists() else {}
     source = path.read_text()
     digest = hashlib.sha256(source.encode()).hexdigest()
-    known = [json.loads(line) for line in memory.read_text().splitlines()] if memory.exists() else []
-    killed = {one["change"]: one["outcome"] for one in known if one["digest"] == digest}
+    records = [json.loads(line) for line in memory.read_text().splitlines()] if memory.exists() else []
+    killed = {record["change"]: record["outcome"] for record in records if record["digest"] == digest}
     coverage = baseline(path, tests)
     outcomes: list[str] = []
     for i, mutant in enumerate(all_mutants := mutants(source), 1):
@@ -344,26 +344,26 @@ def score(path: Path, tests: Sequence[str], memory: Path, limit: float) -> dict[
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
-    """Markdown."""
+    """The table in Markdown."""
     head = list(rows[0])
     lines = [head, ["---"] * len(head), *([str(row[name]) for name in head] for row in rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def keep(rows: Sequence[dict[str, Any]], tests: Sequence[str]) -> None:
-    """Adds rows to SCORES, each with the content of its module and the tests, and writes PAGE's table from SCORES."""
-    kept = json.loads(SCORES.read_text()) if SCORES.exists() else {}
+    """Adds rows to SCORES, each with the sha256 of its module and the tests, and writes the table of SCORES to PAGE."""
+    scores = json.loads(SCORES.read_text()) if SCORES.exists() else {}
     for row in rows:
         digest = hashlib.sha256((ROOT / row["module"]).read_bytes()).hexdigest()
-        kept[row["module"]] = {**row, "sha256": digest, "tests": list(tests)}
-    SCORES.write_text(json.dumps(dict(sorted(kept.items())), indent=1) + "\n")
+        scores[row["module"]] = {**row, "sha256": digest, "tests": list(tests)}
+    SCORES.write_text(json.dumps(dict(sorted(scores.items())), indent=1) + "\n")
     text = PAGE.read_text()
     before, after = text.split(BEGIN)[0], text.split(END)[1]
     PAGE.write_text(before + BEGIN + kept_table() + END + after)
 
 
 def kept_table() -> str:
-    """The table of SCORES, as it stands in PAGE."""
+    """The table of SCORES, as shown in PAGE."""
     rows = json.loads(SCORES.read_text()).values()
     return table([{name: row[name] for name in row if name not in ("sha256", "tests")} for row in rows])
 
@@ -377,16 +377,16 @@ def main() -> None:
         "--seconds",
         type=float,
         default=10.0,
-        help="of a processor, for a mutant beyond three times what its tests take",
+        help="CPU seconds per mutant, in addition to three times those of its tests",
     )
-    parser.add_argument("--keep", action="store_true", help="write the scores into results/ and docs/")
+    parser.add_argument("--keep", action="store_true", help="write the scores to results/ and docs/")
     arguments = parser.parse_args()
-    os.environ.setdefault("JAX_NUM_CPU_DEVICES", "8")  # as tests/conftest.py: JAX reads it when it is imported
+    os.environ.setdefault("JAX_NUM_CPU_DEVICES", "8")  # as in tests/conftest.py; read when JAX is imported
     warnings.filterwarnings("ignore", message=".*fork")
     sys.dont_write_bytecode = True
     sys.path.insert(0, str(ROOT))
     modules = [path.resolve() for path in arguments.modules]
-    with multiprocessing.get_context("fork").Pool(1, maxtasksperchild=1) as pool:  # each imports its own
+    with multiprocessing.get_context("fork").Pool(1, maxtasksperchild=1) as pool:  # a new process per module
         tasks = [(path, arguments.tests, arguments.memory, arguments.seconds) for path in modules]
         try:
             rows = pool.starmap(score, tasks, chunksize=1)

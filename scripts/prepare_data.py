@@ -1,11 +1,11 @@
-"""Puts data sets into the cache ahead of time, so that a machine without archives or TFDS can be handed the cache.
+"""Caches data sets in advance, e.g. to copy the cache to a machine without archives or TFDS.
 
     scripts/run scripts/prepare_data.py mnist fashion_mnist --data-dir DIR
     scripts/run scripts/prepare_data.py photos.zip --image-size 64
-    python scripts/prepare_data.py --digits    (remakes cnn_jax/data/digits.npz; needs scikit-learn)
+    python scripts/prepare_data.py --digits    (regenerates cnn_jax/data/digits.npz; needs scikit-learn)
 
-The cache is $CNN_JAX_CACHE or `cnn_jax` in the user's cache folder; copy it and set CNN_JAX_CACHE there. Of folders,
-copy the zip as well: arrays are found again by what the zip holds.
+The cache is $CNN_JAX_CACHE or `cnn_jax` in the user's cache folder; copy it and set CNN_JAX_CACHE there. For folders of
+images, use a zip and copy it too: its arrays are found by the content of the zip.
 """
 
 import argparse
@@ -32,9 +32,9 @@ def make_digits(path: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("datasets", nargs="*", metavar="NAME|FOLDER|ZIP")
-    parser.add_argument("--data-dir", help="where archives and prepared TFDS sets are; only read")
-    parser.add_argument("--image-size", type=int, help="makes every image NxN")
-    parser.add_argument("--digits", action="store_true", help="remakes the embedded digits from scikit-learn")
+    parser.add_argument("--data-dir", help="folder of archives and prepared TFDS sets; only read")
+    parser.add_argument("--image-size", type=int, help="resize every image to NxN")
+    parser.add_argument("--digits", action="store_true", help="regenerate the embedded digits from scikit-learn")
     options = parser.parse_args()
     if not (options.datasets or options.digits):
         parser.error("nothing to prepare: name a data set, a folder or a zip, or give --digits")

@@ -1,11 +1,11 @@
-"""The results that the README claims: runs them, keeps their evidence under results/, writes the README's table.
+"""The results claimed in the README: trains them, archives their evidence in results/, writes the README's table.
 
     scripts/run scripts/results.py run [NAME…] --data-dir DIR    trains into runs/results
-    scripts/run scripts/results.py keep [NAME…]                  evidence of what has run into results/, then the table
+    scripts/run scripts/results.py keep [NAME…]                  archives finished results in results/, then the table
     scripts/run scripts/results.py table                         writes the table from results/ into README.md
 
-All of them take about an hour on two CPU cores. What `cite` would refuse is refused; what has not run is to be
-measured.
+All of them take about an hour on two CPU cores. Results that `cite` refuses are refused here too; those without
+evidence appear as "to be measured".
 """
 
 import argparse
@@ -33,7 +33,7 @@ DATASET = "fashion_mnist"
 
 @dataclass(frozen=True)
 class Result:
-    """A claim: what is compared with what was published, and the arguments of experiments/sweep.py."""
+    """A claim: the result, the published number to compare with, and the arguments of experiments/sweep.py."""
 
     title: str
     published: str
@@ -68,8 +68,8 @@ RESULTS_TABLE = {
 
 
 def run(names: Sequence[str], data_dir: str | None) -> int:
-    """Trains each result, going on where one was begun; the exit code of the first that does not end well. The archives
-    go into the cache first, so that no record names their place."""
+    """Trains or resumes each result. Returns 0 or the exit code of the first that fails. Archives are cached first, so
+    that no record contains their path."""
     if data_dir is not None:
         load(DATASET, data_dir=data_dir)
     for name in names:
@@ -81,7 +81,7 @@ def run(names: Sequence[str], data_dir: str | None) -> int:
 
 
 def keep(names: Sequence[str]) -> None:
-    """Copies the evidence of each result that has run."""
+    """Copies the evidence of each finished result."""
     for name in names:
         if (RUNS / name / MANIFEST).is_file():
             evidence.keep(RUNS / name, RESULTS / name)
@@ -89,7 +89,7 @@ def keep(names: Sequence[str]) -> None:
 
 
 def table(results: Path = RESULTS) -> str:
-    """The Markdown table. RunError for evidence that does not deserve to be cited."""
+    """The table in Markdown. Raises RunError for evidence that may not be cited."""
     lines = [
         "| result | test accuracy, median over seeds | interval | error | published | our deviations | "
         "device, seconds per seed | evidence |",
@@ -107,7 +107,7 @@ def _row(name: str, result: Result, folder: Path) -> str:
     citation = Citation(outcome, "test.accuracy")
     accuracy = median(list(outcome.by_seed("test.accuracy").values()))
     assert outcome.table is not None
-    assert accuracy is not None  # or it could not be cited
+    assert accuracy is not None  # else it could not be cited
     seconds = statistics.median(row.seconds for row in outcome.table.chosen_trials())
     cells = [
         f"{result.title} ({outcome.parameters:,} parameters)",
@@ -123,7 +123,7 @@ def _row(name: str, result: Result, folder: Path) -> str:
 
 
 def write_readme() -> None:
-    """Puts the table between the marks in README.md."""
+    """Writes the table between the markers in README.md."""
     readme = ROOT / "README.md"
     text = readme.read_text(encoding="utf-8")
     begin, end = "<!-- results -->\n", "<!-- end of results -->\n"
@@ -136,7 +136,7 @@ def command(arguments: Sequence[str]) -> int:
     verbs = parser.add_subparsers(dest="verb", required=True)
     for verb in ("run", "keep"):
         verbs.add_parser(verb).add_argument("names", nargs="*", metavar="NAME")
-    verbs.choices["run"].add_argument("--data-dir", help="where the archives of Fashion-MNIST are")
+    verbs.choices["run"].add_argument("--data-dir", help="folder of the archives of Fashion-MNIST")
     verbs.add_parser("table")
     parsed = parser.parse_args(arguments)
     names = getattr(parsed, "names", None) or list(RESULTS_TABLE)

@@ -30,10 +30,10 @@ def test_describe_prints_the_contracts_json():
         (("describe", "conv9-4", "--input", "8x8x1"), "conv1: a window of 9 does not fit its input of 8"),
         (("describe", "conv3-4"), "needs its input size: --input HxWxC"),
         (("describe", "lenet6"), "network 'lenet6' is unknown (did you mean lenet5"),
-        (("describe", "conv3-4", "--input", "8x8"), "--input '8x8' is no size"),
+        (("describe", "conv3-4", "--input", "8x8"), "--input '8x8' is not a size"),
         (("describe",), "Missing from cnn-jax describe"),
         (("explain",), "verb 'explain' is unknown; there are train, sweep"),
-        (("predict", "nowhere", "x.png"), "nowhere is no run's folder: it has no config.json"),
+        (("predict", "nowhere", "x.png"), "nowhere is not a run's folder: it has no config.json"),
     ],
 )
 def test_a_verb_refuses_in_one_line(arguments, message):
@@ -67,7 +67,7 @@ def test_train_refuses_in_one_line_and_leaves_nothing(arguments, message, tmp_pa
             ("--axis", "optimizer=1"),
             "optimizer '1' is unknown; there are sgd, signsgd",
         ),
-        (("--axis", "momentum=0.9,much"), "'much' is no value of momentum"),
+        (("--axis", "momentum=0.9,much"), "'much' is not a value of momentum"),
         (("--axis", "momentum"), "axis momentum has no value"),
         (("--axis", "momentum=0.1", "--axis", "momentum=0.2"), "axis momentum is given twice"),
         (("--axis", "learning_rate=0.1", "--learning-rates", "0.2"), "axis learning_rate is given twice"),
@@ -88,7 +88,7 @@ def test_a_config_file_with_a_wrong_field_is_refused(tmp_path):
         "experiments/train.py", "--config", path, "--out", tmp_path / "run"
     )
     path.write_text("{")
-    assert "is no JSON" in refused("experiments/train.py", "--config", path)
+    assert "is not JSON" in refused("experiments/train.py", "--config", path)
 
 
 def test_exit_codes_and_the_file_that_runs_again(tmp_path):
@@ -177,7 +177,7 @@ def test_the_default_grid_and_what_replaces_it():
         "",
         "flip crop1",
     )
-    once = common.gathered(["--seeds", "2", "--axis", "a=1", "b=2", "--axis", "c=3", "--axis=d=4", "--resume"])
+    once = common.merge_repeated(["--seeds", "2", "--axis", "a=1", "b=2", "--axis", "c=3", "--axis=d=4", "--resume"])
     assert once == ["--seeds", "2", "--resume", "--axis", "a=1", "b=2", "c=3", "d=4"]
 
 

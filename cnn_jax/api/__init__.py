@@ -1,5 +1,5 @@
-"""What a researcher does: train a network, sweep a grid, look inside, score. Only here do training, runs and report
-meet."""
+"""The main functions: train a network, sweep a grid, inspect, evaluate, predict. Only here do training, runs and
+report meet."""
 
 import contextlib
 import dataclasses
@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
-from cnn_jax.api.folders import backend_config, existing, extend, refuse_changes, refuse_other_grid, shared
+from cnn_jax.api.folders import backend_config, claim_shared, extend, open_existing, refuse_changes, refuse_other_grid
 from cnn_jax.api.scoring import Prediction, Scored, predict, score
-from cnn_jax.api.sweeping import Sweep, Sweeping
+from cnn_jax.api.sweeping import Sweep, SweepRunner
 from cnn_jax.data import Dataset, Split, load, open_stream
 from cnn_jax.data.load import remember
 from cnn_jax.errors import RequestError
@@ -40,7 +40,7 @@ __all__ = ["Prediction", "Run", "Scored", "Sweep", "evaluate", "load_data", "pre
 
 @dataclass(frozen=True)
 class Run:
-    """A run's folder and its result."""
+    """The folder and result of a run. `signal` is the signal that interrupted it, if any."""
 
     path: Path
     result: Result
@@ -64,20 +64,22 @@ def train(
     """Trains one network into a folder.
 
     Args:
-      config: the run.
-      out: its folder, which must not exist yet.
-      data: a data set of arrays (`Dataset.from_arrays`) instead of the one that the config names; a copy stays in the
-        cache, so that the run can be resumed, seen and scored again.
-      resume: goes on with what is in the folder; one that is missing or empty is started. With more epochs than it was
-        begun with, a run is extended where its schedule does not depend on their number.
+      config: the configuration of the run.
+      out: the folder of the run, which must not exist yet unless `resume`.
+      data: a data set of arrays (`Dataset.from_arrays`) instead of the one named by the config; a copy is cached, so
+        that the run can be resumed, inspected and evaluated later.
+      resume: continues the run in the folder, or starts one if the folder is missing or empty. With more epochs than
+        before, the run is extended, provided its schedule does not depend on the number of epochs.
       profile: writes a JAX trace of ten steps into the folder.
-      show: progress on standard error.
-      callbacks: who is told of every event, beside what is shown.
+      show: shows progress on standard error.
+      callbacks: further callbacks, called on every event.
 
     Returns:
       The folder and the result.
 
-    Raises RequestError for a request that cannot be met.
+    Raises:
+      RequestError: impossible arguments, such as an existing folder or a network that does not fit the data.
+      RunError: training failed, e.g. out of memory, or no checkpoint is intact.
     """
     from cnn_jax.report.progress import Bar, Progress
     from cnn_jax.report.run import write_report
@@ -86,15 +88,17 @@ def train(
         raise RequestError("one run is trained by one process, on all of its devices; several processes share a sweep")
     if data is not None:
         config = _with_data(config, data)
-    folder = existing(out, resume)
+    folder = open_existing(out, resume)
     extends = folder is not None and extend(folder, config, dry=True)
-    if folder is not None and not extends and folder.has(manifest.NAME):  # the last file that a run writes
+    if (
+        folder is not None and not extends and folder.has(manifest.NAME)
+    ):  # the manifest is the last file that a run writes
         refuse_changes(folder, reader.config_of(folder), config)
         result = reader.Run.open(folder.path).trial.ended
         write_report(folder)
         return Run(folder.path, result)
     with waiting(f"reading {config.dataset}", show=show):
-        task = Task.of(config, load_data(config), backend_config(folder))  # refuses before a folder is made
+        task = Task.of(config, load_data(config), backend_config(folder))  # may raise, so before the folder is created
     with Interrupt().listening() as interrupt, Folder(out).claimed() as folder:
         start, attachments = provenance()
         bar = Bar("training", task.steps)
@@ -104,9 +108,9 @@ def train(
                 say(warning)
             if extends and (note := extend(folder, config)):
                 say(note)
-            told = Callbacks([*([Progress(bar)] if show else []), *callbacks], say, show)
+            listeners = Callbacks([*([Progress(bar)] if show else []), *callbacks], say, show)
             (result,) = train_runs(
-                [task], [folder], start, interrupt, told, attachments=attachments, score_test=True, profile=profile
+                [task], [folder], start, interrupt, listeners, attachments=attachments, score_test=True, profile=profile
             )
         write_report(folder)
     return Run(folder.path, result, interrupt.signal)
@@ -122,47 +126,51 @@ def sweep(
     show: bool = True,
     callbacks: Iterable[Callback] = (),
 ) -> Sweep:
-    """Trains every trial of a grid, then scores the test split for the seeds of the chosen cell and writes the table,
-    the figures and the page.
+    """Trains every trial of a grid, scores the seeds of the chosen cell on the test split, and writes table, figures
+    and report page.
 
     Args:
       grid: a base config and the values of its axes.
-      out: the sweep's folder, which must not exist yet.
-      data: a data set of arrays instead of the one that the config names.
-      resume: trains only what is missing in the folder.
-      parallel: how trials run side by side: 'one' after another, by several 'workers' (each trial as alone), together
-        under 'vmap' or 'map', or 'auto', the fastest of these by a short measurement.
-      show: progress on standard error.
-      callbacks: who is told of every event of every trial.
+      out: the folder of the sweep, which must not exist yet unless `resume`.
+      data: a data set of arrays instead of the one named by the config.
+      resume: trains only the trials missing in the folder.
+      parallel: how trials run in parallel: 'one' at a time, several 'workers' (each trial runs as if alone), batched by
+        'vmap' or 'map', or 'auto' for the fastest in a short benchmark.
+      show: shows progress on standard error.
+      callbacks: further callbacks, called on every event of every trial.
 
     Returns:
       The folder, the status and the table.
+
+    Raises:
+      RequestError: impossible arguments, such as an existing folder or a network that does not fit the data.
+      RunError: training failed, e.g. out of memory, or no checkpoint is intact.
     """
     from cnn_jax.report.progress import Bar, SweepProgress
 
     if data is not None:
         grid = dataclasses.replace(grid, base=_with_data(grid.base, data))
-    if resume and (folder := existing(out, resume)) is not None and folder.has(manifest.NAME):
+    if resume and (folder := open_existing(out, resume)) is not None and folder.has(manifest.NAME):
         refuse_other_grid(folder, grid)
         return Sweep.ended(folder.path, SweepReader.open(folder.path).table)
 
-    def task(config: Config) -> Task:
-        # Devices are there for the trials, unless the config splits each batch over them.
+    def make_task(config: Config) -> Task:
+        # Devices are shared out among trials, unless the config splits each batch over them.
         return Task.of(config, load_data(config), choices, devices=1)
 
-    before = Folder(out)
-    choices = backend_config(before if before.has("record.json") else None)
+    earlier = Folder(out)
+    choices = backend_config(earlier if earlier.has("record.json") else None)
     with waiting(f"reading {grid.base.dataset}", show=show):
-        tasks = [task(config) for config in grid.trials()]  # refuses what cannot be before a folder is made
-    with Interrupt().listening() as interrupt, shared(out, lambda: _may_sweep(grid, out, resume)) as folder:
-        bar = Bar(f"{len(tasks)} trials", sum(one.steps for one in tasks))
+        tasks = [make_task(config) for config in grid.trials()]  # may raise, so before the folder is created
+    with Interrupt().listening() as interrupt, claim_shared(out, lambda: _check_folder(grid, out, resume)) as folder:
+        bar = Bar(f"{len(tasks)} trials", sum(task.steps for task in tasks))
         with bar if show else contextlib.nullcontext():
             say = bar.note if show else print_note
-            for warning in dict.fromkeys(warning for one in tasks for warning in one.warnings):
+            for warning in dict.fromkeys(warning for task in tasks for warning in task.warnings):
                 say(warning)
             progress = SweepProgress(bar, len(tasks)) if show else None
-            told = Callbacks([*([progress] if progress else []), *callbacks], say, show)
-            return Sweeping(folder, grid, tasks, parallel, interrupt, told, progress).run(task)
+            listeners = Callbacks([*([progress] if progress else []), *callbacks], say, show)
+            return SweepRunner(folder, grid, tasks, parallel, interrupt, listeners, progress).run(make_task)
 
 
 def see(
@@ -176,34 +184,36 @@ def see(
     command: str = "cnn_jax.see",
     show: bool = True,
 ) -> Path:
-    """Looks inside a trained network.
+    """Inspects a trained network and writes a page of figures.
 
     Args:
-      run: the folder of a run, or of a sweep, whose best run it then is; with `network` a file of weights.
-      request: what to look at.
-      out: the folder to write, by default `insight` in the run's.
-      network: the name or text of the network whose weights are in a file; only the images of the request are then
-        looked at.
-      data: the run's data, where they were arrays that are not in the cache any more.
-      data_dir: where the run's data are looked up, by default where they were.
-      command: what the page says made it.
-      show: says on standard error which part is being made.
+      run: the folder of a run, or of a sweep to inspect its best run; with `network`, a weights file.
+      request: what to inspect.
+      out: the folder to write; by default `insight` in the run's folder.
+      network: the name or text of the network if `run` is a weights file; only the images of the request are then used.
+      data: the run's data, if they were arrays that are no longer cached.
+      data_dir: the folder of the run's data; by default as in the run.
+      command: the command named on the page.
+      show: shows on standard error which part is in progress.
 
     Returns:
-      The page. Raises RequestError for a layer, unit or image that does not fit, RunError for a run without a
-      checkpoint.
+      The path of the page.
+
+    Raises:
+      RequestError: a layer, unit or image does not fit the network.
+      RunError: the run has no checkpoint.
     """
     from cnn_jax.report.inspect import Request
-    from cnn_jax.report.inspect import see as look
+    from cnn_jax.report.inspect import see as inspect_model
 
     request = request or Request()
     if network is not None:
         model = TrainedModel.of_weights(Path(run), network)
-        return look(model, None, out or Path(run).with_suffix(""), request, command, show)
+        return inspect_model(model, None, out or Path(run).with_suffix(""), request, command, show)
     model = TrainedModel.load(run)
     assert model.folder is not None
-    split = (data or load_data(_looked_up(model.config, data_dir))).validation
-    return look(model, split, out or model.folder.file("insight"), request, command, show)
+    split = (data or load_data(_with_data_dir(model.config, data_dir))).validation
+    return inspect_model(model, split, out or model.folder.file("insight"), request, command, show)
 
 
 def evaluate(
@@ -214,63 +224,78 @@ def evaluate(
     data: Dataset | None = None,
     data_dir: str | None = None,
 ) -> Scored:
-    """Scores a trained network on any split of its own or of another data set with the same classes.
+    """Evaluates a trained network on any split of its own data or of another data set with the same classes.
 
     Args:
-      run: the folder of a run, or of a sweep, whose best run it then is.
+      run: the folder of a run, or of a sweep to use its best run.
       split: train, validation or test.
-      dataset: another data set, by name or path, instead of the run's own.
-      data: likewise, arrays.
-      data_dir: where data are looked up, by default where they were.
+      dataset: the name or path of another data set instead of the run's own.
+      data: another data set, of arrays.
+      data_dir: the folder of the data; by default as in the run.
 
     Returns:
-      The metrics, which are also kept in the folder `evaluations` of the run, with the record of this process.
+      The metrics, which are also saved in the folder `evaluations` of the run with the provenance of this process.
+
+    Raises:
+      RequestError: an unknown or empty split, or data with other classes or shape.
+      RunError: the run is damaged or has no checkpoint.
     """
     if split not in ("train", "validation", "test"):
         raise RequestError(f"split {split!r} is unknown; there are train, validation, test")
     model = TrainedModel.load(run)
-    config = _looked_up(model.config, data_dir)
+    config = _with_data_dir(model.config, data_dir)
     if dataset is not None:
         height, width, _ = model.network.input_shape
         data = load(dataset, data_dir=config.data_dir, image_size=f"{height}x{width}", resize=config.resize)
     return score(run, split, data or load_data(config), config.dataset)
 
 
-def _looked_up(config: Config, data_dir: str | None) -> Config:
+def _with_data_dir(config: Config, data_dir: str | None) -> Config:
     return config if data_dir is None else dataclasses.replace(config, data_dir=data_dir)
 
 
 def _with_data(config: Config, data: Dataset) -> Config:
-    """A config that names a data set of arrays, which is kept in the cache. RequestError for what would cut it anew."""
+    """Caches a data set of arrays and names it in the config. Raises RequestError for options that would change it."""
     for name in ("validation", "train_examples", "image_size"):
         if getattr(config, name) is not None:
-            raise RequestError(f"{name} = {getattr(config, name)!r}: the arrays that are given are cut already")
+            raise RequestError(f"{name} = {getattr(config, name)!r}: the given arrays are already divided into splits")
     return dataclasses.replace(config, dataset=remember(data), without_test=not len(data.test))
 
 
-def _may_sweep(grid: Grid, out: Path | str, resume: bool) -> None:
-    if (folder := existing(out, resume)) is not None:
+def _check_folder(grid: Grid, out: Path | str, resume: bool) -> None:
+    if (folder := open_existing(out, resume)) is not None:
         refuse_other_grid(folder, grid)
 
 
 @functools.lru_cache(maxsize=8)
-def _load(stream: bool, name: str, **how: Any) -> Dataset:
-    return (open_stream if stream else load)(name, **how)
+def _load(stream: bool, name: str, **options: Any) -> Dataset:
+    return (open_stream if stream else load)(name, **options)
 
 
 def load_data(config: Config) -> Dataset:
-    """The data of a config: loaded once in a process, or opened as a stream."""
-    loaded = _load(
+    """The data of a config, loaded or opened as a stream; cached in this process.
+
+    Args:
+      config: names the data set and its options.
+
+    Returns:
+      The data set; with `final_fit`, the validation images are added to train.
+
+    Raises:
+      DataError: the data are missing, damaged or unknown.
+      RequestError: impossible options, such as `final_fit` with `stream`.
+    """
+    dataset = _load(
         config.stream, config.dataset, data_dir=config.data_dir, image_size=config.image_size, resize=config.resize,
         validation=config.validation, train_examples=config.train_examples, split_seed=config.split_seed,
         without_test=config.without_test,
     )  # fmt: skip
-    return _joined(loaded) if config.final_fit else loaded
+    return _join_validation(dataset) if config.final_fit else dataset
 
 
 @functools.lru_cache(maxsize=2)
-def _joined(dataset: Dataset) -> Dataset:
-    """With the validation images in train too. RequestError for a stream, which cannot be joined."""
+def _join_validation(dataset: Dataset) -> Dataset:
+    """Adds the validation images to train. Raises RequestError for a stream."""
     parts = (dataset.train, dataset.validation)
     if not isinstance(dataset.train, Split):
         raise RequestError("final_fit needs the training images in memory: leave out stream")

@@ -1,4 +1,4 @@
-"""The folder of a run or a sweep: whether it may be begun or gone on with, and whose it is."""
+"""The folder of a run or sweep: whether it may be started or resumed, and by which process."""
 
 import contextlib
 import dataclasses
@@ -19,19 +19,19 @@ from cnn_jax.runs.schema import Record
 from cnn_jax.training.config import Config, differences
 
 
-def existing(out: Path | str, resume: bool) -> Folder | None:
-    """The folder to go on with; None where a new one is to be made. RequestError where something is in the way."""
+def open_existing(out: Path | str, resume: bool) -> Folder | None:
+    """The folder to resume, or None to start a new one. Raises RequestError if `out` exists without `resume`."""
     folder = Folder(out)
     if not folder.occupied:
         return None
     if not resume:
-        raise RequestError(f"{out} exists already; give another --out, or --resume to go on with it")
+        raise RequestError(f"{out} exists already; give another --out, or --resume to continue it")
     return Folder.open(out)
 
 
 @contextlib.contextmanager
-def shared(out: Path | str, check: Callable[[], None]) -> Iterator[Folder]:
-    """The folder `out`, claimed by the first process for all, after a check that may refuse it."""
+def claim_shared(out: Path | str, check: Callable[[], None]) -> Iterator[Folder]:
+    """Claims the folder `out` in the first process for all processes, after `check`, which may raise."""
     if jax.process_index() > 0:
         if not agree(None):
             raise RequestError(f"{out}: refused by the first process")
@@ -48,24 +48,35 @@ def shared(out: Path | str, check: Callable[[], None]) -> Iterator[Folder]:
         yield folder
 
 
-def agree(word: bool | None) -> bool:
-    """What the first process says, in all of them; each waits here for the others."""
+def agree(value: bool | None) -> bool:
+    """Broadcasts the value of the first process to all processes. A barrier: each waits here for the others."""
     if jax.process_count() == 1:
-        return bool(word)
+        return bool(value)
     from jax.experimental.multihost_utils import broadcast_one_to_all
 
-    return bool(broadcast_one_to_all(np.int32(bool(word))))
+    return bool(broadcast_one_to_all(np.int32(bool(value))))
 
 
 def refuse_changes(folder: Folder, old: Config, new: Config) -> None:
+    """Raises RequestError if the configs differ."""
     if changed := differences(old, new):
         raise RequestError(f"{folder.path} holds a run with another config: {'; '.join(changed)}")
 
 
 def extend(folder: Folder, config: Config, dry: bool = False) -> str | None:
-    """Where the folder holds a run of the same config but for fewer epochs, makes it one that goes on to the new
-    number, and returns the line that says so; None for any other folder. With `dry` nothing is written. RequestError
-    for a schedule that depends on the number of epochs."""
+    """Extends a run to more epochs if the folder holds one whose config is otherwise the same.
+
+    Args:
+      folder: the folder of the run.
+      config: the config with the new number of epochs.
+      dry: only checks; writes nothing.
+
+    Returns:
+      A note for the user, or None if this is not an extension.
+
+    Raises:
+      RequestError: the schedule depends on the number of epochs.
+    """
     old = config_of(folder)
     if config.epochs <= old.epochs or differences(dataclasses.replace(old, epochs=config.epochs), config):
         return None
@@ -89,12 +100,13 @@ def extend(folder: Folder, config: Config, dry: bool = False) -> str | None:
 
 
 def refuse_other_grid(folder: Folder, grid: Grid) -> None:
+    """Raises RequestError if the folder holds a sweep with another config or other axes."""
     old = grid_of(folder)
     refuse_changes(folder, old.base, grid.base)
-    if list(old.axes.items()) != list(grid.axes.items()):  # in their order, which numbers the trials
+    if list(old.axes.items()) != list(grid.axes.items()):  # order counts, as it numbers the trials
         raise RequestError(f"{folder.path} holds a sweep over other axes: {dict(old.axes)} -> {dict(grid.axes)}")
 
 
 def backend_config(folder: Folder | None) -> dict[str, Any] | None:
-    """The settings for speed that a run or a sweep recorded when it began."""
+    """The speed settings that a run or sweep recorded at its start, or None."""
     return folder.read("record.json", Record).choices if folder and folder.has("record.json") else None

@@ -1,4 +1,4 @@
-"""The range test of a learning rate (smith2017cyclical, 3.3): one run in which it rises from step to step."""
+"""The learning rate range test (smith2017cyclical, 3.3): one run in which the rate rises at every step."""
 
 import math
 from dataclasses import dataclass
@@ -15,13 +15,13 @@ from cnn_jax.training.fit import traced_numbers
 from cnn_jax.training.state import Examples
 from cnn_jax.training.step import Steps, batches, epoch_order, replicate, train_steps
 
-SPAN = (1e-5, 10.0)  # learning rates
-SAFETY = 3.0  # how far below the rate of the smallest loss the recommended one lies
+SPAN = (1e-5, 10.0)  # first and last learning rate
+SAFETY = 3.0  # rate of the smallest loss / recommended rate
 
 
 @dataclass(frozen=True)
 class RangeTest:
-    """The learning rates, the loss of each step (smoothed) and the rate to begin with; None where no rate learned."""
+    """The learning rate and smoothed loss of each step, and the recommended rate (None if no rate lowered the loss)."""
 
     rates: np.ndarray
     losses: np.ndarray
@@ -29,8 +29,19 @@ class RangeTest:
 
 
 def range_test(config: Config, steps: int = 100) -> RangeTest:
-    """Trains `steps` steps of a config while the learning rate rises over SPAN, and recommends a third of the rate at
-    which the smoothed loss is smallest. RequestError for a stream."""
+    """Trains while the learning rate rises geometrically over SPAN; recommends a third of the rate at which the
+    smoothed loss is smallest.
+
+    Args:
+      config: the config to train; its own learning rate and schedule are not used.
+      steps: the number of steps.
+
+    Returns:
+      Rates, losses and recommendation; shorter than `steps` if the loss explodes.
+
+    Raises:
+      RequestError: the data are streamed.
+    """
     task = Task.of(config, load_data(config), devices=1)
     train = task.train
     if not isinstance(train, Examples):
@@ -38,9 +49,9 @@ def range_test(config: Config, steps: int = 100) -> RangeTest:
     n = len(task.dataset.train)
     epochs = math.ceil(steps / task.steps_per_epoch)
     order = np.concatenate([epoch_order(config.seed, epoch, n) for epoch in range(epochs)])
-    cut = replicate(1, batches(order[: steps * config.batch_size], config.batch_size, config.accumulate))
-    rates = np.geomspace(*SPAN, cut.mask.shape[0]).astype(np.float32)
-    steps_to_take, numbers = Steps(train, cut, jnp.asarray(rates)), traced_numbers([config], task.program)
+    batched = replicate(1, batches(order[: steps * config.batch_size], config.batch_size, config.accumulate))
+    rates = np.geomspace(*SPAN, batched.mask.shape[0]).astype(np.float32)
+    steps_to_take, numbers = Steps(train, batched, jnp.asarray(rates)), traced_numbers([config], task.program)
     state, losses = task.initial_state(), []
     for step in range(len(rates)):
         state = train_steps(task.program, state, steps_to_take, step, step + 1, *numbers)
@@ -56,7 +67,7 @@ def range_test(config: Config, steps: int = 100) -> RangeTest:
 
 
 def _smoothed(losses: np.ndarray, keep: float = 0.8) -> np.ndarray:
-    """The running mean with exponential weights, without the bias to 0 of its start."""
+    """The exponential moving average, corrected for its initial bias towards 0."""
     mean, out = 0.0, []
     for i, loss in enumerate(losses):
         mean = keep * mean + (1 - keep) * loss

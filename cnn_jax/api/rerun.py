@@ -1,4 +1,4 @@
-"""A finished run or sweep, trained once more: what differs around it, and whether its numbers come out again."""
+"""Repeats a finished run or sweep: what differs in code and environment, and whether the numbers are reproduced."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -19,8 +19,12 @@ SCORE = "test.accuracy"
 
 @dataclass(frozen=True)
 class Rerun:
-    """`identical`: every metric of every epoch is the same number; `within`: the (median) test accuracy differs by at
-    most the tolerance; else `different`. `changes` are what differs around it, `numbers` the scores before and now."""
+    """The comparison of a repeated run with the original.
+
+    `answer` is `identical` if every metric of every epoch is the same number, `within` if the (median) test accuracy
+    differs by at most the tolerance, else `different`. `changes` are differences in code, versions, device and data;
+    `numbers` are the test accuracies before and now, in percent.
+    """
 
     path: Path
     answer: Literal["identical", "within", "different"]
@@ -31,18 +35,31 @@ class Rerun:
 def rerun(
     path: Path | str, out: Path | str, *, tolerance: float = 0.5, data_dir: str | None = None, show: bool = True
 ) -> Rerun:
-    """Trains a finished run or sweep again into `out` with the code, data and device that are here now. `tolerance` is
-    in points of test accuracy. RunError for a folder that is damaged, or where training it again is interrupted."""
+    """Trains a finished run or sweep again, with the current code, data and device, and compares the numbers.
+
+    Args:
+      path: the folder of the finished run or sweep.
+      out: the new folder.
+      tolerance: the accepted difference, in percentage points of test accuracy.
+      data_dir: the folder of the data; by default as in the run.
+      show: shows progress on standard error.
+
+    Returns:
+      The comparison.
+
+    Raises:
+      RunError: the folder is damaged, or training was interrupted.
+    """
     before = Outcome.load(path)
     now, _ = provenance()
     changes = circumstances(before.record.provenance, now)
     if is_sweep(before.folder):
         grid = grid_of(before.folder)
-        grid = dataclasses.replace(grid, base=_looked_up(grid.base, data_dir))
+        grid = dataclasses.replace(grid, base=_with_data_dir(grid.base, data_dir))
         plan: Any = before.record.plan or {"parallel": "auto"}
         status = api.sweep(grid, out, parallel=plan["parallel"], show=show).status
     else:
-        status = api.train(_looked_up(before.config, data_dir), out, show=show).status
+        status = api.train(_with_data_dir(before.config, data_dir), out, show=show).status
     if status == "interrupted":
         raise RunError(f"{out} was interrupted; there is nothing to compare yet")
     after = Outcome.load(out)
@@ -58,7 +75,7 @@ def rerun(
 
 
 def circumstances(before: Provenance, now: Provenance) -> tuple[str, ...]:
-    """In what two starts differ: code, pinned requirements, versions, device, environment."""
+    """The differences between two starts: code, pinned requirements, versions, device, environment."""
     old, new = _facts(before), _facts(now)
     return tuple(
         f"{name}: was {old.get(name)}, is {new.get(name)}"
@@ -81,7 +98,7 @@ def _facts(start: Provenance) -> dict[str, Any]:
     }
 
 
-def _looked_up(config: Any, data_dir: str | None) -> Any:
+def _with_data_dir(config: Any, data_dir: str | None) -> Any:
     return config if data_dir is None else dataclasses.replace(config, data_dir=data_dir)
 
 
@@ -90,13 +107,13 @@ def _score(outcome: Outcome) -> float | None:
 
 
 def _numbers(outcome: Outcome) -> list[Any]:
-    """Every metric of every epoch, and every score, of all networks that were trained."""
+    """Every metric of every epoch and every score, of all trained networks."""
     if outcome.sweep is None:
         return [_numbers_of(Run.open(outcome.folder.path).trial)]
-    return [_numbers_of(Trial.open(path)) for path in _trained(outcome.sweep)]
+    return [_numbers_of(Trial.open(path)) for path in _run_paths(outcome.sweep)]
 
 
-def _trained(sweep: SweepReader) -> list[Path]:
+def _run_paths(sweep: SweepReader) -> list[Path]:
     paths = [trial_folder(sweep.folder, row.trial).path for row in sweep.table.rows]
     if sweep.table.grid.base.final_fit:
         paths += [final_folder(sweep.folder, seed.seed).path for seed in sweep.seeds]

@@ -1,4 +1,4 @@
-"""A trained network on images from disk, and on any split of any data set."""
+"""Predictions of a trained network for image files, and its scores on any split of any data set."""
 
 import dataclasses
 from collections.abc import Iterator, Sequence
@@ -18,19 +18,19 @@ from cnn_jax.runs.task import Task
 from cnn_jax.schema import to_json
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
-BATCH = 256  # images that are read together
+BATCH = 256  # images per batch
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a network says of an image: the probability of each class, or why the file cannot be read."""
+    """The class probabilities of an image, or the error why its file cannot be read."""
 
     image: str
     probabilities: dict[str, float]
     error: str | None = None
 
     def ranked(self) -> list[tuple[str, float]]:
-        """Classes and probabilities, the most probable first."""
+        """Classes and probabilities, most probable first."""
         return sorted(self.probabilities.items(), key=lambda item: -item[1])
 
     def to_json(self) -> dict[str, Any]:
@@ -38,8 +38,18 @@ class Prediction:
 
 
 def predict(run: Path | str, images: Sequence[Path]) -> Iterator[Prediction]:
-    """The predictions for image files, and for those in folders, in order; a file that cannot be read has an error.
-    RequestError where there is no image at all."""
+    """Predicts the classes of image files.
+
+    Args:
+      run: the folder of a run, or of a sweep to use its best run.
+      images: JPEG or PNG files, or folders of them.
+
+    Yields:
+      The prediction for each file, in order; for an unreadable file, its error.
+
+    Raises:
+      RequestError: there are no images.
+    """
     files = [file for path in images for file in _files(path)]
     if not files:
         raise RequestError("there is no image to predict: give JPEG or PNG files, or folders of them")
@@ -72,7 +82,7 @@ def _predict(model: TrainedModel, files: Sequence[Path]) -> Iterator[Prediction]
 
 @dataclass(frozen=True)
 class Scored:
-    """An evaluation of a trained network, and the file that keeps it with its record."""
+    """An evaluation of a trained network, and the file in which it is saved."""
 
     dataset: str
     split: str
@@ -81,14 +91,25 @@ class Scored:
     path: Path
 
     def to_json(self) -> dict[str, Any]:
-        named = {"dataset": self.dataset, "split": self.split, "sha256": self.sha256}
-        return {**named, **self.evaluation.to_json(), "path": str(self.path)}
+        data = {"dataset": self.dataset, "split": self.split, "sha256": self.sha256}
+        return {**data, **self.evaluation.to_json(), "path": str(self.path)}
 
 
 def score(run: Path | str, split: str, data: Dataset, trained_on: str) -> Scored:
-    """Scores the weights that a run's result speaks of on a split of `data`, with the mean and std of its training
-    data, and keeps the result in the folder `evaluations` of the run. RequestError for data of other classes or
-    shape, or without that split."""
+    """Scores the weights of a run's result on a split, normalised with the mean and std of its training data.
+
+    Args:
+      run: the folder of a run, or of a sweep to use its best run.
+      split: train, validation or test.
+      data: the data set to score.
+      trained_on: the name of the training data, for the file.
+
+    Returns:
+      The scores, which are also saved in the folder `evaluations` of the run.
+
+    Raises:
+      RequestError: the data have other classes or another shape, or the split is missing or empty.
+    """
     model = TrainedModel.load(run)
     assert model.folder is not None
     part = getattr(data, split)
@@ -99,9 +120,9 @@ def score(run: Path | str, split: str, data: Dataset, trained_on: str) -> Scored
             f"{data.name} has the classes {', '.join(data.class_names)[:200]}, the network was trained for "
             f"{', '.join(model.class_names)[:200]}"
         )
-    own = dataclasses.replace(data, test=part, known=data.facts)
-    own.__dict__["_moments"] = (model.mean, model.std)
-    task = Task.of(model.config, own, devices=1)
+    renormalised = dataclasses.replace(data, test=part, known=data.facts)
+    renormalised.__dict__["_moments"] = (model.mean, model.std)
+    task = Task.of(model.config, renormalised, devices=1)
     evaluation = task.score(model.state(task.program), "test")
     folder = Folder(model.folder.file("evaluations"))
     name = f"{''.join(c if c.isalnum() or c in '-_.' else '_' for c in data.name)}-{split}.json"

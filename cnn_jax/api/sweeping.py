@@ -1,4 +1,4 @@
-"""A sweep while it runs: its plan, its trials, its table, the seeds of its chosen cell."""
+"""Runs a sweep: plan, trials, table, and the seeds of the chosen cell."""
 
 import contextlib
 import dataclasses
@@ -33,8 +33,8 @@ from cnn_jax.runs.trainer import Interrupt, train_runs
 
 @dataclass(frozen=True)
 class Sweep:
-    """A sweep's folder and, unless it was interrupted, its table (in the first of several processes). It is `diverged`
-    where no cell could be chosen."""
+    """A sweep's folder and, unless it was interrupted, its table (only in the first of several processes). Its status
+    is `diverged` if no cell could be chosen."""
 
     path: Path
     status: str  # complete, diverged or interrupted
@@ -46,8 +46,8 @@ class Sweep:
         return cls(path, "diverged" if table.chosen_cell is None else "complete", table)
 
 
-class Sweeping:
-    """A sweep while it runs."""
+class SweepRunner:
+    """Runs a sweep in its folder."""
 
     def __init__(
         self,
@@ -59,7 +59,7 @@ class Sweeping:
         callbacks: Callbacks,
         progress: Any = None,
     ):
-        """`progress` is told a line for every trial that ends."""
+        """`progress` receives a line for every finished trial."""
         self.folder, self.grid, self.tasks, self.interrupt = folder, grid, tasks, interrupt
         self.callbacks, self.progress = callbacks, progress
         self.provenance, attachments = provenance()
@@ -78,28 +78,30 @@ class Sweeping:
         self.lock = threading.Lock()
 
     def _plan(self, parallel: Parallel) -> list[Trials]:
-        """What was decided before, else what is decided now."""
+        """The recorded plan if there is one, else a new one."""
         before = self.record.plan
         if before is not None:
             if before["parallel"] != parallel and parallel != "auto":
                 raise RequestError(
-                    f"{self.folder.path} was begun with parallel = {before['parallel']!r}, not {parallel!r}"
+                    f"{self.folder.path} was started with parallel = {before['parallel']!r}, not {parallel!r}"
                 )
             return [Trials.from_json(trials) for trials in before["programs"]]
-        configs = [one.config for one in self.tasks]
+        configs = [task.config for task in self.tasks]
         plan = []
-        for numbers in groups(configs, [one.program for one in self.tasks]):
+        for numbers in groups(configs, [task.program for task in self.tasks]):
             first = self.tasks[numbers[0]]
-            own = [configs[i] for i in numbers]
+            members = [configs[i] for i in numbers]
             with self.callbacks.waiting("measuring how trials are best run side by side"):
-                plan.append(choose(parallel, numbers, own, first.program, first.train, first.examples("validation")))
+                plan.append(
+                    choose(parallel, numbers, members, first.program, first.train, first.examples("validation"))
+                )
         programs = {"parallel": parallel, "programs": [trials.to_json() for trials in plan]}
         self.record = dataclasses.replace(self.record, plan=programs)
         self.folder.write("record.json", self.record)
         return plan
 
-    def run(self, final: Any) -> Sweep:
-        """Trains the trials, scores the seeds of the chosen cell (`final` prepares a config for that) and reports."""
+    def run(self, make_task: Any) -> Sweep:
+        """Trains the trials, scores the seeds of the chosen cell and reports. `make_task` is for the final fit."""
         from cnn_jax.report.sweep import report_sweep
 
         for trials in self.plan:
@@ -112,7 +114,7 @@ class Sweeping:
             return Sweep(self.folder.path, "complete")
         table = self._table()
         if self.grid.base.final_fit:
-            self._fit_finally(table, final)
+            self._final_fit(table, make_task)
             if self.interrupt.signal is not None:
                 return Sweep(self.folder.path, "interrupted", None, self.interrupt.signal)
         else:
@@ -124,7 +126,7 @@ class Sweeping:
         return Sweep.ended(self.folder.path, table)
 
     def _await_others(self) -> None:
-        """The first process waits for the trials of the others."""
+        """Waits in the first process for the trials of the others."""
         for i in range(len(self.tasks)) if self.first else ():
             folder = trial_folder(self.folder, i)
             while i not in self.results and self.interrupt.signal is None:
@@ -134,7 +136,7 @@ class Sweeping:
                     time.sleep(POLL_SECONDS)
 
     def _train(self, trials: Trials, numbers: tuple[int, ...]) -> None:
-        """Trains the trials of one unit, unless they have ended before."""
+        """Trains one group of trials, unless they have ended already."""
         if self.interrupt.signal is not None:
             return
         group = [self.tasks[i] for i in numbers]
@@ -147,12 +149,12 @@ class Sweeping:
             self.results |= dict(zip(numbers, results, strict=True))
             self._table()
         if self.progress is not None:
-            self.progress.lines([_line(self.grid, one, result) for one, result in zip(group, results, strict=True)])
+            self.progress.lines([_line(self.grid, task, result) for task, result in zip(group, results, strict=True)])
 
     def _results(
         self, group: list[Task], folders: list[Folder], transform: Any, choices: dict[str, Any], score_test: bool
     ) -> list[Result]:
-        """The results of runs that have ended, else of training them now."""
+        """The results of runs, trained now unless they have ended already."""
         if all(folder.has(manifest.NAME) for folder in folders):
             return [Trial.open(folder.path).ended for folder in folders]
         with contextlib.ExitStack() as stack:
@@ -164,7 +166,7 @@ class Sweeping:
             )  # fmt: skip
 
     def _table(self) -> Table:
-        """The table of the trials that have ended, written to results.csv."""
+        """Makes the table of the trials that have ended, and writes it to results.csv."""
         rows = []
         for i in sorted(self.results):
             trial = Trial.open(trial_folder(self.folder, i).path)
@@ -183,17 +185,17 @@ class Sweeping:
                 folder.write("result.json", dataclasses.replace(trial.ended, test=task.score_test(state)))
             manifest.write(folder)
 
-    def _fit_finally(self, table: Table, prepare: Any) -> None:
-        """Trains the chosen cell anew on training and validation images together, with the same seeds, and scores the
-        test split."""
+    def _final_fit(self, table: Table, make_task: Any) -> None:
+        """Retrains the chosen cell on training and validation images together, with the same seeds, and scores the test
+        split."""
         for row in table.chosen_trials():
             if self.interrupt.signal is not None:
                 return
             config = dataclasses.replace(self.tasks[row.trial].config, final_fit=True)
-            self._results([prepare(config)], [final_folder(self.folder, row.seed)], None, {}, score_test=True)
+            self._results([make_task(config)], [final_folder(self.folder, row.seed)], None, {}, score_test=True)
 
     def _keep_best(self, table: Table) -> None:
-        """Makes `best` the run of the chosen cell's lower-median seed, with the scores of all of its seeds."""
+        """Copies the run of the chosen cell's lower-median seed to `best`, with the scores of all its seeds."""
         from cnn_jax.report.run import write_report
 
         shutil.rmtree(self.folder.file("best"), ignore_errors=True)
@@ -208,7 +210,7 @@ class Sweeping:
         best.write_text("seeds.csv", to_csv([seed.to_json() for seed in seed_scores(self.folder, table)]))
 
     def _finish_record(self, table: Table) -> None:
-        """What the record of a sweep gains at its end."""
+        """Adds the final fields to the sweep's record."""
         results = self.results.values()
         scored = [] if self.grid.base.final_fit else [row.trial for row in table.chosen_trials()]
         self.record = dataclasses.replace(
@@ -232,10 +234,10 @@ def _line(grid: Grid, task: Task, result: Result) -> str:
 
 
 def _record(grid: Grid, task: Task, start: Provenance) -> Record:
-    of_trial = record.of_run(start, grid.base, task.dataset, task.choices)
+    trial_record = record.of_run(start, grid.base, task.dataset, task.choices)
     return dataclasses.replace(
-        of_trial,
+        trial_record,
         config=grid.to_json(),
         config_hash=grid.hash(),
-        seeds=of_trial.seeds | {"run": list(grid.seeds)},
+        seeds=trial_record.seeds | {"run": list(grid.seeds)},
     )

@@ -1,1 +1,1 @@
-"""Command lines: they parse and call lab.py. A failure is one line on standard error and an exit code."""
+"""The command line: parses arguments and calls `cnn_jax.api`. Errors are one line on stderr and an exit code."""

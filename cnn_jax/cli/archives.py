@@ -1,4 +1,4 @@
-"""`--data-dir` of what leaves evidence: the archives are read into the cache, and their place is not recorded."""
+"""`--data-dir` for experiments that leave evidence: archives are cached first, so that their path is not recorded."""
 
 import os
 import sys
@@ -9,10 +9,11 @@ from cnn_jax.data.catalogue import CATALOGUE
 
 
 def restart_from_cache(names: Iterable[str], data_dir: str | None) -> None:
-    """Where a `data_dir` is given, puts the data sets into the cache and starts this program anew without the option,
-    so that neither the config nor the command in a record names a place of this machine. Only data sets of the
-    catalogue are found again in the cache by their name; with others nothing is done. DataError for archives that are
-    missing or damaged."""
+    """Caches the data sets and restarts this program without `--data-dir`, so that no record contains a local path.
+
+    Does nothing without `data_dir`, or if a data set is not built in: only those are found in the cache by name. Raises
+    DataError for missing or damaged archives.
+    """
     names = list(names)
     if data_dir is None or not all(name in CATALOGUE for name in names):
         return
@@ -24,10 +25,10 @@ def restart_from_cache(names: Iterable[str], data_dir: str | None) -> None:
 
 
 def without_option(arguments: Sequence[str], option: str) -> list[str]:
-    """Arguments without an option and its value, `--option VALUE` or `--option=VALUE`."""
-    kept, skip = [], False
+    """Removes an option and its value, `--option VALUE` or `--option=VALUE`, from arguments."""
+    rest, skip = [], False
     for argument in arguments:
         if not (skip or argument == option or argument.startswith(f"{option}=")):
-            kept.append(argument)
+            rest.append(argument)
         skip = argument == option
-    return kept
+    return rest

@@ -1,4 +1,4 @@
-"""cnn-jax bench: speed beside other frameworks, by the benchmarks of a clone."""
+"""cnn-jax bench: compares the speed with other frameworks, by the benchmarks in a clone of the repository."""
 
 import sys
 from collections.abc import Sequence

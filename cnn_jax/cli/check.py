@@ -1,4 +1,4 @@
-"""cnn-jax check: every number of a research note against the runs that it refers to."""
+"""cnn-jax check: checks the numbers of a research note against the runs it refers to."""
 
 import sys
 from collections.abc import Sequence
@@ -14,17 +14,17 @@ from cnn_jax.waiting import waiting
 
 @dataclass(frozen=True, kw_only=True)
 class Check(common.Common):
-    """Checks every number of research notes against the runs that they refer to; exit code 1 where one is wrong.
+    """Checks every number of research notes against the runs they refer to; exit code 1 if any is wrong.
 
     For example: cnn-jax check note.md --generate
     """
 
     notes: Positional[tuple[Path, ...]]
-    """Markdown (.md), LaTeX (.tex) or text (.txt)."""
+    """Notes in Markdown (.md), LaTeX (.tex) or plain text (.txt)."""
     generate: bool = False
-    """First fill in the numbers of empty references."""
+    """Fill in the numbers of empty references first."""
     stamp: bool = False
-    """First pin references to what their folders hold now."""
+    """Pin references to the current content of their folders first."""
 
 
 def command(arguments: Sequence[str]) -> int:

@@ -1,4 +1,4 @@
-"""cnn-jax cite: a finished run, sweep, study or comparison as a citation."""
+"""cnn-jax cite: cites a finished run, sweep, study or comparison."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,19 +15,19 @@ from cnn_jax.waiting import waiting
 
 @dataclass(frozen=True, kw_only=True)
 class Cite(common.Common):
-    """Turns a finished run, sweep, study or comparison into a citation; refuses what deserves none, with the reason.
+    """Cites a finished run, sweep, study or comparison; if it should not be cited, says why.
 
     For example: cnn-jax cite SWEEP --format latex
     """
 
     runs: Positional[tuple[Path, ...]]
-    """The folder of a run, a sweep or a study; of two runs or sweeps the second is compared with the first."""
+    """The folder of a run, sweep or study; with two runs or sweeps, the second is compared with the first."""
     metric: str = "test.accuracy"
     """A split and a metric, e.g. test.loss."""
     margin: float | None = None
-    """Of a comparison: a difference that does not matter."""
+    """In a comparison: the largest difference that does not matter."""
     format: Literal["text", "markdown", "latex", "bibtex"] = "text"
-    """Of the citation."""
+    """Format of the citation."""
 
 
 def command(arguments: Sequence[str]) -> None:
@@ -40,7 +40,7 @@ def command(arguments: Sequence[str]) -> None:
 
     with waiting("verifying", show=not parsed.quiet):
         if len(parsed.runs) == 2:
-            citation = statements.comparison(parsed.runs, parsed.format, parsed.metric, parsed.margin)
+            text = statements.comparison(parsed.runs, parsed.format, parsed.metric, parsed.margin)
         else:
-            citation = cite.cite(parsed.runs[0], parsed.format, parsed.metric)
-    print(citation, end="")
+            text = cite.cite(parsed.runs[0], parsed.format, parsed.metric)
+    print(text, end="")

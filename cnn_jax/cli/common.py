@@ -1,4 +1,4 @@
-"""What the command lines share: parsing with tyro, plugins, errors as one line, exit codes."""
+"""Shared by all commands: parsing with tyro, plugins, errors as one line, exit codes."""
 
 import contextlib
 import datetime
@@ -21,25 +21,25 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Common:
-    """What every verb takes."""
+    """Options of every verb."""
 
     plugin: tuple[str, ...] = ()
-    """Files (FILE.py) or modules whose layers, losses, optimizers … are registered first; may be repeated."""
+    """Files (FILE.py) or modules that register layers, losses, optimizers …; may be repeated."""
     trust_plugins: bool = False
-    """Load the plugins of a run from the copies in its folder, which is code of whoever made that folder."""
+    """Load the plugins of a run from the copies in its folder. This executes code by the author of that folder."""
     quiet: bool = False
-    """No progress, only results and warnings."""
+    """Show no progress, only results and warnings."""
 
 
 def main(command: Callable[[Sequence[str]], int | None]) -> None:
-    """Runs a command on the arguments of the process and exits: 0 complete, 1 failed or diverged, 2 a wrong request or
-    unreadable data, 130 and 143 interrupted. The one place where a command's exceptions end."""
+    """Runs a command on the arguments of the process and exits: 0 complete, 1 failed or diverged, 2 invalid request or
+    unreadable data, 130 and 143 interrupted. All exceptions of commands end here."""
     runtime.tune()
     runtime.quieten_orbax()
     try:
         runtime.join_processes()
         code = command(_arguments())
-        sys.stdout.flush()  # a closed pipe is noticed here and not while Python ends
+        sys.stdout.flush()  # a closed pipe is noticed here, not when Python exits
     except BaseException as error:
         code = _end(error)
     runtime.leave_processes(code or 0)
@@ -47,7 +47,7 @@ def main(command: Callable[[Sequence[str]], int | None]) -> None:
 
 
 def _arguments() -> list[str]:
-    """Those of the process. RequestError for bytes that are no UTF-8, which no record could keep."""
+    """The arguments of the process. Raises RequestError if they are not UTF-8, as records must be."""
     for argument in sys.argv[1:]:
         try:
             argument.encode()
@@ -57,8 +57,7 @@ def _arguments() -> list[str]:
 
 
 def _end(error: BaseException) -> int:
-    """Says in one line what happened, by the kind of the exception, and returns the exit code. Only a fault of the
-    program itself keeps its traceback."""
+    """Prints one line about the exception and returns the exit code. Only bugs of the package print a traceback."""
     match error:
         case SystemExit():  # --help
             return error.code if isinstance(error.code, int) else int(error.code is not None)
@@ -66,7 +65,7 @@ def _end(error: BaseException) -> int:
             line, code = f"error: {error}", error.exit_code
         case KeyboardInterrupt():
             line, code = "interrupted", 128 + signal.SIGINT
-        case BrokenPipeError():  # whoever read the output has had enough
+        case BrokenPipeError():  # the reader of the output has closed it
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 128 + signal.SIGPIPE
         case OSError():
@@ -86,53 +85,52 @@ def _end(error: BaseException) -> int:
 
 
 def parse(kind: type[T], arguments: Sequence[str], prog: str, default: T | None = None) -> T:
-    """`arguments` as a dataclass, starting from `default`. RequestError with one line for what the parser refuses."""
+    """Parses arguments into a dataclass, starting from `default`. Raises RequestError for invalid arguments."""
     import tyro
 
-    complaint = io.StringIO()
+    message = io.StringIO()
     options: dict[str, Any] = {} if default is None else {"default": default}
     conf = tyro.conf
     try:
-        with contextlib.redirect_stderr(complaint):
+        with contextlib.redirect_stderr(message):
             return tyro.cli(
-                kind, args=gathered(list(arguments)), prog=prog, **options,
+                kind, args=merge_repeated(list(arguments)), prog=prog, **options,
                 config=(conf.OmitArgPrefixes, conf.OmitSubcommandPrefixes, conf.FlagCreatePairsOff),
             )  # fmt: skip
     except SystemExit as stop:
         if not stop.code:
             raise
-        raise RequestError(_one_line(complaint.getvalue())) from None
+        raise RequestError(_one_line(message.getvalue())) from None
 
 
 REPEATED = ("--axis", "--plugin", "--log")
 
 
-def gathered(arguments: list[str]) -> list[str]:
-    """`arguments` with the values of an option that is given several times behind one, where the parser, for which the
-    last one counts, would lose the others."""
+def merge_repeated(arguments: list[str]) -> list[str]:
+    """Merges the values of an option that is given several times, as the parser would use only the last one."""
     for option in REPEATED:
         rest: list[str] = []
         values: list[str] = []
-        into = rest
+        target = rest
         for argument in arguments:
             if argument.startswith("--"):
-                into = values if argument.split("=")[0] == option else rest
-                if into is values:
+                target = values if argument.split("=")[0] == option else rest
+                if target is values:
                     values += [argument.removeprefix(f"{option}=")] * ("=" in argument)
                     continue
-            into.append(argument)
+            target.append(argument)
         arguments = [*rest, option, *values] if values else arguments
     return arguments
 
 
 def _one_line(box: str) -> str:
-    """The parser's box of text as one line, without its frame."""
+    """The text of the parser's box as one line, without the frame."""
     words = [line.strip("╭╮╰╯│─ \t") for line in box.splitlines()]
     return " ".join(word for word in words if word)
 
 
 def option(arguments: Sequence[str], name: str) -> str | None:
-    """The value of --name in `arguments`, before they are parsed."""
+    """The value of --name in unparsed arguments, or None."""
     for i, argument in enumerate(arguments):
         if argument == f"--{name}" and i + 1 < len(arguments):
             return arguments[i + 1]
@@ -142,27 +140,27 @@ def option(arguments: Sequence[str], name: str) -> str | None:
 
 
 def load_plugins(arguments: Sequence[str]) -> None:
-    """Loads what --plugin names, before anything else is parsed: options may name the parts that it registers."""
+    """Loads the plugins of --plugin before options are parsed, as these may name registered parts."""
     plugins.trusted = "--trust-plugins" in arguments
-    taking = False
+    in_plugin = False
     for argument in arguments:
         if argument.startswith("--"):
-            taking = argument.split("=")[0] == "--plugin"
-            if taking and "=" in argument:
+            in_plugin = argument.split("=")[0] == "--plugin"
+            if in_plugin and "=" in argument:
                 plugins.load(argument.partition("=")[2])
-        elif taking:
+        elif in_plugin:
             plugins.load(argument)
 
 
 def stored_config(arguments: Sequence[str], *, best: bool) -> dict[str, Any] | None:
-    """What arguments start from instead of the defaults: the file of --config, or that of the run whose folder it is
-    (of a sweep its own, or with `best` that of its best run), or with --resume that in --out."""
+    """The config that replaces the defaults: the file of --config, or config.json in that folder (of a sweep's best run
+    if `best`), or with --resume the one in --out; else None. Raises RequestError if it is not a JSON object."""
     path = option(arguments, "config")
     if "--resume" in arguments and option(arguments, "out") is None:
-        raise RequestError("--resume needs the folder to go on with: --out FOLDER")
+        raise RequestError("--resume needs the folder to resume: --out FOLDER")
     if path is None and "--resume" in arguments and (out := option(arguments, "out")) is not None:
         inside = Path(out) / "config.json"
-        path = str(inside) if os.path.isfile(inside) else None  # False, unlike that of pathlib, for what can be no path
+        path = str(inside) if os.path.isfile(inside) else None  # unlike Path.is_file, False for invalid paths
     if path is None:
         return None
     if os.path.isdir(path):
@@ -170,7 +168,7 @@ def stored_config(arguments: Sequence[str], *, best: bool) -> dict[str, Any] | N
         path = str(inside if best and os.path.isfile(inside) else Path(path) / "config.json")
     values = read_json(path)
     if not isinstance(values, dict):
-        raise RequestError(f"{path} is no config: it should be a JSON object of fields")
+        raise RequestError(f"{path} is not a config: it should be a JSON object of fields")
     return values
 
 

@@ -1,4 +1,4 @@
-"""cnn-jax compare: runs or sweeps seed by seed, or the cells of one sweep."""
+"""cnn-jax compare: compares runs or sweeps seed by seed, or the cells of one sweep."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,19 +14,19 @@ from cnn_jax.waiting import waiting
 
 @dataclass(frozen=True, kw_only=True)
 class Compare(common.Common):
-    """Compares runs or sweeps seed by seed, or the cells of one sweep; says how many seeds a given difference needs.
+    """Compares runs or sweeps seed by seed, or the cells of one sweep; estimates the seeds needed for a difference.
 
     For example: cnn-jax compare SWEEP_A SWEEP_B --margin 0.5
     """
 
     runs: Positional[tuple[Path, ...]]
-    """Folders; the first is the reference."""
+    """Folders of runs or sweeps; the first is the reference."""
     metric: str = "test.accuracy"
     """A split and a metric, e.g. validation.loss."""
     detect: float | None = None
-    """A true difference (points, or units of the loss) to be found."""
+    """A true difference (percentage points, or units of the loss) to be detected."""
     margin: float | None = None
-    """A difference (likewise) that does not matter: asks for equivalence."""
+    """The largest difference (in the same units) that does not matter: tests equivalence."""
 
 
 def check_metric(metric: str) -> None:

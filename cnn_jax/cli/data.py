@@ -1,4 +1,4 @@
-"""cnn-jax data: lists data sets, puts them into the cache, prepares them for TFDS."""
+"""cnn-jax data: lists data sets, caches them, prepares them for TFDS."""
 
 import time
 from collections.abc import Sequence
@@ -15,8 +15,8 @@ from cnn_jax.waiting import waiting
 
 @dataclass(frozen=True, kw_only=True)
 class Data(common.Common):
-    """Lists the data sets that have a name (list), puts some into the cache, so that a machine without archives can be
-    handed it (cache), or prepares MNIST or Fashion-MNIST as TFDS itself would, without TensorFlow (prepare).
+    """Lists the named data sets (list), caches data sets, e.g. to copy the cache to a machine without the archives
+    (cache), or prepares MNIST or Fashion-MNIST as TFDS itself would, without TensorFlow (prepare).
 
     For example: cnn-jax data cache mnist photos.zip --data-dir DIR
     """
@@ -24,13 +24,13 @@ class Data(common.Common):
     action: Positional[Literal["list", "cache", "prepare"]] = "list"
     """What to do."""
     datasets: Positional[tuple[str, ...]] = ()
-    """Names, folders of images, zips."""
+    """Names of data sets, folders of images or zips."""
     data_dir: str | None = None
-    """Where archives and prepared TFDS sets are; only read."""
+    """Folder of archives and prepared TFDS sets; only read."""
     image_size: str | None = None
-    """Makes every image NxN, or HxW."""
+    """Resize every image to NxN or HxW."""
     resize: Literal["squash", "fit", "crop"] = "squash"
-    """How."""
+    """How to resize: squash to the shape, fit with black borders, or crop."""
 
 
 def command(arguments: Sequence[str]) -> None:

@@ -1,4 +1,4 @@
-"""cnn-jax describe: shapes, receptive fields, parameters and multiply-adds of a network, layer by layer."""
+"""cnn-jax describe: prints shapes, receptive fields, parameters and multiply-adds of a network, layer by layer."""
 
 import json
 import re
@@ -24,7 +24,7 @@ class Describe(common.Common):
     network: Positional[str]
     """A network in the notation (quoted), or a registered name."""
     input: str | None = None
-    """HxWxC, e.g. 28x28x1; a published network has its own."""
+    """Input shape HxWxC, e.g. 28x28x1; not needed for published networks."""
     json: bool = False
     """Print JSON."""
 
@@ -47,15 +47,15 @@ def command(arguments: Sequence[str]) -> None:
 
 
 def network_of(text: str, size: str | None) -> Network:
-    """The network of a command line; RequestError for one that cannot be."""
+    """The network with this name or text and input shape. Raises RequestError if it is impossible."""
     if size is None:
         if text in NETWORKS:
             return NETWORKS[text].network()
-        layers_of(text)  # a network that cannot be read is the greater fault
+        layers_of(text)  # report an unreadable network first
         raise RequestError("a network in the notation needs its input size: --input HxWxC, e.g. --input 28x28x1")
-    if not (found := re.fullmatch(r"(\d{1,9})x(\d{1,9})x(\d{1,9})", size)):
-        raise RequestError(f"--input {quote(size)} is no size; write HxWxC, e.g. 28x28x1")
-    height, width, channels = map(int, found.groups())
+    if not (match := re.fullmatch(r"(\d{1,9})x(\d{1,9})x(\d{1,9})", size)):
+        raise RequestError(f"--input {quote(size)} is not a size; write HxWxC, e.g. 28x28x1")
+    height, width, channels = map(int, match.groups())
     if text in NETWORKS:
         classes = NETWORKS[text].network().outputs if NETWORKS[text].input_shape else 10
         return build(text, (height, width, channels), classes)

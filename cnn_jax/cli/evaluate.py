@@ -1,4 +1,4 @@
-"""cnn-jax evaluate: a trained network, scored on any split or another data set."""
+"""cnn-jax evaluate: evaluates a trained network on any split or another data set."""
 
 import json
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from cnn_jax.waiting import waiting
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluate(common.Common):
-    """Scores a trained network and keeps the result with its record in RUN/evaluations.
+    """Evaluates a trained network and saves the result with its record in RUN/evaluations.
 
     For example: cnn-jax evaluate RUN --split test --dataset other_photos/
     """
@@ -22,11 +22,11 @@ class Evaluate(common.Common):
     run: Positional[Path]
     """A run's folder, or a sweep's (its best run is used)."""
     split: Literal["train", "validation", "test"] = "test"
-    """Of the run's own data, or of --dataset."""
+    """Split of the run's own data, or of --dataset."""
     dataset: str | None = None
     """Another data set with the same classes: a name, a folder of images, a zip of one or a .npz file."""
     data_dir: str | None = None
-    """Where the data is (default: where it was)."""
+    """Folder of the data (default: as in the run)."""
     json: bool = False
     """Print JSON."""
 

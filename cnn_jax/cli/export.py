@@ -1,4 +1,4 @@
-"""cnn-jax export: the weights of a trained network in a file for other programs."""
+"""cnn-jax export: writes the weights of a trained network to a file for other programs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from cnn_jax.cli import common
 
 @dataclass(frozen=True, kw_only=True)
 class Export(common.Common):
-    """Writes the weights of a trained network into a file for other programs.
+    """Writes the weights of a trained network to a file for other programs.
 
     For example: cnn-jax export RUN --format safetensors
     """
@@ -20,7 +20,7 @@ class Export(common.Common):
     run: Positional[Path]
     """A run's folder, or a sweep's (its best run is used)."""
     format: Literal["npz", "safetensors"] = "npz"
-    """Of the file."""
+    """Format of the file."""
     out: Path | None = None
     """The file (default: RUN/weights.FORMAT)."""
 

@@ -1,4 +1,4 @@
-"""The command `cnn-jax`, the same as `python -m cnn_jax`: one module for each verb, imported when it is called."""
+"""The command `cnn-jax`, also `python -m cnn_jax`: one module per verb, imported when called."""
 
 import importlib
 from collections.abc import Sequence
@@ -10,19 +10,19 @@ VERBS = {
     "train": "train one network",
     "sweep": "train a grid of networks and choose a cell",
     "range": "find a learning rate by a range test",
-    "study": "answer a question by an experiment of the guide",
+    "study": "answer a question with an experiment of the guide",
     "describe": "print shapes, receptive fields and counts of a network",
     "evaluate": "score a trained network on any split or data set",
-    "predict": "class probabilities of images from disk",
-    "see": "look inside a trained network",
+    "predict": "print class probabilities of image files",
+    "see": "inspect a trained network",
     "compare": "compare runs or sweeps seed by seed",
-    "cite": "turn a finished run, sweep or study into a citation",
+    "cite": "cite a finished run, sweep or study",
     "check": "check the numbers of a research note",
-    "rerun": "train a finished run once more and compare",
+    "rerun": "train a finished run again and compare",
     "export": "write trained weights for other programs",
-    "data": "list data sets, put them into the cache",
-    "ops": "which implementation of an operation is used, and why",
-    "bench": "measure speed beside other frameworks",
+    "data": "list data sets, cache them",
+    "ops": "show which implementation of an operation is used, and why",
+    "bench": "compare the speed with other frameworks",
 }
 EXAMPLE = "cnn-jax train --network lenet5 --dataset mnist --data-dir DIR --epochs 5"
 
@@ -39,7 +39,7 @@ def command(arguments: Sequence[str]) -> int:
     if not arguments or arguments[0] in ("-h", "--help"):
         width = max(map(len, VERBS))
         print("usage: cnn-jax VERB …\n\n" + "\n".join(f"  {verb:<{width}}  {line}" for verb, line in VERBS.items()))
-        print(f"\nEach verb has a --help of its own. For example:\n  {EXAMPLE}")
+        print(f"\nEach verb has its own --help. For example:\n  {EXAMPLE}")
         return 0 if arguments else 2
     verb, *rest = arguments
     if verb == "--version":

@@ -1,4 +1,4 @@
-"""cnn-jax ops: which implementation of convolution and pooling is used where, and why."""
+"""cnn-jax ops: shows which implementation of convolution and pooling is used where, and why."""
 
 import json
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from cnn_jax.ops.native import library
 
 @dataclass(frozen=True, kw_only=True)
 class Ops(common.Common):
-    """Says which implementation of convolution and pooling is used where, and why; builds the native one.
+    """Shows which implementation of convolution and pooling is used where, and why; builds the native one.
 
     For example: cnn-jax ops lenet5
     """
@@ -27,42 +27,42 @@ class Ops(common.Common):
     network: Positional[str] = ""
     """A network in the notation (quoted), or a registered name."""
     input: str | None = None
-    """HxWxC, e.g. 28x28x1; a published network has its own."""
+    """Input shape HxWxC, e.g. 28x28x1; not needed for published networks."""
     dtype: Literal["float32", "bfloat16"] = "float32"
-    """Of the activations."""
+    """Type of the activations."""
     json: bool = False
     """Print JSON."""
 
 
 def command(arguments: Sequence[str]) -> None:
-    """Builds the native operations where they are missing."""
+    """Builds the native operations if they are missing, and prints the implementations."""
     parsed = common.parse(Ops, arguments, "cnn-jax ops")
     dtype = jnp.dtype(parsed.dtype)
-    whole = ops.choice(dtype)
+    default = ops.choice(dtype)
     missing = library.unavailable_because()
-    said: dict[str, Any] = {
+    report: dict[str, Any] = {
         "backend": jax.default_backend(),
-        "implementation": whole.implementation,
-        "reason": whole.reason,
+        "implementation": default.implementation,
+        "reason": default.reason,
         "native": missing or str(library.build()),
         "settings": list(runtime.settings()),
     }
     if parsed.network:
-        said["layers"] = operations(network_of(parsed.network, parsed.input), dtype)
+        report["layers"] = operations(network_of(parsed.network, parsed.input), dtype)
     if parsed.json:
-        print(json.dumps(said, indent=2))
+        print(json.dumps(report, indent=2))
         return
     for name in ("backend", "implementation", "reason", "native", "settings"):
-        value = said[name]
+        value = report[name]
         print(f"{name:<15} {', '.join(value) if isinstance(value, list) else value}")
-    for layer in said.get("layers", []):
+    for layer in report.get("layers", []):
         print(f"{' + '.join(layer['names']):<24} {layer['implementation']:<10} {layer['reason']}")
 
 
 def operations(network: Network, dtype: jnp.dtype) -> list[dict[str, Any]]:
-    """For every convolution and pool in order of execution: the layers that are one operation, its implementation and
-    the reason."""
-    found: list[dict[str, Any]] = []
+    """For every convolution and pool in order of execution: the layers fused into one operation, its implementation
+    and the reason."""
+    rows: list[dict[str, Any]] = []
 
     def visit(nodes: tuple[Node, ...]) -> None:
         at = 0
@@ -76,11 +76,11 @@ def operations(network: Network, dtype: jnp.dtype) -> list[dict[str, Any]]:
                     isinstance(node.layer, Subsample) or node.layer.kind == "avg"
                 ):
                     choice = choice._replace(implementation="canonical", reason="averages are plain sums in JAX")
-                names = [one.name for one in nodes[at : at + count]]
-                found.append({"names": names, **choice._asdict()})
+                names = [fused_node.name for fused_node in nodes[at : at + count]]
+                rows.append({"names": names, **choice._asdict()})
             visit(node.body)
             visit(node.projection)
             at += count
 
     visit(network.nodes)
-    return found
+    return rows

@@ -1,4 +1,4 @@
-"""The fields of a config as options in named groups, for `train` and `sweep`."""
+"""Command-line options for the fields of a config, in named groups, for `train`, `sweep` and `range`."""
 
 import ast
 import dataclasses
@@ -40,17 +40,17 @@ ARGUMENTS = ("network_args", "optimizer_args", "schedule_args")
 
 @functools.cache
 def descriptions() -> dict[str, str]:
-    """What is said of each field of a config, where it is declared."""
+    """The help text of each config field: the docstring below its declaration."""
     body = ast.parse(textwrap.dedent(inspect.getsource(Config))).body[0].body  # type: ignore[attr-defined]
-    found: dict[str, str] = {}
+    texts: dict[str, str] = {}
     for field, text in zip(body, [*body[1:], None], strict=True):
         if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant):
-            found[field.target.id] = " ".join(str(text.value.value).split())  # type: ignore[union-attr]
-    return found
+            texts[field.target.id] = " ".join(str(text.value.value).split())  # type: ignore[union-attr]
+    return texts
 
 
 def _names(field: str) -> list[str]:
-    """What has been registered for a field, plugins' parts among it."""
+    """The registered names for a field, including those of plugins, as help text."""
     registries: dict[str, Any] = {
         "optimizer": OPTIMIZERS, "schedule": SCHEDULES, "loss": LOSSES, "dataset": DATASETS, "network": NETWORKS,
         "augment": AUGMENTATIONS,
@@ -60,10 +60,10 @@ def _names(field: str) -> list[str]:
 
 @functools.cache
 def groups(without: tuple[str, ...]) -> dict[str, type]:
-    """A dataclass for each group, without some fields."""
+    """A dataclass for each group, without the fields `without`."""
     import tyro
 
-    hints, made = typing.get_type_hints(Config), {}
+    hints, kinds = typing.get_type_hints(Config), {}
     for group, names in GROUPS.items():
         fields: list[Any] = []
         for name in names:
@@ -72,12 +72,12 @@ def groups(without: tuple[str, ...]) -> dict[str, type]:
             kind: Any = tuple[str, ...] if name in ARGUMENTS else str if name == "network" else hints[name]
             help = " ".join([descriptions().get(name, ""), *_names(name)]).strip()
             fields.append((name, Annotated[kind, tyro.conf.arg(help=help)], dataclasses.field(default=None)))
-        made[group] = dataclasses.make_dataclass(group.capitalize(), fields, frozen=True)
-    return made
+        kinds[group] = dataclasses.make_dataclass(group.capitalize(), fields, frozen=True)
+    return kinds
 
 
 def arguments_of(config: Config, without: tuple[str, ...] = ()) -> dict[str, Any]:
-    """The groups with the values of a config: what options change."""
+    """The groups filled with the values of a config, as defaults of the options."""
     values = {field.name: getattr(config, field.name) for field in dataclasses.fields(Config)}
     if not isinstance(values["network"], str):
         values["network"] = json.dumps(values["network"])
@@ -90,7 +90,7 @@ def arguments_of(config: Config, without: tuple[str, ...] = ()) -> dict[str, Any
 
 
 def fields_of(parsed: Any) -> dict[str, Any]:
-    """The fields of a config among parsed groups: the inverse of `arguments_of`."""
+    """The config fields in parsed groups; inverse of `arguments_of`."""
     values: dict[str, Any] = {}
     for group in GROUPS:
         part = getattr(parsed, group)

@@ -1,4 +1,4 @@
-"""cnn-jax predict: the class probabilities that a trained network gives to images from disk."""
+"""cnn-jax predict: prints the class probabilities of image files."""
 
 import json
 import sys
@@ -14,7 +14,7 @@ from cnn_jax.waiting import waiting
 
 @dataclass(frozen=True, kw_only=True)
 class Predict(common.Common):
-    """Prints the class probabilities of images. One that cannot be read is named and the others go on.
+    """Prints the class probabilities of image files; reports unreadable files and continues.
 
     For example: cnn-jax predict RUN photos/ --top 3
     """
@@ -26,7 +26,7 @@ class Predict(common.Common):
     json: bool = False
     """Print JSON."""
     top: int = 5
-    """Classes to print per image."""
+    """Number of classes to print per image."""
 
 
 def command(arguments: Sequence[str]) -> int:

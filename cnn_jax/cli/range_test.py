@@ -1,4 +1,4 @@
-"""cnn-jax range: a learning rate for a config, by a range test."""
+"""cnn-jax range: finds a learning rate for a config by a range test."""
 
 import dataclasses
 import functools
@@ -13,29 +13,29 @@ from cnn_jax.waiting import waiting
 
 @dataclass(frozen=True)
 class Test(common.Common):
-    """The test."""
+    """The range test."""
 
     config: str | None = None
-    """A config.json, or the folder of a run, to start from; options given beside it change it."""
+    """A config.json, or the folder of a run, to start from; other options override it."""
     steps: int = 100
-    """Steps, over which the learning rate rises from 1e-5 to 10."""
+    """Number of steps, over which the learning rate rises from 1e-5 to 10."""
 
 
 @functools.cache
 def arguments_type() -> type:
-    """Test and the groups of a config's fields."""
+    """Test and the groups of config fields."""
     fields = [("test", Test), *options.groups(()).items()]
     kind = dataclasses.make_dataclass("Range", fields, frozen=True)
     kind.__doc__ = (
-        "Trains one network for some steps while the learning rate rises, and recommends one to begin with.\n\n"
+        "Trains one network for some steps while the learning rate rises, and recommends a learning rate.\n\n"
         "For example: cnn-jax range --dataset photos/ --image-size 32"
     )
     return kind
 
 
 def command(arguments: Sequence[str]) -> int:
-    stored = Config.from_json(common.stored_config(arguments, best=True) or {})
-    default = arguments_type()(test=Test(), **options.arguments_of(stored))
+    base = Config.from_json(common.stored_config(arguments, best=True) or {})
+    default = arguments_type()(test=Test(), **options.arguments_of(base))
     parsed = common.parse(arguments_type(), arguments, "cnn-jax range", default)
     config = Config(**options.fields_of(parsed))
 
@@ -48,6 +48,6 @@ def command(arguments: Sequence[str]) -> int:
     if result.recommended is None:
         print("no learning rate lowered the loss: look at the network, the data and the loss")
         return 1
-    kept = [argument for argument in arguments if not argument.startswith("--steps")]
-    print(f"recommended: cnn-jax train {shlex.join(kept)} --learning-rate {result.recommended:g}")
+    rest = [argument for argument in arguments if not argument.startswith("--steps")]
+    print(f"recommended: cnn-jax train {shlex.join(rest)} --learning-rate {result.recommended:g}")
     return 0

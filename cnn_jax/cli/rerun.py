@@ -1,4 +1,4 @@
-"""cnn-jax rerun: a finished run or sweep, trained once more."""
+"""cnn-jax rerun: trains a finished run or sweep again."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from cnn_jax.errors import RequestError
 
 @dataclass(frozen=True, kw_only=True)
 class Rerun(common.Common):
-    """Trains a finished run or sweep once more; says what differs around it and whether the numbers come out again.
+    """Trains a finished run or sweep again; says what has changed and whether the numbers are reproduced.
 
     For example: cnn-jax rerun results/grid-fashion --data-dir DIR
     """
@@ -22,9 +22,9 @@ class Rerun(common.Common):
     out: Path | None = None
     """The new folder (default: runs/rerun-<UTC time>-<hash>)."""
     data_dir: str | None = None
-    """Where the data is (default: where it was)."""
+    """Folder of the data (default: as in the run)."""
     tolerance: float = 0.5
-    """In points of test accuracy."""
+    """Accepted difference, in percentage points of test accuracy."""
 
 
 def command(arguments: Sequence[str]) -> int:
@@ -38,11 +38,11 @@ def command(arguments: Sequence[str]) -> int:
         raise RequestError(f"--tolerance {parsed.tolerance:g} must be a number of points, at least 0")
     folder = Folder.open(parsed.run)
     out = parsed.out or common.default_out("rerun", folder.read("record.json", Record).config_hash)
-    again = rerun(parsed.run, out, tolerance=parsed.tolerance, data_dir=parsed.data_dir, show=not parsed.quiet)
-    for change in again.changes or ("nothing differs in code, versions, device and data",):
+    repeat = rerun(parsed.run, out, tolerance=parsed.tolerance, data_dir=parsed.data_dir, show=not parsed.quiet)
+    for change in repeat.changes or ("nothing differs in code, versions, device and data",):
         print(change)
-    before, now = ("diverged" if number is None else f"{number:.2f} %" for number in again.numbers)
+    before, now = ("diverged" if number is None else f"{number:.2f} %" for number in repeat.numbers)
     words = {"identical": "identical", "within": f"within {parsed.tolerance:g} points", "different": "different"}
-    print(f"{words[again.answer]}: test accuracy {before} before, {now} now")
-    print(again.path)
-    return 1 if again.answer == "different" else 0
+    print(f"{words[repeat.answer]}: test accuracy {before} before, {now} now")
+    print(repeat.path)
+    return 1 if repeat.answer == "different" else 0

@@ -1,4 +1,4 @@
-"""cnn-jax see: a page about what a trained network has learned."""
+"""cnn-jax see: writes a page about what a trained network has learned."""
 
 import shlex
 import sys
@@ -13,27 +13,27 @@ from cnn_jax.cli import common
 
 @dataclass(frozen=True, kw_only=True)
 class See(common.Common):
-    """Looks inside a trained network: a page with its units, explanations of images and their own checks, and more.
+    """Inspects a trained network: writes a page with its units, attributions with sanity checks, and more.
 
     For example: cnn-jax see RUN --images photo.png --layers conv1
     """
 
     run: Positional[Path]
-    """A run's folder, or a sweep's (its best run is used); or a file of weights with --network."""
+    """A run's folder, or a sweep's (its best run is used); with --network, a weights file."""
     images: tuple[Path, ...] = ()
     """JPEG or PNG files to explain."""
     count: int = 16
-    """Validation images to explain."""
+    """Number of validation images to explain."""
     layers: tuple[str, ...] = ()
-    """Layers whose units are shown."""
+    """Layers whose units to show."""
     units: tuple[int, ...] = ()
-    """Units of each of these layers."""
+    """Units to show in each of these layers."""
     seed: int = 0
-    """Of everything random here."""
+    """Seed of all randomness on the page."""
     data_dir: str | None = None
-    """Where the run's data is (default: where it was)."""
+    """Folder of the run's data (default: as in the run)."""
     network: str | None = None
-    """Look at the weights in a file (npz, safetensors) of this network instead."""
+    """Name or text of the network, if RUN is a weights file (npz, safetensors)."""
     out: Path | None = None
     """The folder to write (default: RUN/insight)."""
 

@@ -1,4 +1,4 @@
-"""cnn-jax sweep: a grid of networks, trained."""
+"""cnn-jax sweep: trains a grid of networks."""
 
 import dataclasses
 import functools
@@ -21,33 +21,33 @@ DEFAULT_AXES = {"learning_rate": (0.01, 0.03, 0.1, 0.3, 1.0), "filters": (4, 8, 
 
 @dataclass(frozen=True, kw_only=True)
 class Axes(common.Common):
-    """The axes of the grid, and where the sweep goes."""
+    """The axes of the grid, and the folder of the sweep."""
 
     learning_rates: tuple[float, ...] = ()
     """Axis: learning rates."""
     filters: tuple[int, ...] = ()
-    """Axis: filters of the first convolution; the others keep their proportion to it."""
+    """Axis: filters of the first convolution; the others scale in proportion."""
     seeds: int = 5
     """Number of seeds, 0 … N-1, for every cell of the grid."""
     axis: tuple[str, ...] = ()
-    """More axes, numbers or not: NAME=V1,V2,… with any field, e.g. optimizer=sgd,adam or optimizer_args.b1=0.9,0.95;
-    may be repeated."""
+    """Further axes over any config field: NAME=V1,V2,…, e.g. optimizer=sgd,adam or optimizer_args.b1=0.9,0.95; may be
+    repeated."""
     parallel: Parallel = "auto"
-    """How trials run side by side: one after another, by several workers (each trial as alone), together in one
-    program under vmap or map, or auto: what a short measurement finds fastest."""
+    """How trials run in parallel: one at a time, several workers (each trial runs as if alone), batched in one program
+    by vmap or map, or auto: the fastest in a short benchmark."""
     config: str | None = None
-    """A config.json (of a run or a sweep), or such a folder, to start from; options given beside it change it."""
+    """A config.json, or the folder of a run or sweep, to start from; other options override it."""
     out: str | None = None
     """The sweep's folder (default: runs/sweep-<UTC time>-<hash>)."""
     resume: bool = False
-    """Go on with the sweep in --out; without other options its own config is used."""
+    """Continue the sweep in --out, with its own config unless other options are given."""
     log: tuple[str, ...] = ()
-    """Loggers beside the progress: json, tensorboard, or a registered one; may be repeated."""
+    """Additional loggers: json, tensorboard, or a registered one; may be repeated."""
 
 
 @functools.cache
 def arguments_type() -> type:
-    """Axes and the groups of a config's fields."""
+    """Axes and the groups of config fields."""
     fields = [("grid", Axes), *options.groups(("filters",)).items()]
     kind = dataclasses.make_dataclass("Sweep", fields, frozen=True)
     kind.__doc__ = (
@@ -57,8 +57,8 @@ def arguments_type() -> type:
     return kind
 
 
-def grid_of(parsed: Any, stored: dict[str, Any]) -> Grid:
-    """The grid that parsed arguments describe; the default grid where they name neither an axis nor a stored config."""
+def grid_of(parsed: Any, base_values: dict[str, Any]) -> Grid:
+    """The grid of parsed arguments; the default grid if they give neither axes, nor a network, nor a stored config."""
     own, fields = parsed.grid, options.fields_of(parsed)
     axes: dict[str, tuple[Any, ...]] = {}
     if own.learning_rates:
@@ -70,18 +70,18 @@ def grid_of(parsed: Any, stored: dict[str, Any]) -> Grid:
         if name in axes:
             raise RequestError(f"axis {name} is given twice")
         axes[name] = axis_values(name, values)
-    if not axes and not stored and fields["network"] == DEFAULT_NETWORK:
+    if not axes and not base_values and fields["network"] == DEFAULT_NETWORK:
         axes = dict(DEFAULT_AXES)
         if fields["learning_rate"] != Config().learning_rate:
             axes["learning_rate"] = (fields["learning_rate"],)
     if own.seeds < 1:
         raise RequestError(f"seeds = {own.seeds} must be at least 1")
     axes.setdefault("seed", tuple(range(own.seeds)))
-    return Grid(Config(**fields | {"filters": stored.get("filters")}), axes)
+    return Grid(Config(**fields | {"filters": base_values.get("filters")}), axes)
 
 
 def axis_values(name: str, text: str) -> tuple[Any, ...]:
-    """The values of an axis as its field takes them, separated by commas. RequestError for what does not fit."""
+    """Parses the comma-separated values of an axis as its field's type. Raises RequestError for other values."""
     check_axis(name)
     if not text and name != "augment":
         return ()
@@ -97,41 +97,41 @@ def _value(name: str, word: str, hint: Any) -> Any:
         return convert(f"axis {name}", [value_of(part) for part in word.split()], hint)
     value = None if word == "none" and type(None) in kinds else value_of(word)
     if isinstance(value, str) and hint is not Any:
-        raise RequestError(f"axis {name}: {quote(word)} is no value of {name}; write NAME=V1,V2,…")
+        raise RequestError(f"axis {name}: {quote(word)} is not a value of {name}; write NAME=V1,V2,…")
     return value if hint is Any else convert(f"axis {name}", value, hint)
 
 
 def command(arguments: Sequence[str]) -> int:
-    """Parses, sweeps, prints the table; returns the exit code."""
-    stored = common.stored_config(arguments, best=False) or {}
-    parsed = common.parse(arguments_type(), arguments, "cnn-jax sweep", default_of(stored))
-    grid, own = grid_of(parsed, stored), parsed.grid
+    """Parses arguments, runs the sweep, prints the table; returns the exit code."""
+    base_values = common.stored_config(arguments, best=False) or {}
+    parsed = common.parse(arguments_type(), arguments, "cnn-jax sweep", default_of(base_values))
+    grid, own = grid_of(parsed, base_values), parsed.grid
     out = own.out or common.default_out("sweep", grid.hash())
 
     from cnn_jax import api
     from cnn_jax.report.loggers import loggers
     from cnn_jax.runs.outcome import NO_CELL
 
-    done = api.sweep(
+    sweep = api.sweep(
         grid, out, resume=own.resume, parallel=own.parallel, show=not own.quiet, callbacks=loggers(own.log)
     )
-    if done.table is not None:
-        print(done.path.joinpath("summary.md").read_text(encoding="utf-8"))
-        if done.status == "diverged":
-            raise RunError(f"{done.path} has no best cell: {NO_CELL}; try lower learning rates (cnn-jax range)")
-    elif done.status == "interrupted":
-        print("The sweep was interrupted; --resume goes on with it.")
-    print(done.path)
+    if sweep.table is not None:
+        print(sweep.path.joinpath("summary.md").read_text(encoding="utf-8"))
+        if sweep.status == "diverged":
+            raise RunError(f"{sweep.path} has no best cell: {NO_CELL}; try lower learning rates (cnn-jax range)")
+    elif sweep.status == "interrupted":
+        print("The sweep was interrupted; --resume continues it.")
+    print(sweep.path)
     sys.stdout.flush()
-    return common.exit_code(done.status, done.signal)
+    return common.exit_code(sweep.status, sweep.signal)
 
 
-def default_of(stored: dict[str, Any]) -> Any:
-    """What options change: a stored sweep, a stored run's config, or the default config without axes."""
-    if not isinstance(given := stored.get("axes", {}), dict):
-        raise RequestError(f"axes = {quote(given)}: a sweep's config has an object of lists")
-    axes = {name: convert(f"axis {name}", values, list) for name, values in given.items()}
-    base = Config.from_json({name: value for name, value in stored.items() if name != "axes"})
+def default_of(base_values: dict[str, Any]) -> Any:
+    """The default of the options: a stored sweep, a stored run's config, or the default config without axes."""
+    if not isinstance(stored_axes := base_values.get("axes", {}), dict):
+        raise RequestError(f"axes = {quote(stored_axes)}: a sweep's config has an object of lists")
+    axes = {name: convert(f"axis {name}", values, list) for name, values in stored_axes.items()}
+    base = Config.from_json({name: value for name, value in base_values.items() if name != "axes"})
     seeds = convert("axis seed", axes.pop("seed", list(range(5))), tuple[int, ...])
     rates = convert("axis learning_rate", axes.pop("learning_rate", []), tuple[float, ...])
     filters = convert("axis filters", axes.pop("filters", []), tuple[int, ...])

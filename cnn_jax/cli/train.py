@@ -1,4 +1,4 @@
-"""cnn-jax train: one network, trained."""
+"""cnn-jax train: trains one network."""
 
 import dataclasses
 import functools
@@ -12,23 +12,23 @@ from cnn_jax.training.config import Config
 
 @dataclass(frozen=True, kw_only=True)
 class Run(common.Common):
-    """Where the run goes."""
+    """The folder of the run, and what to log."""
 
     config: str | None = None
-    """A config.json, or the folder of a run, to start from; options given beside it change it."""
+    """A config.json, or the folder of a run, to start from; other options override it."""
     out: str | None = None
     """The run's folder (default: runs/train-<UTC time>-<hash>)."""
     resume: bool = False
-    """Go on with the run in --out; without other options its own config is used, and --epochs MORE extends it."""
+    """Continue the run in --out, with its own config unless other options are given; --epochs MORE extends it."""
     profile: bool = False
     """Write a JAX trace of ten steps into the run's folder."""
     log: tuple[str, ...] = ()
-    """Loggers beside the progress: json, tensorboard, or a registered one; may be repeated."""
+    """Additional loggers: json, tensorboard, or a registered one; may be repeated."""
 
 
 @functools.cache
 def arguments_type() -> type:
-    """Run and the groups of a config's fields."""
+    """Run and the groups of config fields."""
     fields = [("run", Run), *options.groups(()).items()]
     kind = dataclasses.make_dataclass("Train", fields, frozen=True)
     kind.__doc__ = "Trains one network.\n\nFor example: cnn-jax train --network lenet5 --dataset mnist --data-dir DIR"
@@ -36,22 +36,27 @@ def arguments_type() -> type:
 
 
 def command(arguments: Sequence[str]) -> int:
-    """Parses, trains, says what came out; returns the exit code."""
-    stored = Config.from_json(common.stored_config(arguments, best=True) or {})
-    default = arguments_type()(run=Run(), **options.arguments_of(stored))
+    """Parses arguments, trains, prints the result; returns the exit code."""
+    base = Config.from_json(common.stored_config(arguments, best=True) or {})
+    default = arguments_type()(run=Run(), **options.arguments_of(base))
     parsed = common.parse(arguments_type(), arguments, "cnn-jax train", default)
     config = Config(**options.fields_of(parsed))
-    run = parsed.run
-    out = run.out or common.default_out("train", config.hash())
+    run_options = parsed.run
+    out = run_options.out or common.default_out("train", config.hash())
 
     from cnn_jax import api
     from cnn_jax.report.loggers import loggers
     from cnn_jax.report.run import sentence
 
-    done = api.train(
-        config, out, resume=run.resume, profile=run.profile, show=not run.quiet, callbacks=loggers(run.log)
+    run = api.train(
+        config,
+        out,
+        resume=run_options.resume,
+        profile=run_options.profile,
+        show=not run_options.quiet,
+        callbacks=loggers(run_options.log),
     )
-    print(sentence(done.result))
-    print(done.path)
+    print(sentence(run.result))
+    print(run.path)
     sys.stdout.flush()
-    return common.exit_code(done.status, done.signal)
+    return common.exit_code(run.status, run.signal)

@@ -1,7 +1,7 @@
-"""Labelled images as uint8 arrays with one table of splits: `load(name or path)` gives a `Dataset`;
-`open_stream(name)` gives the same with a train split that stays on disk.
+"""Labelled images as uint8 arrays in three splits: `load(name or path)` returns a `Dataset`, `open_stream(name)` the
+same data set with a train split that stays on disk.
 
-Light to import: TFDS and Pillow are imported where bytes are decoded, and neither is needed once arrays are cached.
+Light to import: TFDS and Pillow are imported only to decode, and are not needed once the arrays are cached.
 """
 
 from cnn_jax.data.dataset import Dataset

@@ -1,4 +1,4 @@
-"""Finding the archives of a catalogue entry in a folder that is only read, and knowing them by their sha256."""
+"""Finds the archives of a catalogue entry in a folder, which is only read, and verifies their sha256."""
 
 import hashlib
 from pathlib import Path
@@ -16,27 +16,27 @@ def sha256(path: Path) -> str:
 
 
 def find(entry: Entry, data_dir: Path | None) -> dict[str, Path]:
-    """Upstream file name -> where it is: DATA_DIR/<dataset>/FILE, else DATA_DIR/FILE. Nothing is checked or written.
+    """Maps upstream file names to paths: DATA_DIR/<dataset>/FILE, else DATA_DIR/FILE. Checks and writes nothing.
 
-    DataError, at once and without asking any network, where a file is missing: it says what to put where.
+    Raises DataError if a file is missing, at once and without network access; the message says what to put where.
     """
     check_folder(data_dir)
-    found, missing = {}, []
+    files, missing = {}, []
     for archive in entry.archives:
         places = [data_dir / entry.name / archive.file, data_dir / archive.file] if data_dir else []
         if place := next((place for place in places if place.is_file()), None):
-            found[archive.file] = place
+            files[archive.file] = place
         else:
             missing.append(archive)
     if missing:
         where = data_dir or "DIR"
-        files = ", ".join(f"{archive.file} (sha256 {archive.sha256[:12]}…)" for archive in missing)
-        given = "" if data_dir else ", give --data-dir DIR"
+        names = ", ".join(f"{archive.file} (sha256 {archive.sha256[:12]}…)" for archive in missing)
+        option = "" if data_dir else ", give --data-dir DIR"
         raise DataError(
             f"{entry.name} is not in the cache (CNN_JAX_CACHE) and nothing is downloaded: "
-            f"put {files} into {where}/{entry.name}/ or {where}/{given}"
+            f"put {names} into {where}/{entry.name}/ or {where}/{option}"
         )
-    return found
+    return files
 
 
 def check_folder(data_dir: Path | None) -> None:
@@ -45,14 +45,16 @@ def check_folder(data_dir: Path | None) -> None:
 
 
 def check(entry: Entry, archive: Archive, path: Path) -> None:
-    """DataError unless the file has the published sha256; says so where it belongs to another data set."""
+    """Raises DataError unless the file has the published sha256; names the data set it belongs to, if any."""
     digest = sha256(path)
     if digest == archive.sha256:
         return
     for other in CATALOGUE.values():
-        for theirs in other.archives:
-            if theirs.sha256 == digest:
-                raise DataError(f"{path}: this is {theirs.file} of {other.name}, not {archive.file} of {entry.name}")
+        for other_archive in other.archives:
+            if other_archive.sha256 == digest:
+                raise DataError(
+                    f"{path}: this is {other_archive.file} of {other.name}, not {archive.file} of {entry.name}"
+                )
     raise DataError(
         f"{path}: wrong sha256 {digest[:12]}…, {archive.sha256[:12]}… is right for {archive.file} of {entry.name}: "
         f"damaged, incomplete or another file ({path.stat().st_size} bytes)"

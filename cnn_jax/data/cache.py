@@ -1,4 +1,4 @@
-"""Arrays that are made once and found again: a folder per key, written aside and renamed, so never half there."""
+"""A cache of arrays: one folder per key, written under a temporary name and renamed, so never incomplete."""
 
 import hashlib
 import json
@@ -14,13 +14,13 @@ from cnn_jax.data.split import Parts, Split
 from cnn_jax.errors import DataError
 from cnn_jax.paths import cache_root
 
-LAYOUT = "v2"  # change it when the same input gives other arrays than before
+LAYOUT = "v2"  # change it when the same input no longer gives the same arrays
 
 
 def cached(key: str, make: Callable[[], Parts]) -> Parts:
-    """The arrays stored under `key`; where they are missing, `make()` makes them, in one process at a time.
+    """Returns the arrays stored under `key`; calls `make()` if they are missing, in one process at a time.
 
-    The arrays are memory-mapped and read-only; each is hashed on every load (0.05 s for 70,000x28x28).
+    The arrays are memory-mapped and read-only. Each is hashed on every load (0.05 s for 70,000x28x28).
     """
     folder = cache_root() / "arrays" / LAYOUT / key
     if not folder.is_dir():
@@ -34,7 +34,7 @@ def cached(key: str, make: Callable[[], Parts]) -> Parts:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Holds the right to make `folder`. The lock is the kernel's: it ends with the process, however that dies."""
+    """Holds the lock for creating `folder`. The kernel releases it when the process ends, however it ends."""
     with writable():
         folder.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(f"{folder}.lock")
@@ -47,7 +47,7 @@ def locked(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def writable() -> Iterator[None]:
-    """Turns a failure to write into the one line that says how to choose another cache."""
+    """Turns a failure to write into a DataError that says how to choose another cache."""
     try:
         yield
     except (OSError, NotImplementedError) as error:
@@ -58,7 +58,7 @@ def writable() -> Iterator[None]:
 
 
 def _write(folder: Path, parts: Parts) -> None:
-    partial = folder.with_name(folder.name + ".partial")  # one name, so the leftovers of a killed process go
+    partial = folder.with_name(folder.name + ".partial")  # a fixed name, so that leftovers are removed
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir()
     hashes = {}
@@ -78,12 +78,12 @@ def _read(folder: Path) -> Parts:
         splits = {
             name: Split(_array(folder, name, "images"), _array(folder, name, "labels")) for name in about["splits"]
         }
-        found = {
+        digests = {
             f"{name}_{kind}.npy": _sha256(getattr(split, kind))
             for name, split in splits.items()
             for kind in ("images", "labels")
         }
-        wrong = [name for name, digest in found.items() if digest != about["sha256"][name]]
+        wrong = [name for name, digest in digests.items() if digest != about["sha256"][name]]
     except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{folder}: cached arrays are damaged ({error}); delete this folder and load again") from error
     if wrong:

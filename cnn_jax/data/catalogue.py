@@ -1,8 +1,8 @@
-"""The data sets known by name: shape, classes, sizes, how validation is cut, licence, citation, archives.
+"""The built-in data sets: shape, classes, sizes, size of the validation split, licence, citation, archives.
 
-Everything here is stated by the sources themselves and pinned by tests. `train` counts the examples before validation
-is cut from them; `test` is the source's own, which nothing but the last scoring sees. Where `test` is 0 the source has
-no splits, and 15 % of each class become the test split, 15 % the validation split, by the seed of the split.
+Everything here is stated by the sources themselves and pinned by tests. `train` counts the examples before the
+validation split is taken from them; `test` is the source's own test split, used only for final scoring. If `test` is 0,
+the source has no splits: 15 % of each class become the test split and 15 % the validation split, by the split seed.
 """
 
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Archive:
-    """A file as its publisher serves it. The sha256 is the one that TFDS records for it."""
+    """A file as its publisher serves it. `sha256` is the checksum that TFDS records for it."""
 
     file: str
     sha256: str
@@ -18,7 +18,7 @@ class Archive:
 
 @dataclass(frozen=True)
 class Entry:
-    """`shape` is (height, width, channels), `validation` the number of train examples cut off unless told otherwise,
+    """`shape` is (height, width, channels), `validation` the default number of train examples held out for validation,
     `citation` a key of references.bib."""
 
     name: str

@@ -18,9 +18,10 @@ TEST_FILES = ("test_batch.bin",)
 
 
 def read_cifar(path: Path, classes: int = 10, records: int = 10000) -> dict[str, Split]:
-    """The splits `train` and `test` of the tar archive, in its order, `records` images a file. Nothing is unpacked.
+    """Reads the splits `train` and `test` from the tar archive, in its order, `records` images per file.
 
-    DataError: not a whole gzipped tar, a file missing or of another length, a label not below `classes`.
+    Nothing is unpacked to disk. Raises DataError if the archive is not a complete gzipped tar, a file is missing or has
+    the wrong length, or a label is not below `classes`.
     """
     data = {}
     try:
@@ -28,11 +29,10 @@ def read_cifar(path: Path, classes: int = 10, records: int = 10000) -> dict[str,
             for member in archive:
                 name = member.name.rpartition("/")[2]
                 if member.isfile() and name in TRAIN_FILES + TEST_FILES:
-                    if member.size != records * RECORD:
-                        right = records * RECORD
-                        raise DataError(f"{path}: {member.name} has {member.size} bytes, {right} would be right")
+                    if member.size != (expected := records * RECORD):
+                        raise DataError(f"{path}: {member.name} has {member.size} bytes, expected {expected}")
                     file = archive.extractfile(member)
-                    assert file is not None  # a regular file, asked above
+                    assert file is not None  # a regular file, checked above
                     data[name] = np.frombuffer(file.read(), np.uint8).reshape(records, RECORD)
     except DataError:
         raise

@@ -1,4 +1,4 @@
-"""What every data set becomes: three splits of uint8 images and int32 labels."""
+"""`Dataset`: three splits of uint8 images and int32 labels."""
 
 import hashlib
 from collections.abc import Sequence
@@ -15,18 +15,18 @@ from cnn_jax.errors import DataError
 
 @dataclass(frozen=True)
 class Facts:
-    """What a look at every image finds; plain JSON. `Dataset` says what each is."""
+    """Statistics of all images, as plain JSON. The fields are explained in `Dataset`."""
 
     fingerprint: str
-    levels: list[list[int]]  # [C][256]: how many pixels of train have each grey level
+    levels: list[list[int]]  # [C][256]: pixel count of train per channel and grey level
     duplicates: dict[str, int]
 
 
 def survey(class_names: tuple[str, ...], train: Examples, validation: Split, test: Split) -> Facts:
-    """Looks at every image of every split once, in order, holding one block at a time.
+    """Reads every image of every split once, in order, one block in memory at a time.
 
-    Duplicates are images of the second split of a pair that equal, byte for byte, one of the first, by 64-bit digests:
-    among 70,000 images a false match has a probability of 1e-10.
+    Duplicates are images of a pair's second split that are byte for byte equal to an image of its first split, compared
+    by 64-bit digests: among 70,000 images a false match has a probability of 1e-10.
     """
     fingerprint = hashlib.sha256(repr(class_names).encode())
     levels = np.zeros((train.image_shape[2], 256), np.int64)
@@ -34,15 +34,15 @@ def survey(class_names: tuple[str, ...], train: Examples, validation: Split, tes
     splits: dict[str, Examples] = {"train": train, "validation": validation, "test": test}
     for name, split in splits.items():
         fingerprint.update(repr((len(split), *split.image_shape)).encode())
-        found = []
+        image_digests = []
         for block in map(np.ascontiguousarray, split.blocks()):
             fingerprint.update(block.data)
-            found += [hashlib.blake2b(image.data, digest_size=8).digest() for image in block]
+            image_digests += [hashlib.blake2b(image.data, digest_size=8).digest() for image in block]
             if name == "train":
                 for channel, counts in enumerate(levels):
                     counts += np.bincount(block[..., channel].ravel(), minlength=256)
         fingerprint.update(split.labels.astype("<i4").tobytes())
-        digests[name] = np.array(found, "S8").view(np.uint64)
+        digests[name] = np.array(image_digests, "S8").view(np.uint64)
     pairs = (("train", "validation"), ("train", "test"), ("validation", "test"))
     duplicates = {f"{a}/{b}": int(np.isin(digests[b], digests[a]).sum()) for a, b in pairs}
     return Facts(fingerprint.hexdigest(), levels.tolist(), duplicates)
@@ -50,11 +50,11 @@ def survey(class_names: tuple[str, ...], train: Examples, validation: Split, tes
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Labelled images cut into train, validation and test. `test` is empty where the source has none (`without_test`).
+    """Labelled images in the splits train, validation and test. `test` is empty if the source has none
+    (`without_test`).
 
-    `source` is what a record keeps, plain JSON: title, citation, licence, sha256 of the archives read, the rule and the
-    seed of the split, exact duplicates across splits, files that were skipped. `known` are the facts about these very
-    splits where they have been found before.
+    `source` goes into records, as plain JSON: title, citation, licence, sha256 of the archives read, rule and seed of
+    the split, exact duplicates across splits, skipped files. `known` are the facts of these splits if already computed.
     """
 
     name: str
@@ -81,23 +81,24 @@ class Dataset:
         name: str = "arrays",
         split_seed: int = 0,
     ) -> "Dataset":
-        """A data set of arrays.
+        """Makes a data set of arrays.
 
         Args:
           images: uint8 [N,H,W,C] or [N,H,W], or floats of 0 … 1, which are rounded to 256 levels.
           labels: whole numbers [N], from 0.
-          test: images and labels that only the last scoring sees. Without them 15 % of each class become the test
-            split and 15 % the validation split.
-          validation: how many examples are cut off for validation, or its images and labels.
-          class_names: by default the numbers of the classes.
-          name: what tables and citations call the data.
-          split_seed: decides which examples are cut off.
+          test: images and labels used only for final scoring. Without them 15 % of each class become the test split and
+            15 % the validation split.
+          validation: the number of examples held out for validation, or images and labels.
+          class_names: by default the class numbers.
+          name: the name of the data in tables and citations.
+          split_seed: selects the examples that are held out.
 
-        Raises DataError for arrays that are no labelled images.
+        Raises:
+          DataError: the arrays are not labelled images.
         """
         check_seed(split_seed)
-        count, held = (validation, None) if isinstance(validation, int) else (None, validation)
-        parts = parts_of_arrays(name, (images, labels), held, test, class_names)
+        count, validation_pair = (validation, None) if isinstance(validation, int) else (None, validation)
+        parts = parts_of_arrays(name, (images, labels), validation_pair, test, class_names)
         return cls.of_parts(name, parts, count, None, split_seed, None, "all" not in parts.splits and test is None)
 
     @classmethod
@@ -113,8 +114,8 @@ class Dataset:
         where: str | None = None,
         **about: Any,
     ) -> "Dataset":
-        """What a source holds, cut into train, validation and test; see `splits.plan`. `where` is what an error calls
-        it, `about` is added to `source`."""
+        """Divides the parts of a source into train, validation and test; see `splits.plan`. Errors call the source
+        `where`; `about` is added to `source`."""
         splits, rule = divide(
             where or name, parts, validation, train_examples, split_seed, default_validation, without_test
         )
@@ -140,7 +141,7 @@ class Dataset:
 
     @property
     def fingerprint(self) -> str:
-        """sha256 (hex) of the class names and of every split's images and labels, in order: equal data, equal text."""
+        """sha256 (hex) of the class names and of every split's images and labels, in order; equal for equal data."""
         return self.facts.fingerprint
 
     @property
@@ -152,13 +153,13 @@ class Dataset:
     def std(self) -> np.ndarray:
         """Standard deviation of each channel over the train split, float32 [C], in units of 0..1.
 
-        Never 0: a channel that is constant gets half a grey level.
+        Never 0: half a grey level for a constant channel.
         """
         return self._moments[1]
 
     @cached_property
     def _moments(self) -> tuple[np.ndarray, np.ndarray]:
-        """From the histogram of the 256 grey levels in Python's integers: the sums are exact."""
+        """Computed from the histogram of the 256 grey levels in Python integers, so the sums are exact."""
         means, deviations = [], []
         for counts in self.facts.levels:
             n = sum(counts)
@@ -175,10 +176,9 @@ Pair = tuple[Any, Any]  # images and labels
 def parts_of_arrays(
     name: str, train: Pair, validation: Pair | None, test: Pair | None, class_names: Sequence[str] | None
 ) -> Parts:
-    """Arrays before they are cut, as `Dataset.from_arrays` takes them; the split `all` where there is but one pair."""
+    """Converts the arrays of `Dataset.from_arrays`, not yet divided; only train given becomes the split `all`."""
     pairs = {"train": train, "validation": validation, "test": test}
-    given = {split: pair for split, pair in pairs.items() if pair is not None}
-    splits = {split: _split(f"{name}: {split}", *pair) for split, pair in given.items()}
+    splits = {split: _split(f"{name}: {split}", *pair) for split, pair in pairs.items() if pair is not None}
     if len(splits) == 1:
         splits = {"all": splits["train"]}
     highest = max(int(split.labels.max(initial=0)) for split in splits.values())
@@ -191,7 +191,7 @@ def parts_of_arrays(
 
 
 def _split(what: str, images: Any, labels: Any) -> Split:
-    """Arrays as a split. DataError that says what they should be."""
+    """Converts arrays to a split. Raises DataError for other shapes, types or values, with what is expected."""
     images, labels = np.asarray(images), np.asarray(labels)
     if images.ndim == 3:
         images = images[..., None]

@@ -1,8 +1,8 @@
-"""Decoding many images, in worker processes where there is enough work to pay for starting them.
+"""Decodes many images, in worker processes if there is enough work to pay for starting them.
 
-A worker is a new interpreter that imports this package alone: a fork would copy the locks of JAX's threads, and
+A worker is a new interpreter that imports only this package: a fork would copy the locks of JAX's threads, and
 multiprocessing would run the user's main module again. Threads wait for each other (measured: 32x32 takes twice as
-long). Workers get bytes that were read and checked here, and write pixels into memory shared with this process.
+long). Workers receive bytes that were read and checked here, and write pixels into memory shared with this process.
 """
 
 import os
@@ -23,22 +23,22 @@ import numpy as np
 from cnn_jax.data.images import Images, Size, decode
 from cnn_jax.errors import DataError, RunError
 
-BATCH = 1 << 18  # encoded bytes sent at once
-IMAGE = 1000  # what an image costs beyond its bytes, in bytes
-ENOUGH = 64  # batches, half a second of work, that pay for two workers
-AHEAD = 2  # batches a worker holds, so that it never waits; its answers are short and fit into the line unread
+BATCH = 1 << 18  # encoded bytes per message
+IMAGE = 1000  # the overhead of an image, in bytes
+ENOUGH = 64  # batches (half a second of work) from which two workers pay
+AHEAD = 2  # batches queued per worker, so that it never waits; its replies are short and fit into the pipe unread
 MOST = 16  # workers, more than one process can feed
 WORKER = "import sys; sys.path[:] = {}; from cnn_jax.data.decoding import serve; serve({}, {}, {}, {}, {})"
 IDLE = -1
 
-Item = tuple[str, bytes | DataError]  # an image's name, and its bytes or why they cannot be read
+Item = tuple[str, bytes | DataError]  # an image's name, and its bytes or the error of reading them
 
 
 def decode_all(items: Iterable[tuple[str, bytes]], count: int, image_size: Size | None) -> Images:
-    """Decodes `count` images, given by name and bytes, to the same arrays whatever the number of workers.
+    """Decodes `count` images, given by name and bytes. The result does not depend on the number of workers.
 
-    DataError: of the first image that cannot be read or decoded, or has another size. RunError: a worker died; the
-    message says how, and at which image.
+    Raises DataError for the first image that cannot be read or decoded or has another size, RunError if a worker died;
+    the message says how, and at which image.
     """
     batches = _batches(items)
     start = list(islice(batches, ENOUGH))
@@ -69,7 +69,7 @@ def decode_all(items: Iterable[tuple[str, bytes]], count: int, image_size: Size 
 
 
 def _batches(items: Iterable[tuple[str, bytes]]) -> Iterator[list[Item]]:
-    """A failure to read becomes the last item: a bad image before it, decoded later, still comes first."""
+    """A failure to read becomes the last item, so that a bad image before it, decoded later, is reported first."""
     batch: list[Item] = []
     cost = 0
     try:
@@ -92,7 +92,7 @@ def _decode(name: str, data: bytes | DataError, image_size: Size | None) -> np.n
 
 
 def _cpus() -> int:
-    """How many processors this process may use."""
+    """The number of processors available to this process."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -102,25 +102,25 @@ def _memory() -> IO[bytes]:
 
 @dataclass
 class _Worker:
-    """A process that decodes, seen from here. `at` is memory shared with it: the index of the image it is decoding."""
+    """The parent's side of a decoding process. `at` is shared memory: the index of the image being decoded."""
 
-    line: Connection
+    pipe: Connection
     process: subprocess.Popen
     at: np.ndarray
-    pending: deque[tuple[int, list[Item]]] = field(default_factory=deque)  # batches sent and not yet answered
+    pending: deque[tuple[int, list[Item]]] = field(default_factory=deque)  # batches sent but not yet answered
 
     def send(self, index: int, batch: list[Item]) -> None:
-        """`index` is that of the first image of the batch."""
+        """Sends a batch whose first image has this index."""
         self.pending.append((index, batch))
         with self._alive():
-            self.line.send((index, batch))
+            self.pipe.send((index, batch))
 
     def receive(self, images: Images) -> None:
-        """Takes the answer to the batch sent first. DataError: the first image of it that is none."""
+        """Receives the reply to the oldest pending batch. Raises DataError for its first image that failed."""
         with self._alive():
-            shapes = self.line.recv()
+            shapes = self.pipe.recv()
         _, batch = self.pending.popleft()
-        for (name, _), shape in zip(batch, shapes, strict=False):  # an error is the last
+        for (name, _), shape in zip(batch, shapes, strict=False):  # an error comes last
             if isinstance(shape, DataError):
                 raise shape
             images.place(name, shape)
@@ -153,7 +153,7 @@ class _Worker:
 
 @contextmanager
 def _worker(memory: IO[bytes], shape: tuple[int, ...], image_size: Size | None) -> Iterator[_Worker]:
-    """A worker, which is killed in the end and ends by itself where the line to it is cut."""
+    """Starts a worker, killed on exit; it also ends by itself when its pipe is closed."""
     ours, theirs = Pipe()
     with ours, _memory() as place:
         at = np.memmap(place, np.int64, "w+", shape=(1,))
@@ -161,7 +161,7 @@ def _worker(memory: IO[bytes], shape: tuple[int, ...], image_size: Size | None) 
         with theirs:
             fds = (theirs.fileno(), memory.fileno(), place.fileno())
             command = [sys.executable, "-c", WORKER.format(sys.path, *fds, shape, image_size)]
-            # in a process group of its own, Ctrl-C does not reach it
+            # in its own process group, out of reach of Ctrl-C
             process = subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=fds, process_group=0)
         with process:
             try:
@@ -170,21 +170,21 @@ def _worker(memory: IO[bytes], shape: tuple[int, ...], image_size: Size | None) 
                 process.kill()
 
 
-def serve(line_fd: int, memory: int, place: int, shape: tuple[int, ...], image_size: Size | None) -> None:
-    """A worker's life: batches in; pixels into the shared memory; shapes, or the first error, out."""
-    with Connection(line_fd) as line, open(memory, "r+b") as file, open(place, "r+b") as at_file:
-        room = np.memmap(file, np.uint8, "r+", shape=shape)
+def serve(pipe_fd: int, memory: int, place: int, shape: tuple[int, ...], image_size: Size | None) -> None:
+    """The worker's loop: receives batches, writes pixels into shared memory, replies with shapes or the first error."""
+    with Connection(pipe_fd) as pipe, open(memory, "r+b") as file, open(place, "r+b") as at_file:
+        images = np.memmap(file, np.uint8, "r+", shape=shape)
         at = np.memmap(at_file, np.int64, "r+", shape=(1,))
         while True:
             try:
-                index, batch = line.recv()
-                line.send(list(_written(room, at, index, batch, image_size)))
+                index, batch = pipe.recv()
+                pipe.send(list(_written(images, at, index, batch, image_size)))
             except (EOFError, ConnectionError):
                 return
 
 
 def _written(
-    room: np.ndarray, at: np.ndarray, start: int, batch: list[Item], image_size: Size | None
+    images: np.ndarray, at: np.ndarray, start: int, batch: list[Item], image_size: Size | None
 ) -> Iterator[tuple[int, ...] | DataError]:
     for index, (name, data) in enumerate(batch, start):
         at[0] = index
@@ -193,7 +193,7 @@ def _written(
         except DataError as error:
             yield error
             return
-        if image.shape[:2] == room.shape[1:3]:
-            room[index] = image
+        if image.shape[:2] == images.shape[1:3]:
+            images[index] = image
         yield image.shape
     at[0] = IDLE

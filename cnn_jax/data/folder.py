@@ -1,9 +1,9 @@
-"""A folder of images, or a zip of one, as arrays.
+"""Reads a folder of images, or a zip of one, into arrays.
 
-`<class>/*` is dealt to three splits later on; `<split>/<class>/*` has its own, with the split folders `train`,
-`val`, `valid` or `validation`, and `test`. A single folder around it all is stepped into. Classes are sorted by name,
-images by class and name. Names are compared in Unicode's normal form C, so that é is é whichever system wrote it: two
-class folders whose names differ only in their form are one class.
+The layout `<class>/*` is divided into three splits later; `<split>/<class>/*` has its own splits, in the folders
+`train`, `val`, `valid` or `validation`, and `test`. A single enclosing folder is skipped. Classes are sorted by name,
+images by class and name. Names are compared in Unicode's normal form C, so that é equals é whichever system wrote it:
+two class folders whose names differ only in their normal form are one class.
 """
 
 import os
@@ -31,7 +31,7 @@ Tree = dict[str, dict[str, list[str]]]  # split -> class -> names of its files
 
 
 def open_source(path: Path) -> Folder | Zip:
-    """The folder or zip at an existing path; `key` names its content, `read_parts` its arrays."""
+    """Opens the folder or zip at an existing path. Its `key` identifies the content; `read_parts` reads the arrays."""
     if not (path.is_dir() or path.is_file()):
         raise DataError(f"{path}: neither a folder nor a file")
     source = Folder(path) if path.is_dir() else Zip(path)
@@ -40,14 +40,18 @@ def open_source(path: Path) -> Folder | Zip:
 
 
 def read_parts(source: Folder | Zip, image_size: Size | None, without_test: bool = False) -> Parts:
-    """Decodes every image. DataError: a layout that is none, an empty class, one class only, a file that is no image
-    though its name says so, images of different sizes where no image_size makes them one. Errors of `check_splits`.
+    """Decodes every image.
 
-    Other files in class folders are skipped, counted in the parts' source, and said here, once.
+    Other files in class folders are skipped, counted in the parts' source, and reported once on stderr.
+
+    Raises:
+      DataError: another layout, an empty class, a single class, a file that is not an image despite its name, images of
+        different sizes without an image_size.
+      Errors of `check_splits`.
     """
     listing = source.listing
-    everything, outside = _arrange(source.path, listing)
-    tree, strays = _images_only(source, everything)
+    all_files, outside = _arrange(source.path, listing)
+    tree, strays = _images_only(source, all_files)
     classes = _classes(source.path, tree, without_test)
     names = [name for split in tree.values() for label in classes for name in split[label]]
     items = ((f"{source.path}/{name}", source.read(name)) for name in names)
@@ -60,8 +64,8 @@ def read_parts(source: Folder | Zip, image_size: Size | None, without_test: bool
     splits = {name: Split(*pair) for name, *pair in zip(tree, arrays, labels, strict=True)}
     if strays:
         count = f"{len(strays)} file{'s are no images and were' if len(strays) > 1 else ' is no image and was'} skipped"
-        some = ", ".join(strays[:3]) + (", …" if len(strays) > 3 else "")
-        print(f"cnn_jax: {source.path}: {count}: {some}", file=sys.stderr, flush=True)
+        examples = ", ".join(strays[:3]) + (", …" if len(strays) > 3 else "")
+        print(f"cnn_jax: {source.path}: {count}: {examples}", file=sys.stderr, flush=True)
     about = {
         "title": source.path.name,
         "licence": "not stated",
@@ -73,29 +77,29 @@ def read_parts(source: Folder | Zip, image_size: Size | None, without_test: bool
 
 
 def _arrange(root: Path, listing: Listing) -> tuple[Tree, int]:
-    """The tree, whose only split is `all` where the source has none; and how many files lie outside class folders."""
+    """Returns the tree, with the split `all` if the source has no splits, and the number of files outside classes."""
     files = sorted((_normal(name), name) for name in listing.files)
     folders = sorted({_normal(name) for name in listing.folders})
-    start = _wrapper(folders)
-    files = [(name.removeprefix(start), stored) for name, stored in files]
-    folders = [name.removeprefix(start) for name in folders if name.startswith(start)]
+    prefix = _wrapper(folders)
+    files = [(name.removeprefix(prefix), path) for name, path in files]
+    folders = [name.removeprefix(prefix) for name in folders if name.startswith(prefix)]
     tops = [name for name in folders if "/" not in name]
     has_splits = set(tops) <= set(SPLITS) and any(name.count("/") == 2 for name, _ in files)
     depth = 2 if has_splits else 1
     classes: dict[str, list[str]] = {name: [] for name in folders if name.count("/") == depth - 1}
     outside = 0
-    for name, stored in files:
+    for name, path in files:
         if name.count("/") > depth:
-            raise DataError(f"{root}/{stored}: lies too deep: the layout is {LAYOUTS}")
+            raise DataError(f"{root}/{path}: is too deep: the layout is {LAYOUTS}")
         if name.count("/") < depth:
             outside += 1
         else:
-            classes[name.rpartition("/")[0]].append(stored)
+            classes[name.rpartition("/")[0]].append(path)
     if not has_splits:
         return {"all": classes}, outside
     tree = {
         SPLITS[top]: {
-            name.removeprefix(f"{top}/"): held for name, held in classes.items() if name.startswith(f"{top}/")
+            name.removeprefix(f"{top}/"): paths for name, paths in classes.items() if name.startswith(f"{top}/")
         }
         for top in tops
     }
@@ -105,7 +109,7 @@ def _arrange(root: Path, listing: Listing) -> tuple[Tree, int]:
 
 
 def _wrapper(folders: list[str]) -> str:
-    """`name/` of the only folder around all the others, if there is one, else nothing."""
+    """`name/` of a single folder that encloses all others, else the empty string."""
     tops = {path.split("/")[0] for path in folders}
     top = f"{tops.pop()}/" if len(tops) == 1 else ""
     wraps = top and top[:-1] not in SPLITS and any(name.startswith(top) for name in folders)
@@ -113,7 +117,7 @@ def _wrapper(folders: list[str]) -> str:
 
 
 def _images_only(source: Folder | Zip, tree: Tree) -> tuple[Tree, list[str]]:
-    """The tree without files that neither are called nor begin like an image, and the names of those."""
+    """Removes files with neither the ending nor the first bytes of an image; also returns the removed names, sorted."""
     strays = {
         name
         for classes in tree.values()
@@ -152,7 +156,7 @@ def _normal(name: str) -> str:
 
 
 def _check_utf8(name: str, root: Path) -> None:
-    """DataError for the name of a class or a data set that no record or page could hold."""
+    """Raises DataError for the name of a class or data set that is not UTF-8, as records and pages must be."""
     try:
         name.encode()
     except UnicodeEncodeError:

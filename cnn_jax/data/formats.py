@@ -1,7 +1,7 @@
-"""PNG and JPEG files without their pixels: which parts they have, and which way up they are.
+"""Parses PNG and JPEG files down to, but not including, their pixels: the parts they have and their orientation.
 
-What does not bear on the pixels (text, colour profiles, thumbnails, animation) is left out of what a decoder is given:
-it is where decoders fail, and nothing here uses it.
+Parts that do not affect the pixels (text, colour profiles, thumbnails, animation) are not passed to the decoder: they
+are where decoders fail, and nothing here uses them.
 
 Sources: PNG, third edition (W3C 2025), sections 5, 11.2 and 11.3; JPEG, ITU-T T.81, annex B; Exif 2.32 (CIPA DC-008),
 section 4.6.2 and tag 274.
@@ -26,7 +26,7 @@ ORIENTATION, SHORT = 0x0112, 3
 
 @dataclass(frozen=True)
 class Jpeg:
-    """`data` is the JPEG without metadata, `orientation` that of Exif, 1 to 8."""
+    """`data` is the JPEG without metadata, `orientation` the Exif orientation, 1 to 8."""
 
     data: bytes
     orientation: int
@@ -34,8 +34,8 @@ class Jpeg:
 
 @dataclass(frozen=True)
 class Png:
-    """`data` is the PNG's header, palette and pixels, `depth` the bits of a sample, `colour` a colour type of PNG,
-    `palette` and `transparency` the contents of PLTE and tRNS, `orientation` that of Exif, 1 to 8."""
+    """`data` is the PNG's header, palette and pixels, `depth` the bits per sample, `colour` the PNG colour type,
+    `palette` and `transparency` the contents of PLTE and tRNS, `orientation` the Exif orientation, 1 to 8."""
 
     data: bytes
     depth: int
@@ -46,7 +46,7 @@ class Png:
 
 
 def read_png(data: bytes) -> Png:
-    """ValueError: a chunk that is cut off or has a wrong checksum, a header or a palette that cannot be."""
+    """Raises ValueError for a truncated chunk, a wrong checksum, or an invalid header, palette or transparency."""
     chunks: dict[bytes, bytes] = {}
     pixels = []
     place = len(PNG_SIGNATURE)
@@ -68,19 +68,19 @@ def read_png(data: bytes) -> Png:
     header, palette = chunks[b"IHDR"], chunks.get(b"PLTE", b"")
     width, height, depth, colour = struct.unpack_from(">IIBB", header) if len(header) == 13 else (0, 0, 0, 0)
     if not width * height or depth not in DEPTHS.get(colour, ()):
-        raise ValueError("its header is none of a PNG")
+        raise ValueError("its header is invalid")
     if colour == PALETTE and (not palette or len(palette) % 3 or len(palette) > 3 * 256):
         raise ValueError(f"a palette of {len(palette)} bytes")
     transparency = chunks.get(b"tRNS") if colour in TRANSPARENT_SIZES else None
     if transparency is not None and len(transparency) not in TRANSPARENT_SIZES[colour]:
         raise ValueError(f"a transparency of {len(transparency)} bytes")
     colours = [_chunk(b"PLTE", palette)] if colour == PALETTE else []
-    whole = b"".join([PNG_SIGNATURE, _chunk(b"IHDR", header), *colours, *pixels, _chunk(b"IEND", b"")])
-    return Png(whole, depth, colour, palette, transparency, _orientation(chunks.get(b"eXIf", b"")))
+    stripped = b"".join([PNG_SIGNATURE, _chunk(b"IHDR", header), *colours, *pixels, _chunk(b"IEND", b"")])
+    return Png(stripped, depth, colour, palette, transparency, _orientation(chunks.get(b"eXIf", b"")))
 
 
 def read_jpeg(data: bytes) -> Jpeg:
-    """ValueError: it ends before its first scan."""
+    """Raises ValueError if the file ends before its first scan."""
     parts, exif = [data[:2]], b""
     place = 2
     while True:
@@ -115,7 +115,7 @@ def _name(kind: bytes) -> str:
 
 
 def _orientation(exif: bytes) -> int:
-    """1 (upright) where Exif does not state any, or is damaged, as viewers take it."""
+    """The orientation, or 1 (upright) if Exif is damaged or states none, as in image viewers."""
     tiff = exif.removeprefix(b"Exif\0\0")
     order = {b"II": "<", b"MM": ">"}.get(tiff[:2])
     if order is None:

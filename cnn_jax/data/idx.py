@@ -16,9 +16,10 @@ from cnn_jax.errors import DataError
 
 
 def read_idx(path: Path, dimensions: int, limit: int = 1 << 30) -> np.ndarray:
-    """The uint8 array of a gzipped idx file with that many dimensions; at most `limit` bytes of values.
+    """Reads a gzipped idx file with this number of dimensions as a uint8 array of at most `limit` bytes.
 
-    DataError: not gzip or corrupt, another magic number, fewer or more bytes than the header says.
+    Raises DataError if the file is not gzip or corrupt, has another magic number, or has fewer or more bytes than its
+    header says.
     """
     try:
         with gzip.open(path) as file:
@@ -46,8 +47,8 @@ def _parse(path: Path, data: bytes, dimensions: int, limit: int) -> np.ndarray:
 
 
 def shuffled(split: str, examples: int) -> np.ndarray:
-    """The order that TFDS gives to examples with the keys 0 … N-1 of a split: by the MD5 of the split's name and the
-    key (tensorflow_datasets 4.9, core/hashing.py). Data in this order is what TFDS reads."""
+    """The order in which TFDS stores the examples with keys 0 … N-1 of a split: sorted by the MD5 of the split's name
+    and the key (tensorflow_datasets 4.9, core/hashing.py)."""
     salt = hashlib.md5(split.encode(), usedforsecurity=False)
     digests = []
     for key in range(examples):
@@ -58,7 +59,10 @@ def shuffled(split: str, examples: int) -> np.ndarray:
 
 
 def read_pair(images: Path, labels: Path, classes: int) -> tuple[np.ndarray, np.ndarray]:
-    """uint8 images [N,H,W,1] and int32 labels [N] of an idx pair. DataError: unequal counts, labels out of range."""
+    """Reads uint8 images [N,H,W,1] and int32 labels [N] from a pair of idx files.
+
+    Raises DataError for unequal counts or labels out of range.
+    """
     pixels, targets = read_idx(images, 3), read_idx(labels, 1)
     if len(pixels) != len(targets):
         raise DataError(f"{labels}: {len(targets)} labels for the {len(pixels)} images of {images.name}")

@@ -1,4 +1,4 @@
-"""Encoded or decoded images of any kind -> one uint8 array, grey if all are grey, at one size."""
+"""Converts encoded or decoded images to one uint8 array of one size, grey if all images are grey."""
 
 import io
 import os
@@ -22,27 +22,27 @@ from cnn_jax.data.formats import (
 )
 from cnn_jax.errors import DataError, RequestError, quote, reason
 
-MAX_PIXELS = 50_000_000  # of one image: what a large camera makes; anything above is taken for a decompression bomb
+MAX_PIXELS = 50_000_000  # per image, as of a large camera; anything above is treated as a decompression bomb
 BLOCK = 1 << 18  # pixels composed at once
 Size = tuple[int, int, str]  # height, width and one of RESIZES
-RESIZES = ("squash", "fit", "crop")  # to the shape itself, inside of it with black borders, around it and cut
+RESIZES = ("squash", "fit", "crop")  # stretch to the shape, fit inside with black borders, cover and crop
 
-# Pillow gives 8 bits of the 16 of a sample: the first under one of these names, the second under the other.
+# Pillow decodes only 8 of a sample's 16 bits: the high byte with the first raw mode, the low byte with the second.
 HALVES = {RGB: ("RGB;16B", "RGB;16L"), RGB_ALPHA: ("RGBA;16B", "RGBA;16L")}
 
 
 def is_image(head: bytes) -> bool:
-    """Whether a file with these first bytes is a PNG or a JPEG."""
+    """True if these are the first bytes of a PNG or JPEG."""
     return head.startswith((PNG_SIGNATURE, JPEG_START))
 
 
 def decode(name: str, data: bytes, size: Size | None = None) -> np.ndarray:
-    """uint8 [H,W,1] of a grey, [H,W,3] of a colour JPEG or PNG, resized where a size is given.
+    """Decodes a JPEG or PNG to uint8 [H,W,1] (grey) or [H,W,3] (colour), resized if a size is given.
 
-    It stands as Exif's orientation says. 16 bits become 8 by rounding, palettes become their colours (grey if all are),
+    The Exif orientation is applied. 16 bits become 8 by rounding, palettes become their colours (grey if all are),
     transparency of any kind is composed over white.
 
-    DataError, whatever is wrong: not a whole JPEG or PNG, more than MAX_PIXELS.
+    Raises DataError for anything but a complete JPEG or PNG of at most MAX_PIXELS.
     """
     try:
         if data.startswith(PNG_SIGNATURE):
@@ -56,7 +56,7 @@ def decode(name: str, data: bytes, size: Size | None = None) -> np.ndarray:
         return resize(upright, size)
     except DataError as error:
         raise DataError(f"{name}: {error}") from None
-    except Exception as error:  # of any type: what Pillow raises for broken files is not a closed list
+    except Exception as error:  # broken files make Pillow raise almost any exception
         raise DataError(f"{name}: broken image: {reason(error)}") from error
 
 
@@ -70,7 +70,7 @@ def _jpeg(jpeg: Jpeg) -> np.ndarray:
 
 def _png(png: Png) -> np.ndarray:
     """uint8 [H,W] or [H,W,3]."""
-    most = 65535 if png.depth == 16 else 255  # of a sample; Pillow widens samples of fewer bits
+    maximum = 65535 if png.depth == 16 else 255  # of a sample; Pillow widens samples of fewer bits
     samples = _samples(png)
     alpha: np.ndarray | None = None
     if png.colour == PALETTE:
@@ -79,15 +79,15 @@ def _png(png: Png) -> np.ndarray:
         samples, alpha = samples[..., :-1], samples[..., -1:]
     elif png.transparency is not None:
         largest = (1 << png.depth) - 1
-        key = np.frombuffer(png.transparency, ">u2", samples.shape[2]) & largest  # its other bits are to be ignored
-        alpha = np.where((samples == key * (most // largest)).all(2, keepdims=True), 0, most)
-    if most == 255 and alpha is None:
+        key = np.frombuffer(png.transparency, ">u2", samples.shape[2]) & largest  # other bits are ignored
+        alpha = np.where((samples == key * (maximum // largest)).all(2, keepdims=True), 0, maximum)
+    if maximum == 255 and alpha is None:
         return samples
-    return _over_white(samples, alpha, most)
+    return _over_white(samples, alpha, maximum)
 
 
 def _samples(png: Png) -> np.ndarray:
-    """[H,W,channels]: uint16 for 16 bits, else uint8; for a palette the index of each pixel's colour."""
+    """Samples [H,W,channels], uint16 for 16 bits, else uint8; for a palette each pixel's index."""
     if png.depth < 16:
         pixels = _raw(png, None)
         pixels = pixels.astype(np.uint8) * 255 if pixels.dtype == bool else pixels
@@ -104,7 +104,7 @@ def _samples(png: Png) -> np.ndarray:
 
 
 def _raw(png: Png, rawmode: str | None) -> np.ndarray:
-    """What Pillow decodes; its own conversions keep 8 of 16 bits and compare transparent colours wrongly."""
+    """Pillow's pixels without its conversions, which keep 8 of 16 bits and compare transparent colours wrongly."""
     from PIL import PngImagePlugin
 
     with PngImagePlugin.PngImageFile(io.BytesIO(png.data)) as image:
@@ -120,7 +120,7 @@ def _check_pixels(image: Any) -> None:
 
 
 def _coloured(indices: np.ndarray, png: Png) -> tuple[np.ndarray, np.ndarray | None]:
-    """Colours [H,W,1 or 3] and, where there is any transparency, alpha [H,W,1] of the indices into a palette [H,W,1].
+    """Looks up palette indices [H,W,1]: colours [H,W,1 or 3] and alpha [H,W,1] (None if nothing is transparent).
     An index beyond the palette is black."""
     colours, alphas = np.zeros((256, 3), np.uint8), np.full(256, 255, np.uint8)
     entries = np.frombuffer(png.palette, np.uint8).reshape(-1, 3)
@@ -135,23 +135,24 @@ def _coloured(indices: np.ndarray, png: Png) -> tuple[np.ndarray, np.ndarray | N
     return pixels, alphas[indices]
 
 
-def _over_white(samples: np.ndarray, alpha: np.ndarray | None, most: int) -> np.ndarray:
-    """Samples of 0..most [H,W,C] over a white background by alpha of 0..most [H,W,1], as 8 bits, rounded once."""
+def _over_white(samples: np.ndarray, alpha: np.ndarray | None, maximum: int) -> np.ndarray:
+    """Composes samples [H,W,C] over white by alpha [H,W,1], both in 0..maximum, to 8 bits with a single rounding."""
     flat = samples.reshape(-1, samples.shape[2])
-    opacity = np.broadcast_to(most, (len(flat), 1)) if alpha is None else alpha.reshape(-1, 1)
+    opacity = np.broadcast_to(maximum, (len(flat), 1)) if alpha is None else alpha.reshape(-1, 1)
     composed = np.empty(flat.shape, np.uint8)
-    wide = np.uint32 if most == 255 else np.uint64  # holds 255 * most²
+    wide = np.uint32 if maximum == 255 else np.uint64  # holds 255 * maximum²
     for start in range(0, len(flat), BLOCK):
         block = slice(start, start + BLOCK)
         weight = opacity[block].astype(wide)
-        light = most * (most - weight) + flat[block] * weight  # of 0..most²
-        composed[block] = (255 * light + most * most // 2) // (most * most)
+        light = maximum * (maximum - weight) + flat[block] * weight  # of 0..maximum²
+        composed[block] = (255 * light + maximum * maximum // 2) // (maximum * maximum)
     return composed.reshape(samples.shape)
 
 
 def _turned(pixels: np.ndarray, orientation: int) -> np.ndarray:
-    """Exif says on which side the first row and the first column are: 1 top and left, 2 top and right, 3 bottom and
-    right, 4 bottom and left, 5 left and top, 6 right and top, 7 right and bottom, 8 left and bottom."""
+    """Applies the Exif orientation, which names the sides of the first row and the first column: 1 top and left, 2 top
+    and right, 3 bottom and right, 4 bottom and left, 5 left and top, 6 right and top, 7 right and bottom, 8 left and
+    bottom."""
     if orientation >= 5:
         pixels = pixels.swapaxes(0, 1)
     if orientation in (3, 4, 7, 8):
@@ -162,8 +163,8 @@ def _turned(pixels: np.ndarray, orientation: int) -> np.ndarray:
 
 
 def resize(array: np.ndarray, size: Size | None) -> np.ndarray:
-    """uint8 [H,W] or [H,W,C] -> [height,width,C] of the size ([H,W,C] without one), by antialiased bilinear
-    interpolation."""
+    """Resizes uint8 [H,W] or [H,W,C] to [height,width,C] by antialiased bilinear interpolation; to [H,W,C] if size is
+    None."""
     from PIL import Image
 
     array = array.reshape(*array.shape[:2], -1)
@@ -181,17 +182,17 @@ def resize(array: np.ndarray, size: Size | None) -> np.ndarray:
     top, left = abs(height - inner[0]) // 2, abs(width - inner[1]) // 2
     if how == "crop":
         return np.ascontiguousarray(scaled[top : top + height, left : left + width])
-    whole = np.zeros((height, width, scaled.shape[2]), np.uint8)
-    whole[top : top + inner[0], left : left + inner[1]] = scaled
-    return whole
+    bordered = np.zeros((height, width, scaled.shape[2]), np.uint8)
+    bordered[top : top + inner[0], left : left + inner[1]] = scaled
+    return bordered
 
 
 def size_of(image_size: int | str | None, how: str = "squash") -> Size | None:
-    """The size that a number N (N×N) or a text "HxW" says. RequestError for what is none."""
+    """Parses a number N (N×N) or a text "HxW". Raises RequestError for anything else."""
     if image_size is None:
         return None
-    found = re.fullmatch(r"(\d{1,6})(?:x(\d{1,6}))?", str(image_size))
-    height, width = (int(found[1]), int(found[2] or found[1])) if found else (0, 0)
+    match = re.fullmatch(r"(\d{1,6})(?:x(\d{1,6}))?", str(image_size))
+    height, width = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
     if not 1 <= height * width <= MAX_PIXELS:
         limit = int(MAX_PIXELS**0.5)
         raise RequestError(
@@ -203,7 +204,7 @@ def size_of(image_size: int | str | None, how: str = "squash") -> Size | None:
 
 
 def suffix(size: Size | None) -> str:
-    """What the key of a cache says of a size."""
+    """The suffix of a cache key for this size."""
     if size is None:
         return ""
     height, width, how = size
@@ -211,23 +212,23 @@ def suffix(size: Size | None) -> str:
 
 
 class Images:
-    """Room for a known number of images. The first one sets the size; grey ones take one channel if all are grey."""
+    """An array of a known number of images, sized by the first image; one channel if all are grey, else three."""
 
     def __init__(self, count: int, file: IO[bytes] | None = None):
-        """In an empty file, where one is given, which other processes may write to as well."""
+        """`file`: an empty file for the array, which other processes may also write to; None for private memory."""
         self.count, self.file = count, file
         self.filled, self.colour, self.first = 0, False, ""
 
     def add(self, name: str, image: np.ndarray) -> None:
-        """Puts in the next uint8 [H,W,1 or 3]. DataError: another size than the first, no memory for all of them."""
+        """Adds an image, uint8 [H,W,1 or 3]. Raises DataError for another size than the first or too little memory."""
         index = self.place(name, image.shape)
         self.array[index] = image
 
     def place(self, name: str, shape: tuple[int, ...]) -> int:
-        """The index for the next image, of this shape, which is put there by other means. DataError: as `add`."""
+        """Reserves an index for an image of this shape, which the caller writes. Raises DataError like `add`."""
         if self.filled == 0:
             self.first = name
-            self.array = self._room(shape[0], shape[1])
+            self.array = self._allocate(shape[0], shape[1])
         if shape[:2] != self.array.shape[1:3]:
             sizes = [f"{size[1]}x{size[0]}" for size in (self.array.shape[1:3], shape)]
             raise DataError(
@@ -237,11 +238,11 @@ class Images:
         self.filled += 1
         return self.filled - 1
 
-    def _room(self, height: int, width: int) -> np.ndarray:
+    def _allocate(self, height: int, width: int) -> np.ndarray:
         shape = (self.count, height, width, 3)
-        need, have = np.prod(shape, dtype=float), os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-        if need > have / 2:
-            gib = [f"{amount / 2**30:.1f} GiB" for amount in (need, have)]
+        needed, available = np.prod(shape, dtype=float), os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        if needed > available / 2:
+            gib = [f"{amount / 2**30:.1f} GiB" for amount in (needed, available)]
             raise DataError(
                 f"{self.first}: {self.count} images of {width}x{height} take {gib[0]}, too much for a memory of "
                 f"{gib[1]}: a smaller --image-size N helps"
@@ -251,6 +252,6 @@ class Images:
         return np.empty(shape, np.uint8)
 
     def split(self, counts: list[int]) -> list[np.ndarray]:
-        """The images, [N,H,W,1] if all were grey, else [N,H,W,3], cut into runs of these lengths."""
+        """The images, [N,H,W,1] if all are grey, else [N,H,W,3], split into consecutive arrays of these lengths."""
         array = self.array if self.colour else np.ascontiguousarray(self.array[..., :1])
         return np.split(array, np.cumsum(counts)[:-1])

@@ -1,4 +1,4 @@
-"""`load`: from a name, a folder, a zip or a file of arrays to a `Dataset`, through the cache."""
+"""`load`: reads a registered data set, a folder, a zip or a .npz file into a `Dataset`, through the cache."""
 
 import functools
 import os
@@ -24,14 +24,14 @@ from cnn_jax.references import references
 from cnn_jax.registry import Registry
 
 DIGITS_FILE = Path(__file__).with_name("digits.npz")
-GIVEN = "arrays:"  # how the name of a data set begins whose arrays were given in Python
+GIVEN = "arrays:"  # prefix of the name of a data set whose arrays were given in Python
 F = TypeVar("F", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True)
 class Source:
-    """A data set with a name: what reads it from a folder (None where none was given), and how many training examples
-    are cut off for validation unless told otherwise."""
+    """A registered data set. `read` takes the data folder (None if none was given), `validation` is the default number
+    of training examples held out for validation."""
 
     read: Callable[[Path | None], Any]
     validation: int | None
@@ -41,9 +41,18 @@ DATASETS: Registry[Source] = Registry("dataset")
 
 
 def register_dataset(name: str, validation: int | None = None) -> Callable[[F], F]:
-    """Registers a function of a folder (`--data-dir`, None where there is none) that returns (images, labels), or a
-    dictionary of such pairs with the keys train, test and maybe validation, and class_names: arrays as
-    `Dataset.from_arrays` takes them."""
+    """Registers a function that reads a data set.
+
+    The function takes a folder (`--data-dir`, or None) and returns (images, labels), or a dictionary of such pairs with
+    the keys train and optionally test, validation and class_names. Arrays are as for `Dataset.from_arrays`.
+
+    Args:
+      name: the name of the data set.
+      validation: the default number of training examples held out for validation.
+
+    Returns:
+      A decorator that returns the function unchanged.
+    """
 
     def add(read: F) -> F:
         DATASETS.add(name, Source(functools.partial(_registered, name, read), validation))
@@ -63,24 +72,28 @@ def load(
     split_seed: int = 0,
     without_test: bool = False,
 ) -> Dataset:
-    """A data set as uint8 arrays in three splits, from the cache where it has been loaded before.
+    """Loads a data set as uint8 arrays in three splits, from the cache if it was loaded before.
 
     Args:
       name_or_path: a registered name, a folder of images or a zip of one, a .npz file, or the name (`name` or
         `name/config`) of an image classification set that TFDS has prepared as array_record below `data_dir`; looked up
         in this order.
-      data_dir: where archives and prepared sets are; only read. The catalogue needs it once, until its arrays are
-        cached.
-      image_size: makes every image a square of this many pixels a side, or of the height and width in "HxW", by
+      data_dir: the folder of archives and prepared sets; only read. The built-in data sets need it until their arrays
+        are cached.
+      image_size: resizes every image to a square of this side in pixels, or to the height and width in "HxW", by
         antialiased bilinear interpolation.
       resize: "squash" to that shape, "fit" into it with black borders, or "crop" what does not fit.
-      validation: how many examples are cut from train for validation, instead of the default for this data set.
-      train_examples: how many of the training examples stay; fewer are always among more.
-      split_seed: decides which examples; the test split of a source that has one never depends on it.
-      without_test: accepts a source that has a train and no test split; `test` then holds no images.
+      validation: the number of train examples held out for validation; None for the default of this data set.
+      train_examples: the number of training examples to use; a smaller number selects a subset of a larger one.
+      split_seed: selects the examples of each split; never affects a test split that the source has.
+      without_test: accepts a source that has a train split but no test split; `test` then holds no images.
 
-    DataError: data missing, damaged, hostile or unknown. RequestError: impossible image_size, validation,
-    train_examples, split_seed, without_test.
+    Returns:
+      The data set, with the arrays memory-mapped from the cache where possible.
+
+    Raises:
+      DataError: the data are missing, damaged, hostile or unknown.
+      RequestError: impossible image_size, validation, train_examples, split_seed or without_test.
     """
     size = size_of(image_size, resize)
     check_seed(split_seed)
@@ -94,7 +107,7 @@ def load(
 
 
 def remember(dataset: Dataset) -> str:
-    """A name by which `load` finds this data set's splits again, in this cache: those of a run on arrays."""
+    """Caches the splits of a data set given as arrays; returns a name under which `load` finds them in this cache."""
     key = f"{dataset.name}@{dataset.fingerprint[:16]}"
     splits = {name: _in_memory(getattr(dataset, name)) for name in ("train", "validation", "test")}
     splits = {name: split for name, split in splits.items() if len(split)}
@@ -113,7 +126,7 @@ def _safe(key: str) -> str:
     return "".join(letter if letter.isalnum() or letter in "-@." else "_" for letter in key)
 
 
-def _given(name: str) -> Parts:
+def _cached_arrays(name: str) -> Parts:
     def missing() -> Parts:
         raise DataError(
             f"{name}: these arrays were given in Python and are not in this cache ({cache_root()}); give them again "
@@ -124,17 +137,17 @@ def _given(name: str) -> Parts:
 
 
 def _parts(name: str, data_dir: Path | None, size: Size | None, without_test: bool) -> tuple[str, Parts]:
-    """The data set's name and its arrays before the cut, at the size asked for."""
+    """The data set's name and its arrays at the requested size, before they are divided into splits."""
     if name in CATALOGUE:
         return name, _catalogued(CATALOGUE[name], data_dir, size)
     if name in DATASETS:
         return name, _resized(DATASETS[name].read(data_dir), size)
     if name.startswith(GIVEN):
-        return name.removeprefix(GIVEN).partition("@")[0], _resized(_given(name), size)
+        return name.removeprefix(GIVEN).partition("@")[0], _resized(_cached_arrays(name), size)
     path = os.path.expanduser(name)
     if path.endswith(".npz") and os.path.isfile(path):
         return Path(path).stem, _resized(_npz(Path(path)), size)
-    if os.path.exists(path):  # False, unlike that of pathlib, for what can be no path
+    if os.path.exists(path):  # unlike Path.exists, False for text that is no valid path
         source = folder.open_source(Path(path))
         parts = cache.cached(source.key + suffix(size), lambda: folder.read_parts(source, size, without_test))
         return source.path.name.removesuffix(".zip"), parts
@@ -171,7 +184,7 @@ def _catalogued(entry: Entry, data_dir: Path | None, size: Size | None) -> Parts
 
 
 def _official(entry: Entry, data_dir: Path | None) -> Parts:
-    """From the archives, each hashed before it is read."""
+    """Reads the archives, each verified by its sha256 first."""
     files = archives.find(entry, data_dir)
     for archive in entry.archives:
         archives.check(entry, archive, files[archive.file])
@@ -181,7 +194,7 @@ def _official(entry: Entry, data_dir: Path | None) -> Parts:
     for split, pair, count in (("train", IDX_FILES[:2], entry.train), ("test", IDX_FILES[2:], entry.test)):
         images, labels = idx.read_pair(files[pair[0]], files[pair[1]], len(entry.class_names))
         if images.shape != (count, *entry.shape):
-            raise DataError(f"{files[pair[0]]}: images {list(images.shape)}, {[count, *entry.shape]} is right")
+            raise DataError(f"{files[pair[0]]}: images {list(images.shape)}, expected {[count, *entry.shape]}")
         order = idx.shuffled(split, count)
         splits[split] = Split(images[order], labels[order])
     return Parts(splits, entry.class_names, _about(entry))
@@ -189,8 +202,8 @@ def _official(entry: Entry, data_dir: Path | None) -> Parts:
 
 def _digits(entry: Entry) -> Parts:
     with np.load(DIGITS_FILE, allow_pickle=False) as file:
-        whole = Split(file["images"], file["labels"].astype(np.int32))
-    return Parts({"all": whole}, entry.class_names, _about(entry))
+        split = Split(file["images"], file["labels"].astype(np.int32))
+    return Parts({"all": split}, entry.class_names, _about(entry))
 
 
 def _about(entry: Entry) -> dict:
@@ -205,25 +218,25 @@ def _about(entry: Entry) -> dict:
 
 
 def _registered(name: str, read: Callable[[Path | None], Any], data_dir: Path | None) -> Parts:
-    """What a function of one's own has read. DataError for what it raises, or returns."""
+    """Calls a registered function. Raises DataError if it raises anything or returns anything but labelled images."""
     try:
-        found = read(data_dir)
+        arrays = read(data_dir)
     except (DataError, RequestError):
         raise
-    except Exception as error:  # of any type, from code that is not ours
+    except Exception as error:  # the user's code may raise anything
         raise DataError(f"dataset {name}: {reason(error)}") from error
-    return _arrays(name, found if isinstance(found, dict) else {"train": found})
+    return _arrays(name, arrays if isinstance(arrays, dict) else {"train": arrays})
 
 
-def _arrays(name: str, found: dict[str, Any]) -> Parts:
-    """Pairs of arrays by split as parts."""
-    names = found.pop("class_names", None)
-    if "train" not in found or not set(found) <= {"train", "validation", "test"}:
-        raise DataError(f"{name} has {', '.join(map(quote, found)) or 'nothing'}; it needs train, and maybe test")
-    return parts_of_arrays(name, found["train"], found.get("validation"), found.get("test"), names)
+def _arrays(name: str, arrays: dict[str, Any]) -> Parts:
+    """Converts pairs of arrays by split to parts. Raises DataError for unknown splits or arrays of other kinds."""
+    names = arrays.pop("class_names", None)
+    if "train" not in arrays or not set(arrays) <= {"train", "validation", "test"}:
+        raise DataError(f"{name} has {', '.join(map(quote, arrays)) or 'nothing'}; it needs train, and maybe test")
+    return parts_of_arrays(name, arrays["train"], arrays.get("validation"), arrays.get("test"), names)
 
 
-NAMES = {  # of arrays in a .npz: ours, and those of Keras and MedMNIST
+NAMES = {  # of the arrays in a .npz file: our own and those of Keras and MedMNIST
     "train": (("images", "labels"), ("x_train", "y_train"), ("train_images", "train_labels")),
     "validation": (("x_val", "y_val"), ("val_images", "val_labels"), ("validation_images", "validation_labels")),
     "test": (("x_test", "y_test"), ("test_images", "test_labels")),
@@ -231,25 +244,23 @@ NAMES = {  # of arrays in a .npz: ours, and those of Keras and MedMNIST
 
 
 def _npz(path: Path) -> Parts:
-    """The arrays of a .npz file: images and labels, or those of splits. DataError for anything else."""
+    """Reads a .npz file of images and labels, or of such pairs per split. Raises DataError for anything else."""
     with untrusted.parsing(path, DataError), zipfile.ZipFile(path) as archive:
-        size, most = (
-            sum(member.file_size for member in archive.infolist()),
-            os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
-        )
-        if size > most // 2:
-            raise ValueError(f"it holds {size:,} bytes, too much for a memory of {most:,}")
+        size = sum(member.file_size for member in archive.infolist())
+        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        if size > memory // 2:
+            raise ValueError(f"it holds {size:,} bytes, too much for a memory of {memory:,}")
         with np.load(path, allow_pickle=False) as file:
-            found: dict[str, Any] = {}
+            arrays: dict[str, Any] = {}
             for split, pairs in NAMES.items():
                 for images, labels in pairs:
                     if images in file.files and labels in file.files:
-                        found[split] = (file[images], np.atleast_1d(file[labels].squeeze()))
+                        arrays[split] = (file[images], np.atleast_1d(file[labels].squeeze()))
             if "class_names" in file.files:
-                found["class_names"] = [str(name) for name in file["class_names"]]
-            if "train" not in found:
+                arrays["class_names"] = [str(name) for name in file["class_names"]]
+            if "train" not in arrays:
                 raise ValueError(f"it holds {', '.join(file.files)[:200]}; it needs the arrays images and labels")
-    return _arrays(path.stem, found)
+    return _arrays(path.stem, arrays)
 
 
 def _resized(parts: Parts, size: Size | None) -> Parts:

@@ -1,4 +1,4 @@
-"""Examples in a fixed order: what every source is read into, and what data sets are cut from."""
+"""Examples in a fixed order: every source is read into them, and data sets are divided from them."""
 
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-BLOCK = 1000  # images looked at together: what NumPy makes of them on the way stays in the processor's cache
+BLOCK = 1000  # images processed together, so that NumPy's intermediate arrays fit in the processor's cache
 
 
 class Examples(Protocol):
@@ -26,7 +26,7 @@ class Examples(Protocol):
 
 
 class OnDisk(Examples, Protocol):
-    """Examples that are read as they are needed."""
+    """Examples read from disk on demand."""
 
     def chunks(self, positions: np.ndarray, size: int) -> Generator["Split", None, None]:
         """The examples at `positions`, in order, `size` at a time."""
@@ -64,7 +64,7 @@ class Split:
 
 @dataclass(frozen=True, eq=False)
 class Parts:
-    """What a source holds before anything is cut: the split `all`, or `train` and maybe `validation` and `test`."""
+    """The splits of a source before division: `all`, or `train` and optionally `validation` and `test`."""
 
     splits: dict[str, Split]
     class_names: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""How examples are dealt to train, validation and test: from a seed alone, never touching a given test split."""
+"""Divides examples into train, validation and test, by a seed alone; a source's own test split is never touched."""
 
 from collections.abc import Collection
 from typing import Any
@@ -9,24 +9,27 @@ from cnn_jax import randomness
 from cnn_jax.data.split import Parts, Split
 from cnn_jax.errors import DataError, RequestError
 
-TEST_SHARE = VALIDATION_SHARE = 0.15  # of a source that has no splits of its own
+TEST_SHARE = VALIDATION_SHARE = 0.15  # of a source without splits
 NAMES = ("train", "validation", "test")
 NO_TEST = "the source has no test split"
-CUT_SHARE = 0.10  # of a train split that comes without a validation split and has no default in the catalogue
+CUT_SHARE = 0.10  # of a train split, if the source has no validation split and the catalogue no default
 
-Index = np.ndarray | slice  # a slice where a split stays whole, so that its arrays are not copied
-Plan = dict[str, tuple[str, Index]]  # split -> the source's split and the examples of it
+Index = np.ndarray | slice  # a slice for a complete split, so that its arrays are not copied
+Plan = dict[str, tuple[str, Index]]  # split -> the source's split and which of its examples
 
 
 def check_seed(seed: int) -> None:
-    """RequestError for a negative one."""
+    """Raises RequestError for a negative seed."""
     if seed < 0:
         raise RequestError(f"split seed {seed} is impossible: it must be 0 or more")
 
 
 def check_splits(where: object, splits: Collection[str], without_test: bool) -> None:
-    """`splits` are `all` or a source's own. DataError: no train split, or no test split and nobody said so beforehand.
-    RequestError: `without_test` of data that has one."""
+    """Checks that `splits` (`all`, or a source's own) include train, and test unless `without_test`.
+
+    Raises DataError if the train split is missing, or the test split without `without_test`; RequestError if
+    `without_test` is given for data that have a test split.
+    """
     present = ", ".join(splits)
     if "all" in splits:
         if without_test:
@@ -43,16 +46,16 @@ def check_splits(where: object, splits: Collection[str], without_test: bool) -> 
 
 
 def cut(examples: int, count: int, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Indices of the `examples - count` that stay and of the `count` cut off, both ascending.
+    """Indices of the `examples - count` kept and of the `count` held-out examples, both ascending.
 
-    The cut is the head of a permutation.
+    The held-out examples are the first `count` of a permutation.
     """
     order = random.permutation(examples)
     return np.sort(order[count:]), np.sort(order[:count])
 
 
 def stratify(labels: np.ndarray, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Ascending indices of train, validation and test: 70/15/15 within each class, at least one of each in each."""
+    """Ascending indices of train, validation and test: 70/15/15 in each class, at least one in each split."""
     train, validation, test = [], [], []
     for label in np.unique(labels):
         order = random.permutation(np.flatnonzero(labels == label))
@@ -74,26 +77,37 @@ def plan(
     default: int | None,
     without_test: bool,
 ) -> tuple[Plan, str]:
-    """Which examples of the source's splits, given by their labels, become which split; and that rule in words.
+    """Assigns the source's examples to splits, by their labels. Returns the plan and the rule in words.
 
-    `validation` is the number of examples asked for, `default` the catalogue's; of train only `train_examples` stay,
-    and of two such numbers the smaller one's examples are among the larger one's. Errors: a number that leaves nothing
-    on one side or is not there, a number for a source that has its own validation split, a class too small to be dealt
-    to three splits, no test split (an empty one `without_test`).
+    Args:
+      name: the name of the data set in errors.
+      labels: int32 [N] for each split of the source.
+      class_names: the class of each label.
+      validation: the requested number of validation examples, or None.
+      train_examples: the number of training examples to use; a smaller number selects a subset of a larger one.
+      seed: the seed of the split.
+      default: the catalogue's number of validation examples, or None.
+      without_test: accepts a source without a test split; the test split is then empty.
+
+    Raises:
+      RequestError: a number of examples that is not available or leaves a split empty; `validation` for a source with
+        its own validation split.
+      DataError: a class too small for three splits.
+      Errors of `check_splits`.
     """
     check_splits(name, labels, without_test)
-    dealt, rule = _deal(name, labels, class_names, validation, seed, default)
+    splits, rule = _deal(name, labels, class_names, validation, seed, default)
     if train_examples is None:
-        return dealt, rule
-    source, index = dealt["train"]
-    whole = np.arange(len(labels[source]))[index]
-    if train_examples > len(whole):
+        return splits, rule
+    source, index = splits["train"]
+    available = np.arange(len(labels[source]))[index]
+    if train_examples > len(available):
         raise RequestError(
-            f"{name} has {len(whole)} images to train with: train_examples = {train_examples} is too many"
+            f"{name} has {len(available)} images to train with: train_examples = {train_examples} is too many"
         )
-    chosen = randomness.subset(seed).permutation(len(whole))
-    kept: tuple[str, Index] = (source, whole[np.sort(chosen[:train_examples])])
-    return dealt | {"train": kept}, f"{rule}; of train the first {train_examples} of a PCG64 permutation"
+    order = randomness.subset(seed).permutation(len(available))
+    train: tuple[str, Index] = (source, available[np.sort(order[:train_examples])])
+    return splits | {"train": train}, f"{rule}; of train the first {train_examples} of a PCG64 permutation"
 
 
 def _deal(
@@ -104,17 +118,17 @@ def _deal(
     seed: int,
     default: int | None,
 ) -> tuple[Plan, str]:
-    """`plan` with all of train."""
-    held: tuple[str, Index] = ("test", slice(None))
+    """`plan` without `train_examples`."""
+    test_part: tuple[str, Index] = ("test", slice(None))
     if "test" not in labels:
-        held = ("train", np.array([], np.int64))
+        test_part = ("train", np.array([], np.int64))
     if "validation" in labels:
         if validation is not None:
             own = len(labels["validation"])
             raise RequestError(f"{name} has its own validation split of {own} images: leave out --validation")
         own_splits: Plan = {split: (split, slice(None)) for split in ("train", "validation")}
         rule = "the source's own train, validation and test" if "test" in labels else f"{NO_TEST}, its own validation"
-        return own_splits | {"test": held}, rule
+        return own_splits | {"test": test_part}, rule
     if "all" in labels:
         few = np.flatnonzero(np.bincount(labels["all"], minlength=len(class_names)) < 3)
         if few.size:
@@ -124,20 +138,20 @@ def _deal(
         if validation is None:
             dealt = zip(NAMES, (train, middle, test), strict=True)
             return {split: ("all", index) for split, index in dealt}, "stratified 70/15/15 by PCG64"
-        source, whole, held = "all", np.sort(np.concatenate([train, middle])), ("all", test)
+        source, rest, test_part = "all", np.sort(np.concatenate([train, middle])), ("all", test)
         random = randomness.second_cut(seed)
         rule = "stratified 15 % for test by PCG64"
     else:
-        source, whole = "train", np.arange(len(labels["train"]))
+        source, rest = "train", np.arange(len(labels["train"]))
         random = randomness.split(seed)
         rule = "the source's own test" if "test" in labels else NO_TEST
-    count = validation if validation is not None else default if default is not None else round(CUT_SHARE * len(whole))
-    if not 0 < count < len(whole):
-        limit = f"between 1 and {len(whole) - 1}, since {len(whole)} images are there to train and validate with"
+    count = validation if validation is not None else default if default is not None else round(CUT_SHARE * len(rest))
+    if not 0 < count < len(rest):
+        limit = f"between 1 and {len(rest) - 1}, since {len(rest)} images are there to train and validate with"
         raise RequestError(f"{name}: a validation split of {count} images is impossible: it must be {limit}")
-    keep, off = cut(len(whole), count, random)
-    rule = f"{rule}; validation = {count} of the remaining {len(whole)} by PCG64 permutation"
-    return {"train": (source, whole[keep]), "validation": (source, whole[off]), "test": held}, rule
+    keep, off = cut(len(rest), count, random)
+    rule = f"{rule}; validation = {count} of the remaining {len(rest)} by PCG64 permutation"
+    return {"train": (source, rest[keep]), "validation": (source, rest[off]), "test": test_part}, rule
 
 
 def divide(
@@ -149,15 +163,15 @@ def divide(
     default: int | None,
     without_test: bool = False,
 ) -> tuple[dict[str, Split], str]:
-    """The three splits as `plan` deals them, and the rule in words."""
+    """Divides the parts by `plan`. Returns the three splits and the rule in words."""
     labels = {split: part.labels for split, part in parts.splits.items()}
-    dealt, rule = plan(name, labels, parts.class_names, validation, train_examples, seed, default, without_test)
-    return {split: take(parts.splits[origin], index) for split, (origin, index) in dealt.items()}, rule
+    assignment, rule = plan(name, labels, parts.class_names, validation, train_examples, seed, default, without_test)
+    return {split: take(parts.splits[origin], index) for split, (origin, index) in assignment.items()}, rule
 
 
 def about_the_split(rule: str, seed: int, sizes: dict[str, int], labels: dict[str, np.ndarray]) -> dict[str, Any]:
-    """What a data set's source says of its split; `labels` are those of the source's splits. `available` is the number
-    of training images of which `train_examples` may have taken fewer."""
+    """The description of the split in `Dataset.source`; `labels` are the labels of the source's splits. `available` is
+    the number of training images before `train_examples` selects a subset."""
     elsewhere = sizes["validation"] + (sizes["test"] if "all" in labels else 0)
     available = sum(len(part) for name, part in labels.items() if name != "test") - elsewhere
     return {"rule": rule, "seed": seed, "sizes": sizes, "available": available}

@@ -1,4 +1,4 @@
-"""Files below a folder or inside a zip, listed and read without trusting them: nothing is unpacked, nothing written."""
+"""Lists and reads files in an untrusted folder or zip: nothing is unpacked to disk, nothing is written."""
 
 import errno
 import hashlib
@@ -15,23 +15,23 @@ from cnn_jax.data.archives import sha256
 from cnn_jax.errors import DataError, reason
 
 MAX_FILE_BYTES = 100 << 20  # of one encoded image
-MAX_RATIO = 200  # declared size of all members to the size of the zip; compressed images have about 1
-MAX_DEPTH = 4  # folder/split/class/file; deeper is not a layout, or a link in a circle
-HEAD = 8  # bytes that tell a PNG or a JPEG from other files
-LEFT_BEHIND = ("thumbs.db", "desktop.ini", "__macosx")  # by file managers, as names that begin with a dot
-UTF8_NAME = 0x800  # the flag of a zip's member whose name is UTF-8
+MAX_RATIO = 200  # declared size of all members / size of the zip; about 1 for compressed images
+MAX_DEPTH = 4  # folder/split/class/file; anything deeper is another layout or a circular link
+HEAD = 8  # bytes that distinguish PNG and JPEG from other files
+LEFT_BEHIND = ("thumbs.db", "desktop.ini", "__macosx")  # by file managers, like names that begin with a dot
+UTF8_NAME = 0x800  # flag of a zip member whose name is UTF-8
 
 
 @dataclass
 class Listing:
-    """Visible files and folders, as paths with forward slashes, and the entries that are hidden."""
+    """Visible files and folders, as paths with forward slashes, and hidden entries."""
 
     files: list[str] = field(default_factory=list)
     folders: set[str] = field(default_factory=set)
     hidden: set[str] = field(default_factory=set)
 
     def hides(self, path: str) -> bool:
-        """Whether a part of the path is what file managers leave behind; the entry up to that part is then noted."""
+        """True if a part of the path is hidden or left by a file manager; adds the path up to that part to `hidden`."""
         parts = path.split("/")
         for count, part in enumerate(parts, 1):
             if part.startswith(".") or part.lower() in LEFT_BEHIND:
@@ -41,7 +41,7 @@ class Listing:
 
 
 class Folder:
-    """A folder on disk. Symbolic links are followed where they stay inside it; any other is an error."""
+    """A folder on disk. Symbolic links are followed inside it; a link that leads out raises DataError."""
 
     def __init__(self, path: Path):
         self.path = path.resolve()
@@ -87,7 +87,7 @@ class Folder:
 
 
 class Zip:
-    """A zip, known by its sha256. Members are read into memory one by one, never more than they declare."""
+    """A zip file, identified by its sha256. Members are read into memory one at a time, up to their declared size."""
 
     def __init__(self, path: Path):
         self.path = path.resolve()
@@ -99,7 +99,7 @@ class Zip:
     def _zip(self) -> zipfile.ZipFile:
         try:
             return zipfile.ZipFile(self.path)
-        except Exception as error:  # of many types, from whatever is damaged
+        except Exception as error:  # damaged files raise many types
             raise DataError(f"{self.path}: not a whole zip archive ({reason(error)})") from error
 
     @cached_property
@@ -108,7 +108,7 @@ class Zip:
 
     @cached_property
     def listing(self) -> Listing:
-        """Every member is checked here; asked for only where the arrays are not cached."""
+        """The checked members; computed only if the arrays are not cached."""
         for name, member in self._members:
             self._check(name, member)
         name, times = Counter(name for name, _ in self._members).most_common(1)[0] if self._members else ("", 0)
@@ -117,8 +117,8 @@ class Zip:
         if sum(member.file_size for _, member in self._members) > MAX_RATIO * self.path.stat().st_size:
             raise DataError(f"{self.path}: unpacks to more than {MAX_RATIO} times its size: taken for a zip bomb")
         listing = Listing()
-        for stored, member in self._members:
-            name = stored.rstrip("/")
+        for path, member in self._members:
+            name = path.rstrip("/")
             if listing.hides(name):
                 continue
             if not member.is_dir():
@@ -136,7 +136,10 @@ class Zip:
             raise DataError(f"{self.path}: unsafe member name {name!r}: it must be a plain relative path")
         if stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR):
             raise DataError(f"{self.path}: member {name} is a link or a device: only files and folders are read")
-        if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # the others inflate without bounds
+        if member.compress_type not in (
+            zipfile.ZIP_STORED,
+            zipfile.ZIP_DEFLATED,
+        ):  # other methods inflate without bounds
             raise DataError(f"{self.path}: member {name} is neither stored nor deflated: pack it again the usual way")
         if member.flag_bits & 1:
             raise DataError(f"{self.path}: member {name} is encrypted: give a zip without a password")
@@ -146,7 +149,7 @@ class Zip:
             )
 
     def read(self, name: str) -> bytes:
-        return self._unpack(name, self._by_name[name].file_size + 1)  # inflates no more than that; checks the CRC
+        return self._unpack(name, self._by_name[name].file_size + 1)  # inflates no more than this; checks the CRC
 
     def head(self, name: str) -> bytes:
         """The first bytes of a member."""
@@ -156,35 +159,35 @@ class Zip:
     def _by_name(self) -> dict[str, zipfile.ZipInfo]:
         return dict(self._members)
 
-    def _unpack(self, name: str, most: int) -> bytes:
+    def _unpack(self, name: str, limit: int) -> bytes:
         try:
             with self._zip.open(self._by_name[name]) as file:
-                return file.read(most)
-        except Exception as error:  # of many types, from whatever is damaged
+                return file.read(limit)
+        except Exception as error:  # damaged files raise many types
             raise DataError(f"{self.path}: member {name} cannot be unpacked: {reason(error)}") from error
 
 
 def read_file(path: Path) -> bytes:
-    """The bytes of a file that may be an image. DataError: it cannot be read, is none, or is larger than any image."""
+    """Reads a file that may be an image. Raises DataError if it is unreadable, no file, or too large for an image."""
     data = _read(path, MAX_FILE_BYTES + 1)
     if len(data) > MAX_FILE_BYTES:
         raise DataError(f"{path}: more than {MAX_FILE_BYTES >> 20} MiB, the limit for one image")
     return data
 
 
-def _read(path: Path, most: int) -> bytes:
+def _read(path: Path, limit: int) -> bytes:
     try:
-        if not stat.S_ISREG(os.stat(path).st_mode):  # a pipe would be waited for
+        if not stat.S_ISREG(os.stat(path).st_mode):  # reading a pipe would block
             raise OSError(errno.EINVAL, "not a file")
         with open(path, "rb") as file:
-            return file.read(most)
-    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
+            return file.read(limit)
+    except (OSError, ValueError) as error:  # ValueError: an invalid file name
         raise DataError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
 
 
 def _name_of(member: zipfile.ZipInfo) -> str:
-    """The member's name, as UTF-8 where its bytes are that, flagged or not (macOS does not flag it), else as code page
-    437, which a zip without the flag means by its specification (APPNOTE.TXT 6.3.10, appendix D)."""
+    """The member's name: UTF-8 if its bytes are valid UTF-8, flagged or not (macOS does not flag it), else code page
+    437, as the specification says for names without the flag (APPNOTE.TXT 6.3.10, appendix D)."""
     if member.flag_bits & UTF8_NAME:
         return member.filename
     try:
@@ -194,9 +197,10 @@ def _name_of(member: zipfile.ZipInfo) -> str:
 
 
 def listing_key(root: Path, files: Iterable[Path]) -> str:
-    """Changes whenever a file below root is added, removed, renamed or written to, even if its size and time stay.
+    """A key that changes whenever a file below root is added, removed, renamed or written to, even if its size and
+    modification time stay the same.
 
-    From path, size, time of modification and time of inode change, which no program can set back.
+    Hashes path, size, modification time and inode change time, which no program can set back.
     """
     digest = hashlib.sha256(os.fsencode(root))
     for path in files:

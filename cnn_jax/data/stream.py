@@ -1,9 +1,9 @@
-"""Data that does not fit in memory: the train split stays in the records that TFDS prepared and is read as needed.
+"""Data that do not fit in memory: the train split stays in the records that TFDS prepared and is read as needed.
 
-The records, the decoder and the cut are those of `load`, so a streamed data set holds the very same examples at the
-same positions. grain reads ahead: its unit of work is a whole chunk, since array_record gives many records at once
-several times as fast as one by one, and a queue between threads costs as much as decoding a small image. Threads, not
-processes: a process of grain's imports the user's main module again.
+Records, decoder and splits are the same as for `load`, so a streamed data set has the same examples at the same
+positions. grain reads ahead. Its unit of work is a chunk, because array_record reads many records at once several times
+as fast as one by one, and passing an item between threads costs as much as decoding a small image. It uses threads
+because a grain process would import the user's main module again.
 """
 
 import hashlib
@@ -25,21 +25,21 @@ from cnn_jax.data.splits import about_the_split, check_seed, plan
 from cnn_jax.data.tfds_source import TfdsSource
 from cnn_jax.errors import DataError, RequestError
 
-BLOCK = 256  # images read together where the whole split is looked at
+BLOCK = 256  # images read together in a pass over the whole split
 HELD = ("validation", "test")  # in memory
 IDX_SETS = ("mnist", "fashion_mnist")  # of the catalogue, the sets that `load` reads in TFDS's own order
 
 
 class _Coloured(DataError):
-    """A colour image where all are to be grey."""
+    """A colour image in a split assumed to be grey."""
 
 
 @dataclass(frozen=True, eq=False)
 class Streamed:
     """A split whose images stay on disk. `labels` is int32 [N], `image_shape` (height, width, channels).
 
-    The example at position i is number `index[i]` of the prepared folder's `split`; where `image_size` is given, its
-    image is resized as it is decoded.
+    The example at position i is number `index[i]` of the prepared folder's `split`. Images are resized when decoded if
+    `image_size` is given.
     """
 
     labels: np.ndarray
@@ -55,22 +55,26 @@ class Streamed:
     def chunks(
         self, positions: np.ndarray, size: int, *, workers: int = 2, prefetch: int = 2
     ) -> Generator[Split, None, None]:
-        """The examples at `positions` (integers [M] of 0..N-1, in any order, repeats allowed), `size` at a time.
+        """Yields the examples at `positions` in this order, `size` at a time; the last chunk may be smaller.
 
-        Chunks come in exactly this order, the last may be smaller. `workers` threads read and decode; up to `prefetch`
-        chunks beyond the one handed out are read or being read, so memory holds `prefetch + 2` chunks at most. With 0
-        of either, nothing is read before it is asked for. Reading begins with the first `next`; `close`, which `for`
-        loops left early need (`contextlib.closing`), ends it.
+        Reading begins with the first `next` and ends with `close`; use `contextlib.closing` for loops that may end
+        early. Several processes share a split by requesting different positions: each reads only its own records.
 
-        Several processes share a split by asking for their own positions each: a record is read only where it is asked
-        for.
+        Args:
+          positions: integers [M] in 0..N-1, in any order, repeats allowed.
+          size: examples per chunk.
+          workers: threads that read and decode.
+          prefetch: the number of chunks read ahead of the current one; memory holds at most `prefetch + 2` chunks. If
+            `workers` or `prefetch` is 0, nothing is read ahead.
 
-        ValueError: no such positions. RequestError: sizes that cannot be. DataError, when the chunk is reached: a
-        record that is damaged or of another shape.
+        Raises:
+          ValueError: impossible positions.
+          RequestError: impossible sizes or numbers.
+          DataError: a record is damaged or of another shape; raised when its chunk is reached.
         """
         positions = np.asarray(positions)
-        whole = positions.ndim == 1 and (positions.dtype.kind in "iu" or positions.size == 0)
-        if not whole or (positions.size and not 0 <= positions.min() <= positions.max() < len(self)):
+        integers = positions.ndim == 1 and (positions.dtype.kind in "iu" or positions.size == 0)
+        if not integers or (positions.size and not 0 <= positions.min() <= positions.max() < len(self)):
             raise ValueError(f"positions must be integers [M] of 0 to {len(self) - 1}")
         if size < 1 or workers < 0 or prefetch < 0:
             raise RequestError(
@@ -86,7 +90,7 @@ class Streamed:
 
 
 class _Chunks:
-    """What grain reads from: item i is the i-th chunk. A chunk that is being read when `stopped` is set is given up."""
+    """The source for grain: item i is the i-th chunk. Setting `stopped` abandons the chunk being read."""
 
     def __init__(self, streamed: Streamed, positions: np.ndarray, size: int):
         self.streamed, self.positions, self.size = streamed, positions, size
@@ -100,8 +104,8 @@ class _Chunks:
         positions = self.positions[number * self.size : (number + 1) * self.size]
         images = np.empty((len(positions), *streamed.image_shape), np.uint8)
         height, width, channels = streamed.image_shape
-        found = streamed.prepared.read(streamed.split, streamed.index[positions])
-        for place, (name, data, _) in zip(images, found, strict=True):
+        records = streamed.prepared.read(streamed.split, streamed.index[positions])
+        for place, (name, data, _) in zip(images, records, strict=True):
             if self.stopped:
                 return None
             image = decode(name, data, streamed.image_size)
@@ -139,18 +143,22 @@ def open_stream(
     split_seed: int = 0,
     without_test: bool = False,
 ) -> Dataset:
-    """The `Dataset` that `load` makes of the same arguments, with a `train` split that is read from disk as needed.
+    """Opens the same `Dataset` as `load` with the same arguments, but reads the `train` split from disk as needed.
 
-    `validation` and `test` are in memory. The first opening reads every record, once for its label alone and once for
-    its image, and keeps what it finds in the cache, for this cut and size; later ones read none.
+    `validation` and `test` are in memory. The first call reads every record twice, once for its label and once for its
+    image, and caches the results for these splits and this size; later calls read none.
 
     Args:
-      name: `name` or `name/config` of an image classification set that TFDS has prepared as array_record below
-        `data_dir`.
+      name: `name` or `name/config` of an image classification set that TFDS has prepared as array_record.
+      data_dir: the folder of prepared sets; only read.
       image_size, resize, validation, train_examples, split_seed, without_test: as for `load`.
 
-    DataError: anything else, or a set that is damaged. RequestError: impossible image_size, validation,
-    train_examples, split_seed, without_test.
+    Returns:
+      The data set, with a `Streamed` train split.
+
+    Raises:
+      DataError: no such prepared set, or a damaged one.
+      RequestError: impossible image_size, validation, train_examples, split_seed or without_test.
     """
     size = size_of(image_size, resize)
     check_seed(split_seed)
@@ -159,50 +167,50 @@ def open_stream(
         prepared = tfds_source.open_folder(folder, without_test)
     labels = _labels(prepared)
     default = CATALOGUE[name].validation if name in CATALOGUE else None
-    dealt, rule = plan(
+    splits, rule = plan(
         name, labels, prepared.class_names, validation, train_examples, split_seed, default, without_test
     )
-    indices = {split: np.arange(len(labels[origin]))[index] for split, (origin, index) in dealt.items()}
-    origin = dealt["train"][0]
+    indices = {split: np.arange(len(labels[origin]))[index] for split, (origin, index) in splits.items()}
+    origin = splits["train"][0]
 
     def train(shape: tuple[int, int, int]) -> Streamed:
         index = indices["train"]
         return Streamed(labels[origin][index], shape, prepared, origin, index, size)
 
     cut = hashlib.sha256(b"".join(index.astype("<i8").tobytes() for index in indices.values())).hexdigest()[:16]
-    found = cache.cached(
+    memory = cache.cached(
         f"{tfds_source.key(folder)}{suffix(size)}-stream-{cut}",
-        lambda: _look(prepared, {split: (dealt[split][0], indices[split]) for split in HELD}, size, train),
+        lambda: _survey(prepared, {split: (splits[split][0], indices[split]) for split in HELD}, size, train),
     )
-    facts = Facts(**found.source["facts"])
-    height, width, channels = found.source["image_shape"]
+    facts = Facts(**memory.source["facts"])
+    height, width, channels = memory.source["image_shape"]
     source = prepared.about | {
         "image_size": image_size,
         "split": about_the_split(rule, split_seed, {split: len(index) for split, index in indices.items()}, labels),
         "duplicates": facts.duplicates,
     }
-    parts = {"train": train((height, width, channels)), **found.splits}
+    parts = {"train": train((height, width, channels)), **memory.splits}
     return Dataset(name, prepared.class_names, source=source, known=facts, **parts)  # type: ignore[arg-type]
 
 
-def _look(
+def _survey(
     prepared: TfdsSource,
-    held: dict[str, tuple[str, np.ndarray]],
+    in_memory: dict[str, tuple[str, np.ndarray]],
     image_size: Size | None,
     train: Callable[[tuple[int, int, int]], Streamed],
 ) -> Parts:
-    """The splits held in memory, and the shape and the facts that one pass over train finds."""
-    names = (item[:2] for origin, index in held.values() for item in prepared.read(origin, index))
-    counts = [len(index) for _, index in held.values()]
+    """Reads the splits for memory, and the image shape and facts from one pass over train."""
+    names = (item[:2] for origin, index in in_memory.values() for item in prepared.read(origin, index))
+    counts = [len(index) for _, index in in_memory.values()]
     images = decode_all(names, sum(counts), image_size)
     labels = _labels(prepared)
     while True:
-        arrays = zip(held.items(), images.split(counts), strict=True)
+        arrays = zip(in_memory.items(), images.split(counts), strict=True)
         splits = {split: Split(array, labels[origin][index]) for (split, (origin, index)), array in arrays}
         shape = splits["validation"].image_shape
         try:
             facts = survey(prepared.class_names, train(shape), **splits)
-        except _Coloured:  # all held in memory are grey, and so was all of train up to here
+        except _Coloured:  # validation, test and train up to here are grey
             images.colour = True
         else:
             return Parts(splits, prepared.class_names, {"image_shape": shape, "facts": asdict(facts)})
@@ -214,17 +222,17 @@ def _labels(prepared: TfdsSource) -> dict[str, np.ndarray]:
     def read() -> Parts:
         splits = {}
         for split, source in prepared.sources.items():
-            found = (label for _, _, label in prepared.read(split, range(len(source))))
-            labels = np.fromiter(found, np.int32, len(source))
-            splits[split] = Split(np.empty((len(labels), 0, 0, 1), np.uint8), labels)  # the cache keeps splits
+            read_labels = (label for _, _, label in prepared.read(split, range(len(source))))
+            labels = np.fromiter(read_labels, np.int32, len(source))
+            splits[split] = Split(np.empty((len(labels), 0, 0, 1), np.uint8), labels)  # the cache stores only splits
         return Parts(splits, prepared.class_names, {})
 
-    kept = cache.cached(f"{tfds_source.key(prepared.folder)}-labels", read)
-    return {split: part.labels for split, part in kept.splits.items()}
+    parts = cache.cached(f"{tfds_source.key(prepared.folder)}-labels", read)
+    return {split: part.labels for split, part in parts.splits.items()}
 
 
 def _find(name: str, data_dir: Path | None) -> Path:
-    """The prepared folder. DataError: there is none, or `load` gives other data under this name."""
+    """The prepared folder. Raises DataError if there is none or `load` reads other data under this name."""
     if name in CATALOGUE and name not in IDX_SETS:
         raise DataError(f"{name} is not streamed: it fits in memory, load it")
     if name not in CATALOGUE and os.path.exists(os.path.expanduser(name)):

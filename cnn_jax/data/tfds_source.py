@@ -1,4 +1,4 @@
-"""Reads what TFDS has prepared as array_record, without TensorFlow and without ever downloading."""
+"""Reads data sets that TFDS has prepared as array_record, without TensorFlow and without downloads."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -16,13 +16,13 @@ from cnn_jax.data.splits import check_splits
 from cnn_jax.data.storage import listing_key
 from cnn_jax.errors import DataError, RequestError, reason
 
-CHUNK = 1000  # examples asked for at once: 32k/s, against 5k/s one by one
+CHUNK = 1000  # examples per request: 32k/s, against 5k/s one at a time
 
 
 def find(name: str, data_dir: Path | None) -> Path | None:
-    """The folder of a prepared `name` or `name/config`, its highest version, below data_dir; None where there is none.
+    """The folder of the highest version of a prepared `name` or `name/config` below data_dir, or None.
 
-    DataError: several configurations and none named.
+    Raises DataError if there are several configurations and the name does not say which.
     """
     if data_dir is None or not re.fullmatch(r"[A-Za-z]\w*(/[\w.+-]+)?", name):
         return None
@@ -36,15 +36,15 @@ def find(name: str, data_dir: Path | None) -> Path | None:
 
 
 def key(folder: Path) -> str:
-    """What a cache knows the prepared folder by: another one once anything in it has been written to."""
+    """The cache key of a prepared folder; changes when anything in it is written to."""
     return f"tfds-{listing_key(folder, sorted(folder.iterdir()))}"
 
 
 @dataclass(frozen=True, eq=False)
 class TfdsSource:
-    """A prepared folder, open for reading examples by number, in several threads if need be.
+    """A prepared folder, open for reading examples by number, from any thread.
 
-    `sources` are TFDS's data sources under this package's names: `train` and `test`, maybe `validation`, or `all`.
+    `sources` are TFDS's data sources under this package's names: `train`, `test` and optionally `validation`, or `all`.
     """
 
     folder: Path
@@ -54,17 +54,17 @@ class TfdsSource:
     about: dict[str, Any]
 
     def read(self, split: str, indices: Sequence[int] | np.ndarray) -> Iterator[tuple[str, bytes, int]]:
-        """Name, encoded image and label of these examples, in this order. DataError: a record cannot be read."""
+        """Yields name, encoded image and label of these examples, in order. Raises DataError for a damaged record."""
         image, label = self.keys
         for start in range(0, len(indices), CHUNK):
-            some = [int(index) for index in indices[start : start + CHUNK]]
-            for index, example in zip(some, self._examples(split, some), strict=True):
+            chunk = [int(index) for index in indices[start : start + CHUNK]]
+            for index, example in zip(chunk, self._examples(split, chunk), strict=True):
                 yield f"{self.folder} {split} {index}", example[image], int(example[label])
 
     def _examples(self, split: str, indices: list[int]) -> Sequence[dict[str, Any]]:
         try:
             return self.sources[split].__getitems__(indices)
-        except Exception as error:  # of many types; array_record hashes what it reads
+        except Exception as error:  # many types; array_record verifies checksums
             if len(indices) == 1:
                 where = f"{self.folder} {split} {indices[0]}"
                 raise DataError(f"{where}: this record is damaged: {reason(error)}") from error
@@ -73,10 +73,10 @@ class TfdsSource:
 
 @runtime.host_logging
 def open_folder(folder: Path, without_test: bool = False) -> TfdsSource:
-    """A folder as `find` gives it. A lone `train` split counts as unsplit.
+    """Opens a folder returned by `find`. A single `train` split counts as unsplit (`all`).
 
-    DataError: not array_record, not one image and one class label, no train split, no test split (but
-    `without_test`). RequestError: `without_test` of a set that has one.
+    Raises DataError unless the set is stored as array_record, has exactly one image and one class label, a train split,
+    and a test split (or `without_test`); RequestError for `without_test` if it has a test split.
     """
     import tensorflow_datasets as tfds
 
@@ -87,18 +87,18 @@ def open_folder(folder: Path, without_test: bool = False) -> TfdsSource:
         names = {"train": "train", "validation": "validation", "test": "test"}
         if set(info.splits) == {"train"}:
             names = {"train": "all"}
-        skip = {image: tfds.decode.SkipDecoding()}  # the bytes, so that one decoder serves every source
+        skip = {image: tfds.decode.SkipDecoding()}  # raw bytes, so that every source uses the same decoder
         sources = {
-            ours: builder.as_data_source(split=theirs, decoders=skip)
-            for theirs, ours in names.items()
-            if theirs in info.splits
+            split: builder.as_data_source(split=tfds_split, decoders=skip)
+            for tfds_split, split in names.items()
+            if tfds_split in info.splits
         }
         check_splits(folder, list(sources), without_test)
     except NotImplementedError as error:
         raise DataError(f"{folder}: not stored as array_record: prepare it with file_format='array_record'") from error
     except RequestError:
         raise
-    except Exception as error:  # of many types, from whatever is damaged
+    except Exception as error:  # damaged files raise many types
         raise DataError(f"{folder}: TFDS cannot read this: {reason(error)}") from error
     licence = info.redistribution_info.license or "not stated"
     about = {"title": info.full_name, "licence": licence, "citation": info.citation, "archives": {}, "skipped": {}}
@@ -106,7 +106,7 @@ def open_folder(folder: Path, without_test: bool = False) -> TfdsSource:
 
 
 def read(folder: Path, image_size: Size | None = None, without_test: bool = False) -> Parts:
-    """Every example of a prepared folder, in its order. Errors: as `open_folder`; a damaged record or image."""
+    """Reads every example of a prepared folder, in order. Raises as `open_folder`; DataError if a record is damaged."""
     prepared = open_folder(folder, without_test)
     labels: dict[str, list[int]] = {split: [] for split in prepared.sources}
 
@@ -125,7 +125,7 @@ def read(folder: Path, image_size: Size | None = None, without_test: bool = Fals
 
 
 def _keys(folder: Path, info: Any, tfds: Any) -> tuple[str, str]:
-    """The names of the only image and of the only class label."""
+    """The names of the only image and the only class label. Raises DataError if there are fewer or more."""
     features = dict(info.features.items())
     images = [key for key, feature in features.items() if isinstance(feature, tfds.features.Image)]
     labels = [key for key, feature in features.items() if isinstance(feature, tfds.features.ClassLabel)]

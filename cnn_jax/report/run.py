@@ -16,7 +16,7 @@ def sentence(result: Result) -> str:
     if result.status == "diverged":
         return f"The run diverged at step {result.diverged_step}: {result.reason}. {ADVICE}"
     if result.status == "interrupted":
-        return f"The run was interrupted after step {result.steps}; --resume goes on with it."
+        return f"The run was interrupted after step {result.steps}; --resume continues it."
     if result.status == "failed":
         return f"The run failed: {result.reason}."
     parts = [f"{name} {_scored(score)}" for name, score in _scores(result) if score is not None]

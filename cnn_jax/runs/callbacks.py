@@ -1,4 +1,4 @@
-"""Who is told how runs go on: an event protocol for progress, logs and a researcher's own loggers."""
+"""Callbacks of runs: progress, logs, and loggers of your own."""
 
 import contextlib
 from collections.abc import Callable, Iterable
@@ -14,8 +14,8 @@ from cnn_jax.waiting import print_note, waiting
 
 @dataclass(frozen=True)
 class RunInfo:
-    """The run that an event is about: its folder, its config, the steps it will have taken at its end and those that
-    an earlier start has taken, and the number of its parameters."""
+    """The run of an event. `steps` is the total number of steps of the run, `first_step` the number already taken when
+    it was started or resumed, `parameters` the parameter count."""
 
     folder: Path
     config: Config
@@ -25,31 +25,30 @@ class RunInfo:
 
 
 class Callback:
-    """Base of a logger: every method may be left out. The trials of a sweep call from several threads."""
+    """Base class of loggers; override the methods you need. Trials of a sweep call them from several threads."""
 
     def on_start(self, run: RunInfo) -> None:
-        """Before the first step, when the programs are compiled."""
+        """Called before the first step, once the programs are compiled."""
 
     def on_step(self, run: RunInfo, step: int, images_per_second: float | None) -> None:
-        """About five times a second: so many steps are done."""
+        """Called about five times a second with the number of steps done."""
 
     def on_evaluation(self, run: RunInfo, metrics: EpochMetrics) -> None:
-        """At the end of an epoch."""
+        """Called at the end of each epoch."""
 
     def on_end(self, run: RunInfo, result: Result) -> None:
-        """When the result is written."""
+        """Called when the result is written."""
 
 
 class Callbacks:
-    """Several callbacks as one. One that fails is left out from then on, with a line that says so: a logger never stops
-    a run."""
+    """Combines several callbacks. A callback that fails is removed with a message, so a logger never stops a run."""
 
     def __init__(self, callbacks: Iterable[Callback] = (), say: Callable[[str], None] | None = None, show: bool = True):
-        """`say` is told what a person must know, and with `show` also what takes long."""
+        """`say` receives messages for the user, and if `show` also notes about slow operations."""
         self._callbacks, self.say, self.show = list(callbacks), say or print_note, show
 
     def waiting(self, what: str) -> contextlib.AbstractContextManager[None]:
-        """Says that `what` is being done where that takes long."""
+        """Says that `what` is being done if it takes long."""
         return waiting(what, self.say, show=self.show)
 
     def __getattr__(self, event: str) -> Callable[..., None]:
@@ -60,7 +59,7 @@ class Callbacks:
             for callback in list(self._callbacks):
                 try:
                     getattr(callback, event)(*arguments)
-                except Exception as error:  # of any type, from code that is not ours
+                except Exception as error:  # the user's code may raise anything
                     if callback in self._callbacks:
                         self._callbacks.remove(callback)
                         self.say(

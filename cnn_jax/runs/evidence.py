@@ -1,4 +1,4 @@
-"""What is kept of a finished sweep or study: the files of its manifest, and what a reader looks at."""
+"""The archived files of a finished sweep or study: those of its manifest, plus summaries and figures."""
 
 import shutil
 from collections.abc import Iterator
@@ -12,8 +12,8 @@ SHOWN = ("summary.md", "summary.csv", "summary.tex", "*.png")
 
 
 def keep(source: Path, target: Path) -> None:
-    """Makes `target` a copy of the evidence of the sweep or the study in `source`, without its checkpoints: what each
-    manifest lists, the manifests, tables and figures. RunError for what cannot be cited; `target` then stays."""
+    """Replaces `target` by a copy of the evidence in `source`, a sweep or study, without checkpoints: the manifests,
+    the files they list, tables and figures. Raises RunError if `source` cannot be cited; `target` then stays."""
     folder = Folder(source)
     if folder.has("verdict.json"):
         verdict_of(source)
@@ -31,13 +31,13 @@ def keep(source: Path, target: Path) -> None:
 
 
 def files(folder: Folder) -> list[str]:
-    """The names of the files that are kept of a finished folder, in order."""
+    """The sorted names of the files to archive from a finished folder."""
     shown = (path.name for pattern in SHOWN for path in folder.path.glob(pattern))
     return sorted({manifest.NAME, *manifest.read(folder), *shown})
 
 
 def _parts(folder: Folder) -> Iterator[Folder]:
-    """The folder itself and, of a study, its sweeps, whose manifests its own one lists."""
+    """The folder itself and, for a study, the folders of its sweeps, as listed in its manifest."""
     yield folder
     for name in manifest.read(folder):
         if name.endswith(f"/{manifest.NAME}"):

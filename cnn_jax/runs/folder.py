@@ -1,4 +1,4 @@
-"""The folder of a run: its files, written so that a kill at any moment leaves each of them whole."""
+"""The folder of a run: its files, each written so that a kill at any moment leaves it complete."""
 
 import contextlib
 import hashlib
@@ -19,7 +19,7 @@ T = TypeVar("T", Result, Record)
 
 
 def _finite(value: Any) -> Any:
-    """`value` with null for NaN and infinity, which JSON does not have."""
+    """Replaces NaN and infinity, which JSON lacks, by None."""
     if isinstance(value, dict):
         return {name: _finite(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
@@ -28,7 +28,7 @@ def _finite(value: Any) -> Any:
 
 
 class Folder:
-    """A run's or a sweep's folder. JSON files appear whole or not at all; metrics.jsonl grows by whole lines."""
+    """The folder of a run or sweep. JSON files are written atomically; metrics.jsonl grows by whole lines."""
 
     def __init__(self, path: Path | str):
         self.path = Path(path)
@@ -42,9 +42,11 @@ class Folder:
 
     @contextlib.contextmanager
     def claimed(self) -> Iterator["Folder"]:
-        """Makes the folder where it is missing and holds its lock, under which partial files of killed writes are
-        removed. RequestError where another process holds it, where it cannot be made, or where a part of it is a link:
-        what is written here must not end elsewhere."""
+        """Creates the folder if necessary, holds its lock, and removes partial files left by killed writes.
+
+        Raises RequestError if another process holds the lock, the folder cannot be created, or an entry is a link:
+        files written here must not end up elsewhere.
+        """
         from filelock import FileLock, Timeout
 
         try:
@@ -59,25 +61,25 @@ class Folder:
         except Timeout:
             raise RequestError(f"{self.path} is in use by another process") from None
         except (FileExistsError, NotADirectoryError, PermissionError) as error:
-            raise RequestError(f"{self.path} cannot be made: {error.strerror}") from None
+            raise RequestError(f"{self.path} cannot be created: {error.strerror}") from None
 
     @classmethod
     def open(cls, path: Path | str) -> "Folder":
-        """An existing folder of a run. RequestError if there is none."""
+        """Opens the existing folder of a run. Raises RequestError if there is none, RunError if a plugin is missing."""
         folder = cls(path)
         if not folder.has("config.json"):
-            raise RequestError(f"{path} is no run's folder: it has no config.json")
+            raise RequestError(f"{path} is not a run's folder: it has no config.json")
         if folder.has("record.json"):
             folder._need_plugins()
         return folder
 
     def _need_plugins(self) -> None:
-        """RunError that names the plugins of a run that are not loaded. They are never executed from its folder unless
-        the user has said so."""
+        """Raises RunError for a plugin of the run that is not loaded. The copy in the folder is executed only if the
+        user trusts it (`--trust-plugins`)."""
         sources = self.read("record.json", Record).provenance.plugins
-        known = plugins.known(registry.ORIGINS) if sources else {}
+        loaded = plugins.known(registry.ORIGINS) if sources else {}
         for source in sources:
-            if source.sha256 in known:
+            if source.sha256 in loaded:
                 continue
             if not plugins.trusted:
                 raise RunError(
@@ -95,7 +97,7 @@ class Folder:
         return self.file(name).exists()
 
     def write_bytes(self, name: str, content: bytes) -> None:
-        """Writes a file beside its place, then moves it there."""
+        """Writes a file atomically: under a temporary name, then renamed."""
         path = self.file(name)
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
@@ -115,7 +117,7 @@ class Folder:
         self.write_json(name, value.to_json())
 
     def read_bytes(self, name: str) -> bytes:
-        """RunError that names the file if it cannot be read or is larger than any of ours."""
+        """Reads a file. Raises RunError that names the file if it is unreadable or larger than `JSON_BYTES`."""
         return untrusted.read_bytes(self.file(name), untrusted.JSON_BYTES, RunError)
 
     def read_text(self, name: str) -> str:
@@ -123,11 +125,11 @@ class Folder:
             return self.read_bytes(name).decode("utf-8")
 
     def read_json(self, name: str) -> Any:
-        """RunError that names the file if it is missing or no JSON."""
+        """Reads a JSON file. Raises RunError that names the file if it is missing or not JSON."""
         return untrusted.read_json(self.file(name), RunError)
 
     def read(self, name: str, kind: type[T]) -> T:
-        """A file as its type. RunError that says what is wrong with it."""
+        """Reads a file as an instance of `kind`. Raises RunError that says what is wrong with the file."""
         values = self.read_json(name)
         if isinstance(values, dict) and values.get("schema") != SCHEMA:
             schema = quote(values.get("schema", 1))
@@ -147,8 +149,8 @@ class Folder:
             os.fsync(handle.fileno())
 
     def metrics(self) -> list[EpochMetrics]:
-        """The lines of metrics.jsonl; a last line that a kill cut short is left out. RunError where another line is
-        damaged, or where epochs or steps do not count up."""
+        """The lines of metrics.jsonl, without a last line truncated by a kill. Raises RunError if another line is
+        damaged or epochs or steps do not increase."""
         if not self.has("metrics.jsonl"):
             return []
         lines = self.read_text("metrics.jsonl").splitlines(keepends=True)
@@ -163,7 +165,7 @@ class Folder:
         return metrics
 
     def keep_metrics(self, until_step: int) -> list[EpochMetrics]:
-        """Drops the evaluations after a step, which a resumed run makes again. Returns those that stay."""
+        """Drops the evaluations after a step, which a resumed run repeats. Returns the remaining ones."""
         before = [metrics for metrics in self.metrics() if metrics.step <= until_step]
         self.write_text("metrics.jsonl", "".join(json.dumps(metrics.to_json()) + "\n" for metrics in before))
         return before

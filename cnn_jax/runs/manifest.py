@@ -1,6 +1,6 @@
-"""The manifest of a finished folder: the sha256 of every file that counts as evidence, written last of all.
+"""The manifest of a finished folder: the sha256 of every file that counts as evidence, written last.
 
-It finds damage, and every change that does not recompute it; who recomputes every hash is not found by it.
+It detects damage and edits, but not a forgery that recomputes the hashes.
 """
 
 import hashlib
@@ -20,25 +20,25 @@ STUDY = ("verdict.json", "*.csv", "*/manifest.json")
 
 
 def write(folder: Folder) -> None:
-    """Writes the manifest of a run's, a sweep's or a study's folder over the evidence that is there now."""
+    """Writes the manifest of the current evidence in the folder of a run, sweep or study."""
     files = {name: hashlib.sha256(folder.read_bytes(name)).hexdigest() for name in evidence(folder)}
     folder.write_json(NAME, {"schema": SCHEMA, "files": files})
 
 
 def remove(folder: Folder) -> None:
-    """Before a folder changes: it is not finished any more."""
+    """Removes the manifest before a folder changes: it is no longer finished."""
     folder.file(NAME).unlink(missing_ok=True)
 
 
 def evidence(folder: Folder) -> list[str]:
-    """The names of the files that count as evidence, in order."""
+    """The sorted names of the files that count as evidence."""
     kind = STUDY if folder.has("verdict.json") else SWEEP if folder.has("results.csv") else RUN
     names = (path for pattern in (*kind, *CODE) for path in folder.path.glob(pattern) if path.is_file())
     return sorted(path.relative_to(folder.path).as_posix() for path in names)
 
 
 def read(folder: Folder) -> dict[str, str]:
-    """The sha256 of each file by name. RunError where there is no manifest or where it is damaged."""
+    """Reads the sha256 of each file, by name. Raises RunError if the manifest is missing or damaged."""
     values = folder.read_json(NAME)
     files = values.get("files") if isinstance(values, dict) else None
     if not isinstance(files, dict) or values.get("schema") != SCHEMA:
@@ -47,14 +47,14 @@ def read(folder: Folder) -> dict[str, str]:
 
 
 def verify(folder: Folder) -> None:
-    """RunError that names every file that is missing, was changed or was added since the manifest was written."""
+    """Raises RunError, naming the files, if any was removed, changed or added since the manifest was written."""
     files = read(folder)
-    there = evidence(folder)
-    problems = [f"{name} is missing" for name in files if name not in there]
-    problems += [f"{name} was added" for name in there if name not in files]
+    present = evidence(folder)
+    problems = [f"{name} is missing" for name in files if name not in present]
+    problems += [f"{name} was added" for name in present if name not in files]
     problems += [
         f"{name} was changed"
-        for name in there
+        for name in present
         if name in files and hashlib.sha256(folder.read_bytes(name)).hexdigest() != files[name]
     ]
     if problems:
@@ -63,7 +63,7 @@ def verify(folder: Folder) -> None:
 
 
 def digest(path: Path) -> str:
-    """The first 12 hex digits of the sha256 of a folder's manifest, which pins everything in it; of a file, its own.
-    RunError where a folder has none."""
+    """The first 12 hex digits of the sha256 of a file, or of a folder's manifest, which pins everything in the folder.
+    Raises RunError if a folder has no manifest."""
     content = path.read_bytes() if path.is_file() else json.dumps(read(Folder(path)), sort_keys=True).encode()
     return hashlib.sha256(content).hexdigest()[:12]

@@ -1,4 +1,4 @@
-"""A trained network from a run's folder or a file of weights, without its data."""
+"""A trained network, loaded from a run's folder or a weights file, without its data."""
 
 import contextlib
 from collections.abc import Sequence
@@ -28,8 +28,8 @@ from cnn_jax.zoo import NETWORKS, layers_of, torchvision
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """A network with its trained variables, the names of its classes and how its input is normalised; `folder` is that
-    of its run, None for a file of weights."""
+    """A network with its trained variables, class names and input normalisation (`mean`, `std`). `folder` is the folder
+    of its run, or None if loaded from a weights file."""
 
     network: Network
     variables: Variables
@@ -41,8 +41,18 @@ class TrainedModel:
 
     @classmethod
     def load(cls, path: Path | str) -> "TrainedModel":
-        """From a run's folder, or a sweep's, whose best run it then is. RunError for a sweep that is not finished, or
-        where there is no checkpoint that the result speaks of."""
+        """Loads a run, or the best run of a sweep.
+
+        Args:
+          path: the folder of a run or sweep.
+
+        Returns:
+          The model with the weights that the result was scored with.
+
+        Raises:
+          RequestError: not the folder of a run.
+          RunError: the sweep is not finished or has no best run; the checkpoint is missing or damaged.
+        """
         folder = Folder.open(path)
         if is_sweep(folder):
             if not folder.has("best/config.json"):
@@ -59,51 +69,61 @@ class TrainedModel:
 
     @classmethod
     def of_weights(cls, path: Path, network: str) -> "TrainedModel":
-        """From a file of weights and the name or text of its network. Of a torchvision state dict the input is
-        normalised as torchvision does it; classes without names are numbered."""
+        """Loads a weights file. Classes without names are numbered.
+
+        Args:
+          path: a .npz or .safetensors file. For a torchvision state dict, inputs are normalised as in torchvision.
+          network: the name or text of the network.
+
+        Returns:
+          The model, without a folder.
+
+        Raises:
+          RequestError: the file cannot be read, does not fit the network, or does not give the input shape.
+        """
         arrays, about = weights.read(path)
         shape = NETWORKS[network].input_shape if network in NETWORKS else tuple(about.get("input_shape", ()))
         if not shape:
             raise RequestError(f"{path} does not say how large its images are: give a network of the zoo")
-        built = Network(shape, layers_of(network))
-        variables = weights.fitted(built, built.init(jax.random.key(0)), arrays, path)
+        architecture = Network(shape, layers_of(network))
+        variables = weights.fitted(architecture, architecture.init(jax.random.key(0)), arrays, path)
         usual = (torchvision.MEAN, torchvision.STD) if torchvision.is_state_dict(arrays) else ((0.0,), (1.0,))
         mean, std = (
             np.asarray(about.get(name, default), np.float32)
             for name, default in zip(("mean", "std"), usual, strict=True)
         )
-        names = tuple(about.get("class_names", [f"class {i}" for i in range(built.outputs)]))
-        if len(names) != built.outputs or {len(mean), len(std)} - {1, shape[2]} or not (std > 0).all():
+        names = tuple(about.get("class_names", [f"class {i}" for i in range(architecture.outputs)]))
+        if len(names) != architecture.outputs or {len(mean), len(std)} - {1, shape[2]} or not (std > 0).all():
             raise RequestError(
-                f"{path} speaks of {len(names)} classes, {len(mean)} means and {len(std)} deviations above 0; the "
-                f"network has {built.outputs} outputs and {shape[2]} channels"
+                f"{path} has {len(names)} classes, {len(mean)} means and {len(std)} deviations above 0; the "
+                f"network has {architecture.outputs} outputs and {shape[2]} channels"
             )
-        return cls(built, variables, names, mean, std, Config(network=network), None)
+        return cls(architecture, variables, names, mean, std, Config(network=network), None)
 
     def history(self) -> list[tuple[int, Variables]]:
-        """The weights over the course of training, as (step, variables): those before the first step and those of every
-        checkpoint that is kept, the newest last. A damaged checkpoint is left out."""
+        """The weights during training as (step, variables): before the first step, then of every saved checkpoint in
+        order. Damaged checkpoints are skipped."""
         if self.folder is None:
             return []
         program = Program.of(self.config, self.network, devices=1)
-        first = initial_state(self.config, program)
-        begun = first if self.config.init is None else started(first, self.network, self.config.init)
-        found = [(0, variables_of(begun))]
+        template = initial_state(self.config, program)
+        initial = template if self.config.init is None else with_weights(template, self.network, self.config.init)
+        weights_by_step = [(0, variables_of(initial))]
         with contextlib.closing(SavedCheckpoints(self.folder.file("checkpoints"))) as checkpoints:
             for step in checkpoints.steps():
                 with contextlib.suppress(RunError):
-                    found.append((step, variables_of(checkpoints.at(step, first).state)))
-        return found
+                    weights_by_step.append((step, variables_of(checkpoints.at(step, template).state)))
+        return weights_by_step
 
     def state(self, program: Program) -> TrainState:
-        """The variables as a state of a program, to be scored."""
+        """The variables as a `TrainState` of `program`, for evaluation."""
         state = initial_state(self.config, program)
         ema = self.variables["params"] if state.ema else {}
         return state._replace(params=self.variables["params"], batch_stats=self.variables["batch_stats"], ema=ema)
 
     def read(self, files: Sequence[Path]) -> np.ndarray:
-        """Images from JPEG or PNG files as uint8 (n, *input shape): resized, colours made grey or grey made colours as
-        the network needs. DataError that names the file it cannot read."""
+        """Reads JPEG or PNG files as uint8 (n, *input shape), resized and converted to grey or RGB for the network.
+        Raises DataError that names the file it cannot read."""
         return np.stack([self._read(file) for file in files])
 
     def _read(self, file: Path) -> np.ndarray:
@@ -115,11 +135,11 @@ class TrainedModel:
         return np.broadcast_to(image, (height, width, channels))
 
     def normalise(self, images: np.ndarray) -> Array:
-        """uint8 images as the network takes them."""
+        """Converts uint8 images to the network's normalised input."""
         return normalise(jnp.asarray(images, jnp.float32) / 255.0, self.mean, self.std, self.config.dtype)
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:
-        """Softmax of the logits of uint8 images: float32 (n, classes), rows sum to 1."""
+        """The softmax output for uint8 images: float32 (n, classes); rows sum to 1."""
         with jax.default_matmul_precision(self.config.precision):
             return np.asarray(jax.nn.softmax(self.network.apply(self.variables, self.normalise(images))))
 
@@ -128,7 +148,7 @@ class TrainedModel:
         return float((self.probabilities(images).argmax(1) == labels).mean())
 
     def export(self, path: Path, format: weights.Format) -> None:
-        """Writes the weights into a file, with the network, the class names, mean and std of the input."""
+        """Writes the weights to a file, with the network, class names, and mean and std of the input."""
         about = {
             "network": notation.to_json(self.network.layers), "input_shape": list(self.network.input_shape),
             "class_names": list(self.class_names), "mean": self.mean.tolist(), "std": self.std.tolist(),
@@ -137,8 +157,8 @@ class TrainedModel:
 
 
 def load_state(run: Trial, program: Program) -> TrainState:
-    """The state that a run's result speaks of, on the host. RunError if its checkpoint is missing or damaged: another
-    one would be another result."""
+    """The state that a run's result was scored with, on the host. Raises RunError if its checkpoint is missing or
+    damaged; no other checkpoint would give the same result."""
     checkpoints = run.folder.file("checkpoints")
     if not checkpoints.is_dir():
         raise RunError(f"{run.folder.path} has no checkpoints: they are not part of the evidence that is kept")
@@ -147,12 +167,12 @@ def load_state(run: Trial, program: Program) -> TrainState:
 
 
 def variables_of(state: TrainState) -> Variables:
-    """What the network is evaluated with: the average weights where a run keeps them, else the current ones."""
+    """The variables for evaluation: the averaged weights if the run has them, else the current ones."""
     return {"params": state.ema or state.params, "batch_stats": state.batch_stats}
 
 
 def arrays_of(source: Path | str) -> tuple[weights.Named, dict[str, Any]]:
-    """The arrays of a file or of a run's folder, and what is said about them. RequestError if it is neither."""
+    """The arrays of a weights file or run folder, and their metadata. Raises RequestError if it is neither."""
     if not Path(source).is_dir():
         return weights.read(source)
     model = TrainedModel.load(source)
@@ -160,8 +180,8 @@ def arrays_of(source: Path | str) -> tuple[weights.Named, dict[str, Any]]:
     return weights.named(model.variables), about
 
 
-def started(state: TrainState, network: Network, source: str) -> TrainState:
-    """A run's first state with the weights of a file or of another run."""
+def with_weights(state: TrainState, network: Network, source: str) -> TrainState:
+    """The initial state of a run with the weights of a file or another run."""
     like = {"params": state.params, "batch_stats": state.batch_stats}
     filled = weights.fitted(network, like, arrays_of(source)[0], source)
     ema = {} if not state.ema else jax.tree.map(jnp.array, filled["params"])

@@ -1,4 +1,4 @@
-"""What a finished run, sweep or study says, and whether it deserves to be cited: the one gate for every reader."""
+"""The outcome of a finished run, sweep or study, and whether it may be cited. All readers go through here."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -33,8 +33,8 @@ class Outcome:
 
     @classmethod
     def load(cls, path: Path | str) -> "Outcome":
-        """RequestError for what is no run's folder, RunError for one that has not ended or is damaged, and for a sweep
-        of which no cell could be chosen."""
+        """Loads the outcome of a run or sweep. Raises RequestError if the folder is not a run's, RunError if it has not
+        ended, is damaged, or is a sweep without a chosen cell."""
         folder = Folder.open(path)
         return cls.of_sweep(SweepReader.open(path)) if is_sweep(folder) else cls._of_run(Run.open(path))
 
@@ -46,7 +46,7 @@ class Outcome:
 
     @classmethod
     def of_sweep(cls, sweep: SweepReader) -> "Outcome":
-        """RunError where no cell could be chosen."""
+        """The outcome of the chosen cell. Raises RunError if the sweep has none."""
         table = sweep.table
         if table.chosen is None:
             raise RunError(f"{sweep.folder.path} has no best cell: {NO_CELL}")
@@ -67,22 +67,22 @@ class Outcome:
 
     @property
     def diverged(self) -> int:
-        """How many of the n seeds diverged."""
+        """The number of seeds that diverged, out of n."""
         return sum(seed.status == "diverged" for seed in self.seeds)
 
     @property
     def at_chance(self) -> int:
-        """How many of the n seeds ended at chance."""
+        """The number of seeds that ended at chance, out of n."""
         return sum(seed.at_chance is True for seed in self.seeds)
 
     @property
     def test_images(self) -> int:
-        """How many images of the test split each seed was scored with."""
+        """The number of test images that each seed was scored on."""
         return max((seed.test.examples for seed in self.seeds if seed.test is not None), default=0)
 
     def by_seed(self, score: str) -> dict[int, float | None]:
-        """The values of a score (`metrics.scores()`, e.g. test.accuracy) by seed, None for one that diverged. RunError
-        where it was not measured."""
+        """The values of a score (see `metrics.scores()`, e.g. test.accuracy) by seed; None for diverged seeds. Raises
+        RunError if the score was not measured."""
         split, name = score.split(".")
         values: dict[int, float | None] = {}
         for seed in self.seeds:
@@ -93,7 +93,7 @@ class Outcome:
         return values
 
     def objections(self) -> Iterator[str]:
-        """Why these numbers should not be cited, if they should not."""
+        """Yields the reasons why these numbers should not be cited, if any."""
         for start in self.record.starts:
             yield from code_objections(self.folder, start)
         if self.diverged == self.n:
@@ -108,8 +108,8 @@ class Outcome:
 
 
 def over_seeds(values: Sequence[float | None], metric: Metric) -> tuple[float | None, Interval]:
-    """The median of a metric over seeds and its interval. A seed that diverged (None) is worse than every number: it
-    ranks below all accuracies and above all losses."""
+    """The median of a metric over seeds and its interval. A diverged seed (None) is worse than every number: it ranks
+    below all accuracies and above all losses."""
     if metric.higher_is_better:
         return median(values), median_interval(values)
     negative = [None if value is None else -value for value in values]
@@ -119,7 +119,7 @@ def over_seeds(values: Sequence[float | None], metric: Metric) -> tuple[float | 
 
 
 def code_objections(folder: Folder, start: Provenance) -> Iterator[str]:
-    """Objections to what is known of the code of one start of a run."""
+    """Yields objections to the recorded code of one start of a run."""
     repository = start.repository
     if repository is None:
         yield "its record names no commit: it did not run from a git checkout"
@@ -130,14 +130,14 @@ def code_objections(folder: Folder, start: Provenance) -> Iterator[str]:
     if repository.diff is not None and not folder.has(repository.diff):
         yield f"its tree was dirty at commit {repository.commit[:12]} and {repository.diff} is not kept"
     if start.script is None:
-        yield "it was started from code that is in no file (an interactive session): no one could run it again"
+        yield "it was started from code that is not in a file (an interactive session): nobody can run it again"
     for source in (start.script, *start.modules):
         if source is not None and not folder.has(source.copy):
             yield f"{source.copy}, the copy of {source.path} that took part, is not kept"
 
 
 def outcome_of(path: Path | str) -> Outcome:
-    """The outcome in a folder that deserves to be cited. RunError with the reasons where it does not."""
+    """The outcome in a folder. Raises RunError with the reasons if it may not be cited."""
     if (sweep := sweep_around(Path(path))) is not None:
         raise RunError(f"{path} cannot be cited: it is one trial of a sweep, chosen or not: cite {sweep}")
     outcome = Outcome.load(path)
@@ -147,7 +147,7 @@ def outcome_of(path: Path | str) -> Outcome:
 
 
 def verdict_of(path: Path | str) -> Verdict:
-    """The verdict in a study's folder that deserves to be cited. RunError with the reasons where it does not."""
+    """The verdict in a study's folder. Raises RunError with the reasons if it may not be cited."""
     verdict = Verdict.open(path)
     reasons = list(code_objections(Folder(path), verdict.provenance))
     if verdict.quick:

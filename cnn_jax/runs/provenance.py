@@ -1,7 +1,7 @@
-"""Where a program runs and with what: its script, the code beside the package, repositories, versions, device.
+"""Describes how a program runs: its script, user code, repository, versions, device.
 
-Nothing is set here. A copy is kept of every file of code that belongs to no installed package and of every difference
-from a commit, so that a record vouches for content that is there.
+Changes no settings. Copies every code file outside installed packages and every uncommitted change, so that a record
+refers only to content that is available.
 """
 
 import datetime
@@ -26,7 +26,7 @@ from cnn_jax import plugins, registry, runtime
 from cnn_jax.runs.schema import Provenance, Repository, Source
 
 ROOT = Path(cnn_jax.__file__).resolve().parent.parent
-CODE = "code"  # the folder beside the record that keeps copies
+CODE = "code"  # the folder of the copies, beside the record
 VARIABLES = ("XLA_", "JAX_", "CNN_JAX_", "CUDA_", "NVIDIA_TF32", "TF_", "OMP_", "OPENBLAS_", "LIBTPU_")
 Attachments = dict[str, bytes]  # files to write beside the record, by name
 
@@ -36,12 +36,12 @@ def utc_now() -> str:
 
 
 def provenance() -> tuple[Provenance, Attachments]:
-    """The state of things now, and the files that it refers to. Needs a started backend, works without git."""
+    """The current provenance and the files it refers to. Needs an initialised backend; works without git."""
     attachments: Attachments = {}
     repository = repository_of(ROOT, attachments)
     main = getattr(sys.modules.get("__main__"), "__file__", None)
     script = None
-    if main is not None and Path(main).is_file():  # of a script on standard input it is '<stdin>'
+    if main is not None and Path(main).is_file():  # '<stdin>' for a script on standard input
         script = _source(Path(main), attachments)
     elif "-c" in sys.orig_argv[:-1]:
         script = _typed(sys.orig_argv[sys.orig_argv.index("-c") + 1], attachments)
@@ -66,7 +66,7 @@ def provenance() -> tuple[Provenance, Attachments]:
 
 
 def _relative(argv: list[str]) -> list[str]:
-    """argv with the script as a path from the project's root, where it lies there."""
+    """argv with the script relative to the project's root, if it is inside."""
     script = Path(argv[0]).resolve()
     if script == ROOT / "cnn_jax" / "__main__.py":
         return ["-m", "cnn_jax", *argv[1:]]
@@ -74,7 +74,7 @@ def _relative(argv: list[str]) -> list[str]:
 
 
 def _git(root: Path, *arguments: str) -> bytes | None:
-    """What git prints; None where it fails or is not installed."""
+    """The output of git; None if it fails or is not installed."""
     try:
         return subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, check=True).stdout
     except (OSError, subprocess.CalledProcessError):
@@ -82,7 +82,7 @@ def _git(root: Path, *arguments: str) -> bytes | None:
 
 
 def repository_of(root: Path, attachments: Attachments) -> Repository | None:
-    """The repository whose root this is; its difference from the commit is attached."""
+    """The repository at this root, or None; uncommitted changes are attached."""
     if not (root / ".git").exists():
         return None
     commit = _git(root, "rev-parse", "HEAD")
@@ -103,19 +103,19 @@ def repository_of(root: Path, attachments: Attachments) -> Repository | None:
 
 
 def _source(path: Path, attachments: Attachments) -> Source:
-    """A file of code, its content attached."""
+    """Describes a code file and attaches its content."""
     path = path.resolve()
     content = path.read_bytes()
     return Source(_shown(path), *_attach(path.name, content, attachments), _commit_of(path))
 
 
 def _typed(code: str, attachments: Attachments) -> Source:
-    """Code that was given on the command line, as `python -c` takes it."""
+    """Describes code given with `python -c` and attaches it."""
     return Source("-c", *_attach("command.py", code.encode(), attachments), None)
 
 
 def _attach(name: str, content: bytes, attachments: Attachments) -> tuple[str, str]:
-    """(sha256, name of the copy); files of one name and different content get different names."""
+    """Returns (sha256, name of the copy). Files with the same name but different content get different names."""
     sha256 = hashlib.sha256(content).hexdigest()
     copy = f"{CODE}/{name}"
     if attachments.get(copy, content) != content:
@@ -129,7 +129,7 @@ def _shown(path: Path) -> str:
 
 
 def _commit_of(path: Path) -> str | None:
-    """The commit that has the content of a file as it is now; None where none does."""
+    """The checked-out commit if it has the current content of the file, else None."""
     commit = _git(path.parent, "rev-parse", "HEAD")
     if commit is None or _git(path.parent, "ls-files", "--error-unmatch", path.name) is None:
         return None
@@ -137,8 +137,8 @@ def _commit_of(path: Path) -> str | None:
 
 
 def _modules_beside() -> Iterator[Path]:
-    """The files of imported modules that belong neither to Python, nor to an installed package, nor to what this
-    package's repository tracks."""
+    """Yields the files of imported modules that are part of neither Python, nor an installed package, nor the tracked
+    files of this package's repository."""
     installed = [Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib", "purelib", "platlib")]
     tracked = {ROOT / name for name in (_git(ROOT, "ls-files", "-z", "*.py") or b"").decode().split("\0")}
     files = {getattr(module, "__file__", None) for module in list(sys.modules.values())}
@@ -150,17 +150,17 @@ def _modules_beside() -> Iterator[Path]:
 
 @functools.cache
 def _installed() -> dict[str, str]:
-    found = {distribution.metadata["Name"]: distribution.version for distribution in importlib.metadata.distributions()}
-    return dict(sorted(found.items(), key=lambda item: item[0].lower()))
+    versions = {package.metadata["Name"]: package.version for package in importlib.metadata.distributions()}
+    return dict(sorted(versions.items(), key=lambda item: item[0].lower()))
 
 
 def versions() -> dict[str, str]:
-    """Of Python, this package and every installed distribution."""
+    """The versions of Python, this package and every installed distribution."""
     return {"python": platform.python_version(), "cnn_jax": cnn_jax.__version__, **_installed()}
 
 
 def _lock() -> str | None:
-    """The sha256 of the pinned requirements that this environment was made from."""
+    """The sha256 of the pinned requirements of this environment; None if there are none."""
     accelerator = ROOT / ".venv" / "accelerator"
     name = accelerator.read_text().strip() if accelerator.is_file() else "cpu"
     path = ROOT / "requirements" / f"{name}.txt"
@@ -168,7 +168,7 @@ def _lock() -> str | None:
 
 
 def device() -> dict[str, Any]:
-    """What JAX computes on, and the host's processor."""
+    """JAX's devices and the host's processor."""
     devices = jax.local_devices()
     return {
         "backend": jax.default_backend(),
@@ -182,7 +182,7 @@ def device() -> dict[str, Any]:
 
 @functools.cache
 def _driver() -> str | None:
-    """The version of the GPU's driver; None without a GPU."""
+    """The version of the GPU driver; None without a GPU."""
     if jax.default_backend() != "gpu":
         return None
     query = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
@@ -203,11 +203,11 @@ def cpu_model() -> str:
 
 
 def peak_memory() -> dict[str, int]:
-    """The most memory held so far, in bytes: of the process, and of each device that keeps count."""
+    """The peak memory so far in bytes: of the process, and of each device that reports it."""
     unit = 1 if sys.platform == "darwin" else 1024
     peak = {"process_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit}
-    for one in jax.local_devices():
-        stats = one.memory_stats() or {}
+    for device in jax.local_devices():
+        stats = device.memory_stats() or {}
         if "peak_bytes_in_use" in stats:
-            peak[f"device_{one.id}_bytes"] = stats["peak_bytes_in_use"]
+            peak[f"device_{device.id}_bytes"] = stats["peak_bytes_in_use"]
     return peak

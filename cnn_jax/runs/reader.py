@@ -1,4 +1,4 @@
-"""The one reader of a run's folder: all of it consistent, or one line that says what is damaged."""
+"""The reader of run folders: returns consistent content or raises an error that says what is damaged."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,13 +14,13 @@ from cnn_jax.training.config import Config, differences
 
 
 def is_sweep(folder: Folder) -> bool:
-    """Whether a folder is a sweep's. RunError if its config is unreadable."""
+    """True if the folder is a sweep's. Raises RunError if its config is unreadable."""
     config = folder.read_json("config.json")
     return isinstance(config, dict) and "axes" in config
 
 
 def config_of(folder: Folder) -> Config:
-    """RunError for a config.json that is damaged."""
+    """Reads config.json. Raises RunError if it is damaged."""
     try:
         return Config.from_json(folder.read_json("config.json"))
     except RequestError as error:
@@ -28,7 +28,7 @@ def config_of(folder: Folder) -> Config:
 
 
 def grid_of(folder: Folder) -> Grid:
-    """RunError for a config.json that is damaged."""
+    """Reads config.json. Raises RunError if it is damaged."""
     try:
         return Grid.from_json(folder.read_json("config.json"))
     except RequestError as error:
@@ -37,8 +37,8 @@ def grid_of(folder: Folder) -> Grid:
 
 @dataclass(frozen=True)
 class Trial:
-    """What the folder of a run says but for its record, which a sweep keeps for all of its trials; `result` is None
-    where the run was killed before it could say anything."""
+    """The content of a run's folder except its record, which a sweep keeps once for all trials. `result` is None if the
+    run was killed before it wrote one."""
 
     folder: Folder
     config: Config
@@ -47,7 +47,7 @@ class Trial:
 
     @classmethod
     def open(cls, path: Path | str) -> "Trial":
-        """RequestError for what is no run's folder, RunError for one that is damaged or contradicts itself."""
+        """Reads the folder of a run. Raises RequestError if it is not one, RunError if damaged or contradictory."""
         folder = Folder.open(path)
         result = folder.read("result.json", Result) if folder.has("result.json") else None
         trial = cls(folder, config_of(folder), result, folder.metrics())
@@ -57,16 +57,16 @@ class Trial:
 
     @property
     def ended(self) -> Result:
-        """The result of a run that has ended. RunError of one that has not."""
+        """The result. Raises RunError if the run has not ended."""
         if self.result is None or not self.result.ended:
             status = "was killed" if self.result is None else self.result.status
-            raise RunError(f"{self.folder.path} has not ended ({status}); --resume goes on with it")
+            raise RunError(f"{self.folder.path} has not ended ({status}); --resume continues it")
         return self.result
 
     @property
     def scored_step(self) -> int:
-        """The step of the weights that the result speaks of; of a run that has not ended, the last evaluated one.
-        RunError where there is none."""
+        """The step of the weights that were scored; for a run that has not ended, the last evaluated step. Raises
+        RunError if there is none."""
         if self.result is not None and self.result.scored_step is not None:
             return self.result.scored_step
         if self.result is not None and self.result.status == "diverged":
@@ -93,14 +93,14 @@ class Trial:
 
 @dataclass(frozen=True)
 class Run:
-    """The folder of a run with its record."""
+    """A run: its folder's content and its record."""
 
     trial: Trial
     record: Record
 
     @classmethod
     def open(cls, path: Path | str) -> "Run":
-        """RequestError for what is no run's folder, RunError for one that is damaged or not as it was finished."""
+        """Reads the folder of a run. Raises RequestError if it is not one, RunError if it is damaged or was changed."""
         folder = Folder.open(path)
         if is_sweep(folder):
             raise RequestError(f"{path} is a sweep's folder, not a run's")
@@ -113,7 +113,7 @@ class Run:
 
 
 def recorded_grid(folder: Folder, record: Record) -> Grid:
-    """RunError where what the record has is no grid."""
+    """The grid in the record. Raises RunError if it is invalid."""
     try:
         return Grid.from_json(record.config)
     except RequestError as error:
@@ -121,7 +121,7 @@ def recorded_grid(folder: Folder, record: Record) -> Grid:
 
 
 def recorded_config(folder: Folder, record: Record) -> Config:
-    """RunError where what the record has is no config."""
+    """The config in the record. Raises RunError if it is invalid."""
     try:
         return Config.from_json(record.config)
     except RequestError as error:

@@ -1,4 +1,4 @@
-"""The record of a run: what someone else needs to run it again, and to judge its numbers."""
+"""The record of a run: what others need to repeat it and to judge its numbers."""
 
 import dataclasses
 
@@ -12,7 +12,7 @@ from cnn_jax.training.config import Config
 
 
 def of_run(provenance: Provenance, config: Config, dataset: Dataset, choices: dict) -> Record:
-    """The record of a run at its start; times and memory are added when it ends."""
+    """The record of a run at its start. Times and memory are added at its end."""
     return Record(
         provenance=provenance,
         config=config.to_json(),
@@ -39,9 +39,11 @@ def data_of(dataset: Dataset) -> Data:
 
 
 def begin(folder: Folder, record: Record, attachments: Attachments) -> Record:
-    """Writes a run's or a sweep's record as it begins, or adds this start to the record that is there. Code and
-    uncommitted changes go beside it. RequestError if it cannot go on here: other choices or other data round
-    differently."""
+    """Writes the record of a run or sweep at its start, or adds a resumption to the existing record.
+
+    Writes the attachments (code, uncommitted changes) beside it. Returns the record as written. Raises RequestError if
+    the run cannot be resumed here because its choices or data differ, which would round differently.
+    """
     start = record.provenance
     if folder.has("record.json"):
         before = folder.read("record.json", Record)
@@ -50,7 +52,8 @@ def begin(folder: Folder, record: Record, attachments: Attachments) -> Record:
             ("data", dataclasses.asdict(before.data), dataclasses.asdict(record.data)),
         ):
             if changed := [f"{key}: {old.get(key)} -> {new[key]}" for key in new if old.get(key) != new[key]]:
-                raise RequestError(f"{folder.path} cannot go on here, its {what} differ: {'; '.join(changed)[:400]}")
+                text = "; ".join(changed)[:400]
+                raise RequestError(f"{folder.path} cannot be resumed here, its {what} differ: {text}")
         start, attachments = _renamed(start, attachments, len(before.resumed) + 1)
         record = dataclasses.replace(before, resumed=(*before.resumed, start))
     for name, content in attachments.items():
@@ -60,7 +63,7 @@ def begin(folder: Folder, record: Record, attachments: Attachments) -> Record:
 
 
 def _renamed(start: Provenance, attachments: Attachments, number: int) -> tuple[Provenance, Attachments]:
-    """The files of resumption `number` under names of their own."""
+    """Gives the files of resumption `number` their own names."""
 
     def name_of(name: str) -> str:
         return f"resumed-{number}/{name}"

@@ -1,6 +1,6 @@
-"""What the files of a run and of a sweep say, as types: the result, the record, a row of a sweep's table.
+"""Types of the files of a run or sweep: result and record.
 
-One version of the schema, read strictly; what an older version wrote is refused in one line.
+There is one schema version, read strictly; files of older versions are rejected with one line.
 """
 
 from dataclasses import dataclass, field
@@ -14,12 +14,12 @@ SCHEMA = 2
 
 
 def later(default: Any) -> Any:
-    """A field that files of this schema may lack, since it was added after some were written."""
+    """A field that may be missing in files of this schema because it was added later."""
     return field(default=default, metadata={"later": True})
 
 
 Status = Literal["complete", "diverged", "interrupted", "failed"]
-ENDED = ("complete", "diverged")  # what --resume does not train again
+ENDED = ("complete", "diverged")  # not trained again by --resume
 
 
 @dataclass(frozen=True)
@@ -27,9 +27,9 @@ class Result:
     """result.json: how a run ended.
 
     `diverged` means a non-finite loss or parameter and nothing else; such a run has no metrics. `at_chance` is a
-    property of a complete run (`prepared.at_chance`), which keeps its metrics. `scored_step` is the step of the weights
-    that were scored. `validation` is None where the network was trained on those images too (`final_fit`), `test` where
-    the split was not scored. Seconds are wall time.
+    property of a complete run (`task.at_chance`), which keeps its metrics. `scored_step` is the step of the weights
+    that were scored. `validation` is None if the network was also trained on those images (`final_fit`), `test` if the
+    split was not scored. Seconds are wall time.
     """
 
     status: Status
@@ -63,14 +63,14 @@ class Result:
 
     @classmethod
     def from_json(cls, values: Any) -> "Result":
-        """RequestError for anything but what `to_json` gives."""
+        """Inverse of `to_json`. Raises RequestError for any other input."""
         return schema.from_json(cls, values, "result")
 
 
 @dataclass(frozen=True)
 class Repository:
-    """The state of a git repository when a run started. `diff` is the name of the file beside the record that holds
-    what tracked files differ in from the commit; None where nothing differs."""
+    """The state of a git repository when a run started. `diff` is the name of the file beside the record with the
+    changes of tracked files since the commit; None if there are none."""
 
     root: str
     commit: str
@@ -85,8 +85,8 @@ class Repository:
 
 @dataclass(frozen=True)
 class Source:
-    """A file of code that took part and belongs to no installed package: its path, the sha256 of its content, the name
-    of the copy beside the record, and the commit that has this very content (None if no commit has)."""
+    """A code file used by a run that belongs to no installed package: its path, the sha256 of its content, the name of
+    the copy beside the record, and the commit with exactly this content (None if there is none)."""
 
     path: str
     sha256: str
@@ -96,12 +96,12 @@ class Source:
 
 @dataclass(frozen=True)
 class Provenance:
-    """Where a program ran, and with what: the first start of a run, or one of its resumptions.
+    """How a program ran: the first start of a run, or one of its resumptions.
 
-    `repository` is that of this package (None where it is not in a git checkout); `script` the program that was
-    started (None where it was typed in), `modules` what it took from beside the package. `environment` are the
-    variables that change what JAX, XLA and CUDA do, `settings` what this process had set for speed, `plugins` the files
-    whose parts were registered, in that order.
+    `repository` is this package's (None outside a git checkout), `script` the program that was started (None in an
+    interactive session), `modules` the files it imported from outside installed packages. `environment` has the
+    variables that affect JAX, XLA and CUDA, `settings` what this process had set for speed, `plugins` the files that
+    registered parts, in order.
     """
 
     argv: tuple[str, ...]
@@ -121,7 +121,7 @@ class Provenance:
 
 @dataclass(frozen=True)
 class Data:
-    """What a run says of its data; `splits` are numbers of images, as trained with and scored."""
+    """The data of a run. `splits` are the numbers of images used for training and scoring."""
 
     name: str
     sha256: str
@@ -135,10 +135,10 @@ class Data:
 
 @dataclass(frozen=True)
 class Record:
-    """record.json: what someone else needs to run it again and to judge its numbers.
+    """record.json: what others need to repeat a run and to judge its numbers.
 
-    `config` is the run's, or the sweep's with its axes; `choices` were made for speed when it began. The last fields
-    are added when it ends; `plan`, `trials` and `test_scored` (numbers of trials) belong to sweeps.
+    `config` is the run's, or the sweep's with its axes; `choices` are the settings chosen for speed at its start. The
+    last fields are added at its end; `plan`, `trials` and `test_scored` (trial numbers) are for sweeps.
     """
 
     provenance: Provenance
@@ -172,5 +172,5 @@ class Record:
 
     @classmethod
     def from_json(cls, values: Any) -> "Record":
-        """RequestError for anything but what `to_json` gives."""
+        """Inverse of `to_json`. Raises RequestError for any other input."""
         return schema.from_json(cls, values, "record")

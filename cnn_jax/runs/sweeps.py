@@ -1,4 +1,4 @@
-"""The folder of a sweep: its trials, the seeds of its chosen cell, its tables; written by one place and read by one."""
+"""The folder of a sweep: its trials, the seeds of its chosen cell, its tables."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +18,8 @@ from cnn_jax.variants import first_filters
 
 @dataclass(frozen=True)
 class SeedScore:
-    """A seed of the chosen cell, or a run alone. `status` and `at_chance` are of the run whose weights were scored on
-    the test split; `validation` of the trial by which its cell was chosen."""
+    """The scores of one seed of the chosen cell, or of a single run. `status` and `at_chance` describe the run whose
+    weights were scored on the test split; `validation` is the score of the trial by which the cell was chosen."""
 
     seed: int
     status: str
@@ -48,12 +48,12 @@ def trial_folder(folder: Folder, trial: int) -> Folder:
 
 
 def final_folder(folder: Folder, seed: int) -> Folder:
-    """Where a seed of the chosen cell is trained anew on training and validation images together."""
+    """The folder in which a seed of the chosen cell is retrained on training and validation images together."""
     return Folder(folder.file("final") / f"{seed:04d}")
 
 
 def trial_row(grid: Grid, number: int, config: Config, trial: Trial, data: Data) -> TrialRow:
-    """The row of a trial that has ended. RunError where its folder holds another run."""
+    """The table row of a trial that has ended. Raises RunError if its folder holds another run."""
     if changed := differences(config, trial.config):
         raise RunError(f"{trial.folder.path} is damaged: it holds another run than the grid's ({changed[0]})")
     result = trial.ended
@@ -74,12 +74,11 @@ def trial_row(grid: Grid, number: int, config: Config, trial: Trial, data: Data)
 
 
 def seed_scores(folder: Folder, table: Table) -> tuple[SeedScore, ...]:
-    """The seeds of the chosen cell as their folders have them, in the order of the grid; none where no cell is
-    chosen."""
+    """Reads the scores of the chosen cell's seeds from their folders, in grid order; empty if no cell is chosen."""
     scores = []
     for row in table.chosen_trials():
-        scored = final_folder(folder, row.seed) if table.grid.base.final_fit else trial_folder(folder, row.trial)
-        result = Trial.open(scored.path).ended
+        scored_run = final_folder(folder, row.seed) if table.grid.base.final_fit else trial_folder(folder, row.trial)
+        result = Trial.open(scored_run.path).ended
         scores.append(SeedScore(row.seed, result.status, result.at_chance, row.validation, result.test))
     return tuple(scores)
 
@@ -95,11 +94,11 @@ class SweepReader:
 
     @classmethod
     def open(cls, path: Path | str) -> "SweepReader":
-        """RequestError for what is no sweep, RunError for one that has not ended, is damaged or contradicts itself."""
+        """Reads a sweep. Raises RequestError if the folder is not one, RunError if it is unfinished or damaged."""
         folder = Folder.open(path)
         record, grid = folder.read("record.json", Record), grid_of(folder)
         if not folder.has(manifest.NAME):
-            raise RunError(f"{path} has no {manifest.NAME}: the sweep has not ended; --resume goes on with it")
+            raise RunError(f"{path} has no {manifest.NAME}: the sweep has not ended; --resume continues it")
         manifest.verify(folder)
         if recorded_grid(folder, record) != grid:
             raise RunError(f"{folder.path} is damaged: config.json is not the one that was run, which record.json has")
@@ -119,12 +118,12 @@ class SweepReader:
 
     def scored_outside(self) -> list[int]:
         """The trials whose test split was scored although their cell was not chosen, or before the final fit."""
-        chosen = set() if self.table.grid.base.final_fit else {row.trial for row in self.table.chosen_trials()}
+        allowed = set() if self.table.grid.base.final_fit else {row.trial for row in self.table.chosen_trials()}
         scored = set(self.record.test_scored)
         for row in self.table.rows:
             if Trial.open(trial_folder(self.folder, row.trial).path).ended.test is not None:
                 scored.add(row.trial)
-        return sorted(scored - chosen)
+        return sorted(scored - allowed)
 
 
 def sweep_around(path: Path) -> Path | None:

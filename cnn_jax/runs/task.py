@@ -1,4 +1,4 @@
-"""A config made ready to run: its data on the device, its network and its program."""
+"""A config ready to train: with its data, network and program."""
 
 import math
 import threading
@@ -14,7 +14,7 @@ from cnn_jax import losses
 from cnn_jax.data import Dataset, Split
 from cnn_jax.metrics import Evaluation
 from cnn_jax.network import Network
-from cnn_jax.runs.model import started
+from cnn_jax.runs.model import with_weights
 from cnn_jax.statistics import above_chance
 from cnn_jax.training.config import Config
 from cnn_jax.training.epoch import Streamed, check_batch_norm, check_wrapped
@@ -23,20 +23,20 @@ from cnn_jax.training.schedule import check_schedule
 from cnn_jax.training.state import Examples, Program, TrainState, initial_state
 from cnn_jax.training.step import home_device, replicate
 
-MOST_BYTES = 2**32  # of images that stay on the device for later runs, beside those just used
-_resident: OrderedDict[tuple, Examples] = OrderedDict()  # by content and place, the longest unused first
+MOST_BYTES = 2**32  # limit for images that stay on the device for later runs, besides those in use
+_resident: OrderedDict[tuple, Examples] = OrderedDict()  # by content and device; least recently used first
 _lock = threading.Lock()
 
 
 @dataclass(frozen=True)
 class Task:
-    """A config with its data on the device and its network and program made."""
+    """A config with its data, network and program."""
 
     config: Config
     dataset: Dataset
     network: Network
     program: Program
-    warnings: tuple[str, ...] = ()  # what the config asks for and what will never act
+    warnings: tuple[str, ...] = ()  # requests of the config that will have no effect
 
     @classmethod
     def of(
@@ -46,23 +46,32 @@ class Task:
         backend_config: Mapping[str, Any] | None = None,
         devices: int | None = None,
     ) -> "Task":
-        """On `devices` devices where the config says nothing. `backend_config`: the choices that an interrupted run
-        recorded, made again on resume. Raises RequestError for a config that cannot be trained on this data here."""
+        """Builds the network and program of a config, and checks that they fit the data.
+
+        Args:
+          config: the config to train.
+          dataset: the data.
+          backend_config: the `choices` recorded by an interrupted run, reused on resume.
+          devices: the number of devices if the config does not say.
+
+        Raises:
+          RequestError: the config cannot be trained on this data here.
+        """
         network = config.build(dataset.image_shape, dataset.classes)
         implementation = (backend_config or {}).get("implementation") if config.implementation == "auto" else None
         program = Program.of(config, network, config.devices or devices, implementation)
         examples = len(dataset.train)
         warnings = check_schedule(config, math.ceil(examples / config.batch_size))
         warnings += check_batch_norm(config, program, examples) + check_wrapped(network)
-        prepared = cls(config, dataset, network, program, tuple(warnings))
+        task = cls(config, dataset, network, program, tuple(warnings))
         if config.init is not None and backend_config is None:
-            prepared.initial_state()  # refuses weights that do not fit
-        return prepared
+            task.initial_state()  # raises if the weights do not fit
+        return task
 
     def initial_state(self) -> TrainState:
-        """The state before the first step, from the seed or from the weights that the config names."""
+        """The state before the first step, from the seed or the weights named by the config."""
         state = initial_state(self.config, self.program)
-        return state if self.config.init is None else started(state, self.network, self.config.init)
+        return state if self.config.init is None else with_weights(state, self.network, self.config.init)
 
     def replicate(self, tree: Any) -> Any:
         """`tree` on every device of the program."""
@@ -70,7 +79,7 @@ class Task:
 
     @property
     def train(self) -> Examples | Streamed:
-        """The training split: on the device, or read as it is needed."""
+        """The training split: on the device, or streamed from disk."""
         if isinstance(self.dataset.train, Split):
             return self.examples("train")
         return Streamed(self.dataset.train, self.dataset.mean, self.dataset.std)
@@ -85,12 +94,12 @@ class Task:
 
     @property
     def steps(self) -> int:
-        """Of the whole run."""
+        """The number of steps of the whole run."""
         return self.steps_per_epoch * self.config.epochs
 
     @property
     def choices(self) -> dict[str, Any]:
-        """What was decided for speed; another choice rounds differently, so a resumed run must make the same."""
+        """Settings chosen for speed. Others would round differently, so a resumed run must use the same."""
         return {
             "backend": jax.default_backend(),
             "devices": self.program.devices,
@@ -102,7 +111,7 @@ class Task:
         return evaluate(self.program, state, self.examples(split), self.config.batch_size)
 
     def score_test(self, state: TrainState) -> Evaluation | None:
-        """The metrics of the test split; None where the data has none."""
+        """The metrics of the test split; None if the data have none."""
         return self.score(state, "test") if len(self.dataset.test) else None
 
     def at_chance(self, validation: Evaluation) -> bool:
@@ -111,10 +120,12 @@ class Task:
 
 
 def at_chance(loss: str, labels: np.ndarray, evaluation: Evaluation) -> bool:
-    """Whether weights that score `evaluation` on images with these labels answer no better than the class frequencies:
-    their mean loss is not below that of the best constant answer, and their accuracy is not above the share of the
-    largest class by an exact one-sided binomial test at 1 %. Such a network has all ReLUs dead, say, and only the last
-    bias has learned."""
+    """True if weights with this evaluation on these labels are no better than the class frequencies.
+
+    This means that the mean loss is not below that of the best constant output, and the accuracy is not above the share
+    of the largest class by an exact one-sided binomial test at 1 %. Example: all ReLUs are dead and only the last bias
+    has learned.
+    """
     frequencies = np.bincount(labels) / len(labels)
     if evaluation.loss < losses.best_constant(loss, frequencies):
         return False
@@ -122,7 +133,7 @@ def at_chance(loss: str, labels: np.ndarray, evaluation: Evaluation) -> bool:
 
 
 def _on_device(dataset: Dataset, split: str, devices: int, home: jax.Device) -> Examples:
-    """A split on the device: what is equal lies there once, what has not been used for longest makes room."""
+    """A split on the device. Equal data are stored once; the least recently used are evicted."""
     key = (dataset.fingerprint, split, devices, home)
     with _lock:
         if key not in _resident:
@@ -130,6 +141,6 @@ def _on_device(dataset: Dataset, split: str, devices: int, home: jax.Device) -> 
             arrays = map(np.asarray, (part.images, part.labels, dataset.mean, dataset.std))
             _resident[key] = replicate(devices, Examples(*arrays))  # type: ignore[arg-type]
         _resident.move_to_end(key)
-        while len(_resident) > 1 and sum(kept.images.nbytes for kept in _resident.values()) > MOST_BYTES:
+        while len(_resident) > 1 and sum(examples.images.nbytes for examples in _resident.values()) > MOST_BYTES:
             _resident.popitem(last=False)
         return _resident[key]

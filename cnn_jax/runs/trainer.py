@@ -1,4 +1,4 @@
-"""Trains one config into one folder, or several together into several: metrics as they come, checkpoints, results.
+"""Trains configs into folders, one alone or several batched: writes metrics, checkpoints and results.
 Resumable at any step."""
 
 import contextlib
@@ -26,7 +26,7 @@ PROFILE_STEPS = 10
 
 
 class Interrupt:
-    """Notes SIGINT and SIGTERM instead of dying, so that the run can be saved; a second signal acts at once."""
+    """Catches SIGINT and SIGTERM so that the run can be saved first; a second signal acts at once."""
 
     def __init__(self) -> None:
         self.signal: int | None = None
@@ -62,11 +62,26 @@ def train_runs(
     score_test: bool,
     profile: bool = False,
 ) -> list[Result]:
-    """Trains, or goes on training, into the folders, which are claimed, and returns what each result.json says.
+    """Trains tasks into folders, or resumes them.
 
-    With a `transform` the tasks are one program (the same Program, batch size and epochs), else there is one. `choices`
-    are added to those that the record keeps, `attachments` written beside it. Raises RequestError where a folder holds
-    another run and RunError where none of its checkpoints is good.
+    Args:
+      tasks: one task, or with a `transform` several with the same Program, batch size and epochs.
+      folders: the folder of each task, already claimed.
+      provenance: how this program runs, for the records.
+      interrupt: set by a signal; the runs are then saved and stopped.
+      callbacks: called about progress.
+      transform: how several tasks are batched; None for a single task.
+      choices: added to the record's `choices`.
+      attachments: files to write beside each record, by name.
+      score_test: score the test split at the end.
+      profile: write a profiler trace of some steps.
+
+    Returns:
+      The result of each run, as in its result.json.
+
+    Raises:
+      RequestError: a folder holds another run.
+      RunError: no checkpoint of a resumed run is intact, or the device is out of memory.
     """
     with contextlib.ExitStack() as stack:
         writers = []
@@ -78,8 +93,8 @@ def train_runs(
         except jax.errors.JaxRuntimeError as error:
             if "RESOURCE_EXHAUSTED" not in str(error):
                 raise
-            wanted = f"a batch of {tasks[0].config.batch_size} for {tasks[0].network.parameters:,} parameters"
-            reason = f"out of memory with {wanted}: try a smaller --batch-size, or --accumulate"
+            size = f"a batch of {tasks[0].config.batch_size} for {tasks[0].network.parameters:,} parameters"
+            reason = f"out of memory with {size}: try a smaller --batch-size, or --accumulate"
             for writer in writers:
                 writer.fail(reason)
             raise RunError(reason) from error
@@ -88,7 +103,7 @@ def train_runs(
 def _train(
     writers: list[RunWriter], transform: Transform, interrupt: Interrupt, profile: bool, score_test: bool
 ) -> list[Result]:
-    """From a common state of the runs to their ends, or to an interruption."""
+    """Trains the runs from their common step to their ends or an interruption."""
     task, configs = writers[0].task, [writer.config for writer in writers]
     train, validation = task.train, task.examples("validation")
     program = dataclasses.replace(task.program, transform=transform)
@@ -106,22 +121,22 @@ def _train(
     running, interrupted = list(range(len(writers))), False
     events = fit(configs, program, train, validation, state, pauses)
     with contextlib.closing(events), contextlib.ExitStack() as profiling:
-        for several in events:
+        for per_run in events:
             for i in running:
-                writers[i].take(several[i])
+                writers[i].log(per_run[i])
             interrupted = interrupt.signal is not None
             for i in running:
-                writers[i].save(several[i], urgent=interrupted)
-            running = [i for i in running if not several[i].nonfinite]
-            if running and several[running[0]].paused:
-                _profile(writers[0], several[running[0]], pauses, profiling)
+                writers[i].save(per_run[i], urgent=interrupted)
+            running = [i for i in running if not per_run[i].nonfinite]
+            if running and per_run[running[0]].paused:
+                _profile(writers[0], per_run[running[0]], pauses, profiling)
             elif interrupted:
                 break
     return [writer.finish(interrupted, compile_seconds, score_test) for writer in writers]
 
 
 def _restore(writers: list[RunWriter], initial: list[TrainState]) -> list[Restored | None]:
-    """The newest good checkpoint of every run, of the same step: that of the one that lies furthest back."""
+    """Restores every run at the same step: the newest intact checkpoint of the run that is furthest behind."""
     newest = [writer.checkpoints.latest(state) for writer, state in zip(writers, initial, strict=True)]
     step = min(checkpoint.step if checkpoint else 0 for checkpoint in newest)
     if step == 0:
@@ -133,7 +148,7 @@ def _restore(writers: list[RunWriter], initial: list[TrainState]) -> list[Restor
 
 
 def _profile_steps(writer: RunWriter) -> tuple[int, ...]:
-    """The steps between which the trace is taken: ten, after ten to warm up, or the last ones of a short run."""
+    """First and last step of the profile: ten steps after ten for warm-up, or the last ten of a short run."""
     last = writer.task.steps
     begin = min(writer.step + PROFILE_STEPS, last - PROFILE_STEPS)
     if begin <= writer.step:

@@ -1,4 +1,4 @@
-"""The verdict of a study: what was asked, by which rule it is judged, and the numbers that it rests on."""
+"""The verdict of a study: the question, the decision rule, and the underlying numbers."""
 
 import csv
 import io
@@ -23,8 +23,7 @@ LEVEL = 0.05
 
 @dataclass(frozen=True)
 class Failures:
-    """How many of the n runs of each of two arms diverged, and the p value of Fisher's exact test that both fail
-    equally often."""
+    """The numbers of diverged runs among the n of each arm, and the p value of Fisher's exact test for equal rates."""
 
     a: int
     b: int
@@ -34,10 +33,11 @@ class Failures:
 
 @dataclass(frozen=True)
 class Finding:
-    """An effect in `unit`, its interval (`interval` says of what kind), over `n` pairs, and what the rule makes of it.
+    """An effect in `unit` with its interval (of the kind `interval`) over `n` pairs, and the answer of the rule.
 
-    With pairs the effect is the mean of a - b over those that finished in both, and `answer` follows from `above`,
-    `below`, `failures_decide` by `paired`; without, it is an exact number. `more` are numbers without a verdict.
+    With pairs, the effect is the mean of a - b over the seeds that finished in both arms, and `answer` follows from
+    `above`, `below` and `failures_decide` as in `paired`. Without pairs, it is an exact number. `more` are further
+    numbers without a verdict.
     """
 
     statistic: str
@@ -53,7 +53,7 @@ class Finding:
     below: float | None = None
     failures_decide: bool = False
     failures: Failures | None = None
-    at_chance: tuple[int, int] | None = None  # how many runs of each arm; they keep their values
+    at_chance: tuple[int, int] | None = None  # runs of each arm; their values count
     more: dict[str, Any] = field(default_factory=dict)
     pairs: tuple[Pair, ...] = ()
 
@@ -71,14 +71,14 @@ class Finding:
         failures_decide: bool = False,
         at_chance: tuple[int, int] | None = None,
     ) -> "Finding":
-        """Of a and b over the same seeds in the same order. A run that diverged (None) takes part in no mean: it is
-        counted.
+        """Compares a and b, values over the same seeds in the same order. Diverged runs (None) are left out of the mean
+        and counted.
 
-        Supported if the 95 % t interval of a - b lies above `above` (and below `below`, where that is given), not
-        supported if it lies outside, else inconclusive, as below SEEDS_FOR_A_VERDICT finished pairs. With
-        `failures_decide` it is supported too if b fails more often than a (Fisher's exact test, p < 0.05), not
-        supported if a does, inconclusive if the two contradict. `p` is of the test that the mean of a - b is `above`;
-        None where `below` is given.
+        The answer is "supported" if the 95 % t interval of a - b lies above `above` (and below `below`, if given), "not
+        supported" if it lies outside, else "inconclusive", as with fewer than SEEDS_FOR_A_VERDICT finished pairs. With
+        `failures_decide` it is also supported if b fails more often than a (Fisher's exact test, p < 0.05), not
+        supported if a fails more often, and inconclusive if failures and interval contradict each other. `p` tests
+        whether the mean of a - b equals `above`; it is None if `below` is given.
         """
         test = compare_with_failures([None if x is None else x - above for x in a], b)
         failures = Failures(test.failed_a, test.failed_b, test.n_a, test.p)
@@ -103,15 +103,15 @@ class Finding:
     def exact(
         cls, statistic: str, unit: str, effect: float, holds: bool, more: dict[str, Any] | None = None
     ) -> "Finding":
-        """A number that is computed and not sampled, and whether it is as expected."""
+        """A computed, not sampled, number; supported if it `holds`, i.e. is as expected."""
         answer: Answer = "supported" if holds else "not supported"
         return cls(statistic, unit, effect, None, None, "exact", None, 1, answer, more=more or {})
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """verdict.json: the key of the claim, the question, the rule that was stated before, what was found, how and
-    where. `quick` marks the form that tests run, whose verdict counts for nothing."""
+    """verdict.json: the key of the claim, the question, the rule stated in advance, the finding, and how and where it
+    was obtained. `quick` marks the short form for tests, whose verdict does not count."""
 
     claim: str
     question: str
@@ -127,7 +127,7 @@ class Verdict:
     schema: int = SCHEMA
 
     def write(self, folder: Folder) -> None:
-        """verdict.json and the pairs that it rests on."""
+        """Writes verdict.json and its pairs."""
         if self.finding.pairs:
             folder.write_text(PAIRS, _to_csv(self.finding.pairs))
         values = schema.to_json(self)
@@ -136,7 +136,7 @@ class Verdict:
 
     @classmethod
     def read(cls, folder: Folder) -> "Verdict":
-        """RunError for a file that is damaged, and where the pairs and the rule give another finding."""
+        """Reads a verdict. Raises RunError if it is damaged or does not follow from its pairs by the rule."""
         values = folder.read_json("verdict.json")
         try:
             if not isinstance(values, dict) or not isinstance(values.get("finding"), dict):
@@ -154,7 +154,7 @@ class Verdict:
 
     @classmethod
     def open(cls, path: Path | str) -> "Verdict":
-        """As `read`, of a folder that must be as it was when it was finished."""
+        """Like `read`, but also raises RunError if the folder was changed since it was finished."""
         folder = Folder(path)
         verdict = cls.read(folder)
         manifest.verify(folder)
@@ -163,16 +163,22 @@ class Verdict:
         return verdict
 
     def finding_differs(self) -> str | None:
-        """In what the finding is not the one that its pairs give by the rule; None where it is."""
-        said = self.finding
-        if said.above is None:
+        """How the finding differs from the one that its pairs give by the rule; None if it does not."""
+        finding = self.finding
+        if finding.above is None:
             return None
-        a, b = ([pair[i] for pair in said.pairs] for i in (0, 1))
-        again = Finding.paired(
-            said.statistic, said.unit, a, b, above=said.above, below=said.below, failures_decide=said.failures_decide
+        a, b = ([pair[i] for pair in finding.pairs] for i in (0, 1))
+        expected = Finding.paired(
+            finding.statistic,
+            finding.unit,
+            a,
+            b,
+            above=finding.above,
+            below=finding.below,
+            failures_decide=finding.failures_decide,
         )
         for name in ("effect", "low", "high", "p", "n", "answer", "failures", "interval"):
-            old, new = getattr(said, name), getattr(again, name)
+            old, new = getattr(finding, name), getattr(expected, name)
             both = isinstance(old, float) and isinstance(new, float)
             if not (math.isclose(old, new, rel_tol=1e-9, abs_tol=1e-12) if both else old == new):
                 return f"{name} should be {new}, not {old}"
@@ -180,7 +186,7 @@ class Verdict:
 
 
 def _of_interval(low: float | None, high: float | None, n: int, above: float, below: float | None) -> Answer | None:
-    """What an interval of the mean difference says; None where it says nothing."""
+    """The answer from the interval of the mean difference; None if it gives none."""
     if low is None or high is None or n < SEEDS_FOR_A_VERDICT:
         return None
     if low > above and (below is None or high < below):
@@ -189,7 +195,7 @@ def _of_interval(low: float | None, high: float | None, n: int, above: float, be
 
 
 def _of_failures(failures: Failures) -> Answer | None:
-    """What it says that one arm fails more often than the other; None where that cannot be told."""
+    """The answer if one arm fails significantly more often than the other, else None."""
     if failures.p >= LEVEL or failures.n < SEEDS_FOR_A_VERDICT:
         return None
     return "supported" if failures.b > failures.a else "not supported"

@@ -1,4 +1,4 @@
-"""Files of named arrays (NPZ, safetensors): written whole or not at all, read as what anyone may have made."""
+"""Files of named arrays (NPZ, safetensors): written atomically, read as untrusted input."""
 
 import contextlib
 import hashlib
@@ -25,7 +25,7 @@ Format = Literal["npz", "safetensors"]
 
 
 def named(variables: Variables) -> Named:
-    """Variables as one level of names, collection/layer/array, or more levels for the arrays of a wrapped module."""
+    """Flattens variables to names collection/layer/array, with more parts for the arrays of a wrapped module."""
     return {_name(path): np.asarray(array) for path, array in jax.tree_util.tree_leaves_with_path(variables)}
 
 
@@ -35,19 +35,20 @@ def _name(path: Any) -> str:
 
 
 def write(arrays: Named, about: Mapping[str, Any], path: Path, format: Format) -> None:
-    """Writes arrays into a file, with what a reader needs to know as strings of JSON. The file appears whole or not at
-    all."""
-    said = {name: json.dumps(value) for name, value in about.items()}
+    """Writes arrays and metadata (`about`, as JSON strings) to a file, atomically. Raises RequestError if it cannot be
+    written."""
+    metadata = {name: json.dumps(value) for name, value in about.items()}
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         if format == "npz":
-            whole: dict[str, Any] = {**arrays, **{f"about/{name}": np.array(text) for name, text in said.items()}}
+            about_arrays = {f"about/{name}": np.array(text) for name, text in metadata.items()}
+            members: dict[str, Any] = {**arrays, **about_arrays}
             with partial.open("wb") as file:
-                np.savez(file, **whole)
+                np.savez(file, **members)
         else:
             from safetensors.numpy import save_file
 
-            save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, partial, metadata=said)
+            save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, partial, metadata=metadata)
         partial.replace(path)
     except OSError as error:
         with contextlib.suppress(OSError):
@@ -56,7 +57,7 @@ def write(arrays: Named, about: Mapping[str, Any], path: Path, format: Format) -
 
 
 def read(path: Path | str) -> tuple[Named, dict[str, Any]]:
-    """The arrays of a file, and what it says about them. RequestError if it is none."""
+    """Reads the arrays and metadata of a file. Raises RequestError if it is not a weights file."""
     path = Path(path)
     if path.suffix not in (".npz", ".safetensors"):
         raise RequestError(f"{path} holds no weights: give a run's folder, a .npz or a .safetensors file")
@@ -67,7 +68,7 @@ def read(path: Path | str) -> tuple[Named, dict[str, Any]]:
     return arrays, about
 
 
-ABOUT = {  # what a file may say of its arrays, each as a string of JSON
+ABOUT = {  # the metadata that a file may have, each as a JSON string
     "network": list, "input_shape": tuple[int, ...], "class_names": tuple[str, ...], "mean": tuple[float, ...],
     "std": tuple[float, ...],
 }  # fmt: skip
@@ -82,25 +83,25 @@ def _read_npz(path: Path) -> tuple[Named, dict[str, Any]]:
             name = member.filename.removesuffix(".npy")
             with parsing(f"{path}: {quote(name)}"), archive.open(member) as file:
                 if name in arrays or name in about:
-                    raise ValueError("this name stands twice")
+                    raise ValueError("this name appears twice")
                 array = _read_npy(file, member.file_size)
-                if (word := name.removeprefix("about/")) == name:
+                if (key := name.removeprefix("about/")) == name:
                     _check_real(array.dtype)
                     arrays[name] = array.astype(array.dtype.newbyteorder("="))
-                elif word in ABOUT:
-                    about[word] = _text(array)
+                elif key in ABOUT:
+                    about[key] = _text(array)
     return arrays, about
 
 
 def _text(array: np.ndarray) -> str:
-    """The one string of an array: by Python's own decoder, since NumPy's believes in code points that do not exist."""
+    """The single string in an array, decoded by Python because NumPy accepts invalid code points."""
     if array.dtype.kind != "U" or array.size != 1:
-        raise ValueError(f"an array of {array.dtype} and shape {array.shape} is no text")
+        raise ValueError(f"an array of {array.dtype} and shape {array.shape} is not text")
     return array.tobytes().decode("utf-32-be" if array.dtype.byteorder == ">" else "utf-32-le").rstrip("\0")
 
 
 def _read_npy(file: IO[bytes], size: int) -> np.ndarray:
-    """An array of the NPY format (numpy.lib.format), from `size` bytes. Nothing is allocated that they do not fill."""
+    """Reads an array in NPY format (numpy.lib.format) from `size` bytes. Never allocates more than these bytes fill."""
     version = np.lib.format.read_magic(file)
     headers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
     if version not in headers:
@@ -121,14 +122,14 @@ def _read_safetensors(path: Path) -> tuple[Named, dict[str, Any]]:
         length = int.from_bytes(file.read(8), "little")
         if length > path.stat().st_size:
             raise ValueError(f"its header would be {length:,} bytes long")
-        header = parse_json(file.read(length).decode("utf-8"), path)  # refuses names that stand twice
+        header = parse_json(file.read(length).decode("utf-8"), path)  # rejects duplicate names
     _check_size(path, path.stat().st_size)
     arrays: Named = {}
     with safe_open(path, framework="np") as file:
         for name in file.keys():  # noqa: SIM118 - no mapping
             with parsing(f"{path}: {quote(name)}"):
                 if (kind := header[name]["dtype"]) not in SAFETENSORS_TYPES:
-                    raise ValueError(f"its type {quote(kind)} is none of {', '.join(SAFETENSORS_TYPES)}")
+                    raise ValueError(f"its type {quote(kind)} is not one of {', '.join(SAFETENSORS_TYPES)}")
                 arrays[name] = file.get_tensor(name)
         about = {name: value for name, value in (file.metadata() or {}).items() if name in ABOUT}
     return arrays, about
@@ -143,20 +144,22 @@ def _check_real(dtype: np.dtype) -> None:
 
 
 def _check_size(path: Path, size: int) -> None:
-    """Refuses what would fill the memory: more than this machine has, or a deflate bomb."""
-    if size > (most := os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")):
-        raise RequestError(f"{path} holds {size:,} bytes of arrays, more than the {most:,} of this machine's memory")
+    """Raises RequestError for arrays larger than this machine's memory, or a deflate bomb."""
+    if size > (memory := os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")):
+        raise RequestError(f"{path} holds {size:,} bytes of arrays, more than the {memory:,} of this machine's memory")
     if size > MOST_EXPANSION * path.stat().st_size + (64 << 20):
         raise RequestError(f"{path} holds {size:,} bytes of arrays in {path.stat().st_size:,}: these are no weights")
 
 
-MOST_EXPANSION = 32  # of deflate; random weights shrink by a tenth, and only constants by 1000
+MOST_EXPANSION = 32  # by deflate; it shrinks random weights by a tenth, and only constants 1000-fold
 
 
 def fitted(network: Network, like: Variables, arrays: Mapping[str, np.ndarray], source: Path | str) -> Variables:
-    """`like` with the arrays of the same names in their place. What was trained for other classes cannot fill the last
-    layer with parameters, which then stays as it is; anything else that is missing or has another shape is refused with
-    a RequestError that names it."""
+    """Replaces the arrays of `like` by the arrays with the same names.
+
+    The last layer with parameters keeps its values if its arrays are missing or have other shapes, as for weights
+    trained on other classes. Raises RequestError that names any other array that is missing or has another shape.
+    """
     if torchvision.is_state_dict(arrays):
         arrays = named(torchvision.variables_of(network, arrays))
     head = [None, *(part.name for node in network.walk() for part in node.parts if part.parameters)][-1]
@@ -182,9 +185,9 @@ def fitted(network: Network, like: Variables, arrays: Mapping[str, np.ndarray], 
 
 
 def digest(arrays: Mapping[str, np.ndarray]) -> str:
-    """The sha256 of named arrays, whatever file they come from."""
-    found = hashlib.sha256()
+    """The sha256 (hex) of named arrays, independent of the file format."""
+    sha256 = hashlib.sha256()
     for name in sorted(arrays):
-        found.update(f"{name} {arrays[name].dtype} {arrays[name].shape}\n".encode())
-        found.update(np.ascontiguousarray(arrays[name]).tobytes())
-    return found.hexdigest()
+        sha256.update(f"{name} {arrays[name].dtype} {arrays[name].shape}\n".encode())
+        sha256.update(np.ascontiguousarray(arrays[name]).tobytes())
+    return sha256.hexdigest()

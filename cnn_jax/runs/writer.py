@@ -1,4 +1,4 @@
-"""The part of a run's life that one process sees: its events written down, its checkpoints saved, its result."""
+"""Writes a run from start or resumption to its end: events, checkpoints, result."""
 
 import dataclasses
 import time
@@ -19,11 +19,11 @@ from cnn_jax.training.fit import Event
 from cnn_jax.training.state import TrainState
 
 CHECKPOINT_SECONDS = 30.0  # between checkpoints inside a long epoch
-EPOCH_SECONDS = 2.0  # between checkpoints at the ends of short epochs: one takes longer than many an epoch
+EPOCH_SECONDS = 2.0  # between checkpoints after short epochs, as saving may take longer than an epoch
 
 
 class RunWriter:
-    """Writes what becomes of a run into its folder. Raises RequestError where the folder holds another run."""
+    """Writes a run into its folder. Raises RequestError if the folder holds another run."""
 
     def __init__(
         self,
@@ -55,15 +55,15 @@ class RunWriter:
         self.diverged_step: int | None = None
 
     def begin(self, restored: Restored | None) -> None:
-        """Goes on from a checkpoint, or from the start. RunError where the evaluations before that checkpoint are not
-        all there: the run would end with a history that has gaps."""
+        """Begins at a checkpoint, or at the start if `restored` is None. Raises RunError if evaluations before the
+        checkpoint are missing, which would leave gaps in the history."""
         step = restored.step if restored else 0
         before = [metrics for metrics in self.folder.metrics() if metrics.step <= step]
         epochs = step // self.task.steps_per_epoch
         if len(before) != epochs:
             raise RunError(
                 f"{self.folder.file('metrics.jsonl')} has {len(before)} evaluations, but the checkpoint of step {step} "
-                f"comes after {epochs} epochs: it is damaged and the run cannot go on; give another --out"
+                f"comes after {epochs} epochs: it is damaged and the run cannot be resumed; give another --out"
             )
         self.checkpoints.discard_after(step)
         self.state = restored.state if restored else None
@@ -84,8 +84,8 @@ class RunWriter:
     def train_seconds(self) -> float:
         return self.earlier_seconds + time.perf_counter() - self.started
 
-    def take(self, event: Event) -> None:
-        """Notes how far the run has come and writes an evaluation down."""
+    def log(self, event: Event) -> None:
+        """Records the progress of the run and writes the evaluation, if any."""
         self.step = event.step
         if event.nonfinite:
             self.diverged_step = event.step
@@ -101,12 +101,12 @@ class RunWriter:
             self.callbacks.on_evaluation(self.info, self._held_out(metrics))
 
     def _held_out(self, metrics: EpochMetrics) -> EpochMetrics:
-        """Without the validation split where that is trained on too: it is no validation then."""
+        """The metrics without validation if the run trains on that split too (`final_fit`)."""
         return dataclasses.replace(metrics, validation=None) if self.config.final_fit else metrics
 
     def save(self, event: Event, urgent: bool) -> None:
-        """Saves a checkpoint where one is due: after the last epoch, after one that may be scored, some time after the
-        one before, at once where it is urgent."""
+        """Saves a checkpoint if one is due: after the last epoch, after an epoch that may be scored, some time after
+        the previous checkpoint, or immediately if `urgent`."""
         since = time.perf_counter() - self.saved
         if event.evaluation is None:
             due = since >= CHECKPOINT_SECONDS
@@ -144,7 +144,7 @@ class RunWriter:
         return result
 
     def fail(self, reason: str) -> None:
-        """Writes down that the run failed, and why; --resume tries again."""
+        """Records that the run failed, and why; --resume tries again."""
         self.folder.write("result.json", self._result("failed", 0.0, reason))
 
     def _result(self, status: Any, compile_seconds: float, reason: str | None = None) -> Result:
@@ -165,20 +165,20 @@ class RunWriter:
         )
 
     def _complete(self, result: Result, score_test: bool) -> Result:
-        """`result` with the metrics of the weights that `select` names."""
+        """Adds the metrics of the weights selected by `config.select`."""
         assert self.state is not None
-        chosen, state = self.evaluations[-1], self.state
+        selected, state = self.evaluations[-1], self.state
         if self.config.select == "best":
-            chosen = max(self.evaluations, key=_rank)
-            if chosen.step != self.step:
-                state = self.task.replicate(self.checkpoints.at(chosen.step, self.state).state)
-        validation = chosen.validation or self.task.score(state, "validation")
+            selected = max(self.evaluations, key=_rank)
+            if selected.step != self.step:
+                state = self.task.replicate(self.checkpoints.at(selected.step, self.state).state)
+        validation = selected.validation or self.task.score(state, "validation")
         return dataclasses.replace(
             result,
             status="complete",
             at_chance=self.task.at_chance(validation),
-            scored_step=chosen.step,
-            validation=self._held_out(chosen).validation,
+            scored_step=selected.step,
+            validation=self._held_out(selected).validation,
             test=self.task.score_test(state) if score_test else None,
         )
 

@@ -1,6 +1,6 @@
 """All-CNN-C on CIFAR-10 (springenberg2015striving).
 
-scripts/run experiments/papers/allcnn.py --data-dir DIR    # days for each seed on two CPU cores: an accelerator's
+scripts/run experiments/papers/allcnn.py --data-dir DIR    # days per seed on two CPU cores: use an accelerator
 """
 
 import paper

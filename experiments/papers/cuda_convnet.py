@@ -1,6 +1,6 @@
 """The 18 % network of cuda-convnet on CIFAR-10 (krizhevsky2012cuda).
 
-scripts/run experiments/papers/cuda_convnet.py --data-dir DIR    # two CPU cores: about two hours for each seed
+scripts/run experiments/papers/cuda_convnet.py --data-dir DIR    # about two hours per seed on two CPU cores
 """
 
 import paper

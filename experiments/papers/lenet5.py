@@ -1,6 +1,6 @@
 """LeNet-5 on MNIST (lecun1998gradient).
 
-scripts/run experiments/papers/lenet5.py --data-dir DIR    # two CPU cores, some minutes for six seeds
+scripts/run experiments/papers/lenet5.py --data-dir DIR    # some minutes for six seeds on two CPU cores
 """
 
 import paper

@@ -1,4 +1,4 @@
-"""A published result, our recipe for it and where the two differ; its command line, its evidence, its row."""
+"""A published result, our recipe for it and the deviations; its command line, evidence and table row."""
 
 import argparse
 from collections.abc import Mapping, Sequence
@@ -32,8 +32,8 @@ QUICK: Mapping[str, Any] = {
 
 @dataclass(frozen=True)
 class Paper:
-    """`source` is a key of references.bib, `published` its number in words; `recipe` the paper's training, `deviations`
-    what is different here; `config` ours, trained with so many `seeds`."""
+    """A published result. `source` is a key of references.bib, `published` the published number in words, `recipe` the
+    paper's training, `deviations` the differences here; `config` is our config, trained with `seeds` seeds."""
 
     name: str
     title: str
@@ -45,7 +45,7 @@ class Paper:
     seeds: int = 6
 
     def grid(self, quick: bool = False) -> Grid:
-        """One cell; in quick form on a few digits of the same size."""
+        """A grid with one cell; in the quick form on a few digits of the same size."""
         fields = {**self.config, **QUICK, "image_size": self.config.get("image_size", 32)} if quick else self.config
         return Grid(Config(**fields), {"seed": tuple(range(1 if quick else self.seeds))})
 
@@ -57,31 +57,31 @@ def main(paper: Paper, description: str | None) -> None:
         parser = argparse.ArgumentParser(
             description=description, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
         )
-        parser.add_argument("--data-dir", help="where archives are looked up, once: they are cached")
+        parser.add_argument("--data-dir", help="folder of archives; needed only until they are cached")
         parser.add_argument("--out", type=Path, help="the sweep's folder (default: runs/papers/<name>)")
-        parser.add_argument("--quick", action="store_true", help="one epoch of 128 digits: to see it run")
+        parser.add_argument("--quick", action="store_true", help="one epoch of 128 digits: a short trial run")
         parsed = parser.parse_args(arguments)
         grid = paper.grid(parsed.quick)
         if not parsed.quick:
             restart_from_cache([grid.base.dataset], parsed.data_dir)
         out = parsed.out or (RUNS / (f"{paper.name}-quick" if parsed.quick else paper.name))
-        done = api.sweep(grid, out, resume=True)
-        if done.table is not None:
-            print((done.path / "summary.md").read_text(encoding="utf-8"))
-        return common.exit_code(done.status, done.signal)
+        sweep = api.sweep(grid, out, resume=True)
+        if sweep.table is not None:
+            print((sweep.path / "summary.md").read_text(encoding="utf-8"))
+        return common.exit_code(sweep.status, sweep.signal)
 
     common.main(command)
 
 
 def keep(papers: Sequence[Paper]) -> None:
-    """Copies the evidence of each that has run."""
+    """Copies the evidence of each paper that has run."""
     for paper in papers:
         if (RUNS / paper.name / MANIFEST).is_file():
             evidence.keep(RUNS / paper.name, RESULTS / paper.name)
 
 
 def table(papers: Sequence[Paper], results: Path = RESULTS) -> str:
-    """The Markdown table; what has not run is to be measured. RunError for evidence that does not deserve to be
+    """The table in Markdown, with "to be measured" where nothing has run. Raises RunError for evidence that may not be
     cited."""
     return tables.markdown(pd.DataFrame([_row(paper, results / paper.name) for paper in papers]))
 
@@ -112,7 +112,7 @@ def _row(paper: Paper, folder: Path) -> dict[str, tables.Cell]:
 
 
 def error(outcome: Outcome) -> str:
-    """The median test error with its interval; the error of a seed that diverged is above every number."""
+    """The median test error with its interval; the error of a diverged seed ranks above every number."""
     accuracies = list(outcome.by_seed("test.accuracy").values())
     middle, interval = median(accuracies), median_interval(accuracies)
     error, low, high = (

@@ -1,6 +1,6 @@
 """ResNet-20 on CIFAR-10 (he2016deep, 4.2).
 
-scripts/run experiments/papers/resnet20.py --data-dir DIR    # four hours for each seed on two CPU cores
+scripts/run experiments/papers/resnet20.py --data-dir DIR    # four hours per seed on two CPU cores
 """
 
 import paper

@@ -1,7 +1,7 @@
 """Writes experiments/papers/README.md: each published result beside ours, from the evidence in results/papers.
 
-scripts/run experiments/papers/table.py           # from what lies in results/papers
-scripts/run experiments/papers/table.py --keep    # copies the evidence of what has run there first
+scripts/run experiments/papers/table.py           # from the evidence in results/papers
+scripts/run experiments/papers/table.py --keep    # copies the evidence of finished sweeps there first
 """
 
 import argparse
@@ -22,7 +22,7 @@ README = Path(__file__).with_name("README.md")
 
 
 def text() -> str:
-    """The whole file."""
+    """The text of README.md."""
     return (
         "# Published results\n\n"
         "The test error of each paper beside ours, the median over n seeds with its interval. "
@@ -35,7 +35,9 @@ def text() -> str:
 
 def command(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--keep", action="store_true", help="copy the evidence of what has run to results/papers first")
+    parser.add_argument(
+        "--keep", action="store_true", help="first copy the evidence of finished sweeps to results/papers"
+    )
     if parser.parse_args(arguments).keep:
         paper.keep(PAPERS)
     README.write_text(text(), encoding="utf-8")

@@ -71,7 +71,7 @@ def test_a_flipped_byte_in_an_archive_is_refused_and_a_good_one_then_accepted(ti
 
 def test_archives_of_another_size_than_the_catalogue_says_are_refused(tiny_mnist, refuses):
     install("mnist", train=601)
-    with refuses(IDX_FILES[0], "[600, 28, 28, 1]", "[601, 28, 28, 1] is right"):
+    with refuses(IDX_FILES[0], "[600, 28, 28, 1]", "expected [601, 28, 28, 1]"):
         load("mnist", data_dir=tiny_mnist)
 
 
@@ -130,7 +130,7 @@ def test_cifar_binary_records_are_read_in_order(tmp_path):
     [
         ({"label": 10}, "label 10 at train 3"),
         ({"files": TRAIN_FILES}, "test_batch.bin is not in"),
-        ({"extra": b"x"}, "has 12293 bytes, 12292 would be right"),
+        ({"extra": b"x"}, "has 12293 bytes, expected 12292"),
     ],
 )
 def test_bad_cifar_archives_are_refused(options, what, tmp_path, refuses):

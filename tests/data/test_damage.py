@@ -82,7 +82,7 @@ def test_damaged_images_in_a_worker_process_are_what_they_are_here(request, reco
                 random = np.random.default_rng([7, seed])
                 name, data = f"dir/{seed}.png", damaged(images[random.integers(len(images))], random)
                 worker.send(seed, [(name, data)])
-                (answer,) = worker.line.recv()
+                (answer,) = worker.pipe.recv()
                 worker.pending.clear()
                 try:
                     here = decode(name, data, size)

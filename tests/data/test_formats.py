@@ -230,7 +230,7 @@ def test_a_broken_chunk_names_the_file_and_one_that_is_not_read_does_no_harm(cas
         ),
         (b"\x89PNG\r\n\x1a\n" + chunk(b"IEND"), "header is not its first"),
         (b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", b"short") + chunk(b"IEND"), "header"),
-        (png(np.zeros((0, 3)), 8, GREY), "its header is none"),
+        (png(np.zeros((0, 3)), 8, GREY), "its header is invalid"),
         (b"\xff\xd8\xff", "ends before its pixels"),
         (b"\xff\xd8\xff\xd9\0\0", "no pixels"),
     ],

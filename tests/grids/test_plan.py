@@ -106,7 +106,7 @@ def test_a_sweep_goes_on_the_way_it_began(one, tmp_path):
     copy = tmp_path / "copy"
     shutil.copytree(one.path, copy)
     (copy / "manifest.json").unlink()
-    with pytest.raises(RequestError, match="was begun with parallel = 'one', not 'vmap'"):
+    with pytest.raises(RequestError, match="was started with parallel = 'one', not 'vmap'"):
         api.sweep(GRID, copy, resume=True, parallel="vmap", show=False)
 
 

@@ -148,7 +148,7 @@ GRIDS = [
     (
         "an interactive session, sealed",
         lambda f: edit(f / "record.json", lambda r: r["provenance"].update(script=None), sealed=f),
-        "from code that is in no file",
+        "from code that is not in a file",
     ),
     (
         "a diverged seed is said to be complete, sealed",

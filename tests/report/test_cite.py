@@ -165,7 +165,7 @@ def forge(name, change):
         (other_start(modified=("cnn_jax/layers.py",), diff="uncommitted.diff"), "uncommitted.diff is not kept"),
         (other_start(untracked=("cnn_jax/new.py",)), "code that no commit has: cnn_jax/new.py"),
         (forge("record.json", lambda r: r["provenance"].update(repository=None)), "names no commit"),
-        (forge("record.json", lambda r: r["provenance"].update(script=None)), "from code that is in no file"),
+        (forge("record.json", lambda r: r["provenance"].update(script=None)), "from code that is not in a file"),
         (forge("record.json", lambda r: r.update(test_scored=[0, 6, 7])), "trials 0"),
         (forge("config.json", lambda c: c.update(epochs=2)), "config.json is not the one that was run"),
         (both_configs, "it holds another run than the grid's (momentum: 0.8 -> 0.9)"),

@@ -104,7 +104,7 @@ def test_damage_by_hand_is_named(tmp_path):
     path = tmp_path / "w.safetensors"
     entry = '{"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}'
     safetensors(path, f'{{"a": {entry}, "a": {entry}}}'.encode(), b"1234")
-    refusal(path, "the name 'a' stands twice")
+    refusal(path, "the name 'a' appears twice")
     safetensors(path, b'{"a":' * 3000 + b"1" + b"}" * 3000)
     refusal(path, "nested more than 100 deep")
     safetensors(path, b'{"\xff": 1}')
@@ -126,13 +126,13 @@ def test_damage_by_hand_is_named(tmp_path):
         warnings.simplefilter("ignore")  # duplicate names
         for _ in range(2):
             archive.writestr("a.npy", array_bytes(np.ones(3)))
-    refusal(path, "'a' is unreadable: this name stands twice")
+    refusal(path, "'a' is unreadable: this name appears twice")
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("readme.txt", "hello")
     refusal(path, "'readme.txt' is unreadable")
     (tmp_path / "folder.npz").mkdir()
     refusal(tmp_path / "folder.npz", "Is a directory")
-    refusal(tmp_path / "folder.npz", "is no run's folder", arrays_of)
+    refusal(tmp_path / "folder.npz", "is not a run's folder", arrays_of)
 
 
 def array_bytes(array):

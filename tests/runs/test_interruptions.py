@@ -139,15 +139,15 @@ def test_a_signal_at_any_step_even_the_last_of_an_epoch(step, tmp_path, monkeypa
     monkeypatch.setattr(writer, "CHECKPOINT_SECONDS", 0.0)
     monkeypatch.setattr(fit, "POLL_SECONDS", 0.0)
     whole = api.train(CONFIG, tmp_path / "whole", show=False)
-    take = writer.RunWriter.take
+    log = writer.RunWriter.log
 
     def interrupting(self, event):
         if event.step >= step:
             signal.raise_signal(signal.SIGTERM)
-        take(self, event)
+        log(self, event)
 
     with monkeypatch.context() as patch:
-        patch.setattr(writer.RunWriter, "take", interrupting)
+        patch.setattr(writer.RunWriter, "log", interrupting)
         stopped = api.train(CONFIG, tmp_path / "run", show=False)
     assert stopped.status == "interrupted"
     assert stopped.signal == signal.SIGTERM

@@ -1,8 +1,8 @@
 """TFDS's own MNIST and Fashion-MNIST, prepared without TensorFlow.
 
 The stock builders extract archives and encode images with TensorFlow. These subclasses read the gzipped idx files
-themselves and hand over PNG bytes; names, versions, features, keys and so the shuffled order are the stock ones, and
-the stock `tfds.data_source` reads the result. They ask the download manager for nothing: no network.
+themselves and yield PNG bytes. Names, versions, features and keys, and hence the shuffled order, are those of the stock
+builders; the stock `tfds.data_source` reads the result. The download manager is never used: no network access.
 """
 
 import contextlib
@@ -24,7 +24,7 @@ from cnn_jax.paths import cache_root
 
 
 class _FromIdx:
-    """Replaces what needs TensorFlow in a stock builder. `prepare` sets `entry` and `files` (upstream name -> path)."""
+    """Replaces the TensorFlow parts of a stock builder. `prepare` sets `entry` and `files` (upstream name -> path)."""
 
     entry: Entry
     files: Mapping[str, Path]
@@ -36,14 +36,14 @@ class _FromIdx:
         }
 
     def _generate_examples(self, images: str, labels: str, count: int) -> Iterator[tuple[int, dict[str, Any]]]:
-        """Examples under the stock keys, from archives that are hashed now, before they are read."""
+        """Yields examples under the stock keys. Verifies the archives' sha256 before reading them."""
         for archive in self.entry.archives:
             if archive.file in (images, labels):
                 archives.check(self.entry, archive, self.files[archive.file])
         pixels, targets = read_pair(self.files[images], self.files[labels], len(self.entry.class_names))
         if pixels.shape != (count, *self.entry.shape):
             shape = list(pixels.shape)
-            raise DataError(f"{self.files[images]}: images {shape}, {[count, *self.entry.shape]} is right")
+            raise DataError(f"{self.files[images]}: images {shape}, expected {[count, *self.entry.shape]}")
         for index, (image, label) in enumerate(zip(pixels, targets, strict=True)):
             png = io.BytesIO()
             Image.fromarray(image[..., 0]).save(png, "png")
@@ -62,13 +62,13 @@ BUILDERS = {builder.name: builder for builder in (IdxMNIST, IdxFashionMNIST)}
 
 
 def prepare(entry: Entry, files: Mapping[str, Path]) -> Path:
-    """Prepares the entry below the cache from its archives (upstream name -> path); returns the folder TFDS wrote.
+    """Prepares the entry in the cache from its archives (upstream name -> path); returns the folder TFDS wrote.
 
-    Done once, in one process at a time.
+    Happens once, in one process at a time.
     """
     home = cache_root() / "tfds"
     with cache.locked(home / entry.name), cache.writable():
-        for leftover in (home / entry.name).glob("incomplete.*"):  # of a process that was killed
+        for leftover in (home / entry.name).glob("incomplete.*"):  # left by a killed process
             shutil.rmtree(leftover)
         builder = BUILDERS[entry.name](data_dir=home)
         folder = Path(builder.data_path)
@@ -76,6 +76,6 @@ def prepare(entry: Entry, files: Mapping[str, Path]) -> Path:
             builder.entry, builder.files = entry, files
             config = tfds.download.DownloadConfig(try_download_gcs=False)
             tfds.disable_progress_bar()
-            with contextlib.redirect_stdout(io.StringIO()):  # it says "Downloading", which it does not
+            with contextlib.redirect_stdout(io.StringIO()):  # it prints "Downloading" but downloads nothing
                 builder.download_and_prepare(file_format="array_record", download_config=config)
     return folder
