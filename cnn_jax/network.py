@@ -258,12 +258,12 @@ def fusion(nodes: tuple[Node, ...]) -> tuple[int, dict[str, Any]]:
     parameters and results stay the same."""
     first, *rest = nodes
     if isinstance(first.layer, BatchNorm) and rest and rest[0].layer == Activation("relu"):
-        return 2, {"rectify": True}
+        return 2, {"relu": True}
     if not isinstance(first.layer, Conv) or not first.layer.plain_bias:
         return 1, {}
     fused: dict[str, Any] = {}
     if rest and rest[0].layer == Activation("relu"):
-        fused["rectify"] = True
+        fused["relu"] = True
         rest = rest[1:]
     if rest and isinstance(pool := rest[0].layer, Pool) and pool.kind == "max":
         side_by_side = all(axis.side_by_side for axis in pool.windows(rest[0].input))
