@@ -1,4 +1,4 @@
-"""Where the package keeps what it has made and can make again."""
+"""Where the package keeps files that it can regenerate."""
 
 import os
 from pathlib import Path

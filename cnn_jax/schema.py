@@ -1,4 +1,4 @@
-"""Frozen dataclasses to JSON and back: what a folder says, read strictly."""
+"""Frozen dataclasses to JSON and back, with strict checks when reading."""
 
 import dataclasses
 import math
@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 def to_json(value: Any) -> Any:
-    """A dataclass as an object of its fields, nested ones too, tuples as lists."""
+    """A dataclass as an object of its fields, recursively; tuples become lists."""
     if hasattr(value, "to_json") and not isinstance(value, type):
         return value.to_json()
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
@@ -26,8 +26,8 @@ def to_json(value: Any) -> Any:
 
 
 def from_json(kind: type[T], values: Any, what: str) -> T:
-    """The inverse of `to_json`: exactly the fields of `kind`, each of its type. RequestError that names the field of
-    `what` which is missing, unknown or of another type."""
+    """The inverse of `to_json`: exactly the fields of `kind`, each of its type. Raises RequestError that names `what`
+    and the field that is missing, unknown or of another type."""
     if not isinstance(values, dict):
         raise RequestError(f"{what} must be an object of fields")
     hints = typing.get_type_hints(kind)

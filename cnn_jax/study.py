@@ -1,4 +1,4 @@
-"""A question, a rule stated before the run, ordinary sweeps in one folder, and the verdict that the rule gives."""
+"""Experiments: a question, a rule stated in advance, ordinary sweeps in one folder, and the verdict by that rule."""
 
 import dataclasses
 import time
@@ -45,7 +45,7 @@ QUICK = {
 
 @dataclass(frozen=True)
 class Question:
-    """What an experiment asks: the key of its claim, the question, the rule of its verdict, its data and its seeds."""
+    """The question of an experiment: the key of its claim, the rule of its verdict, its data and number of seeds."""
 
     claim: str
     question: str
@@ -57,8 +57,8 @@ class Question:
 
 @dataclass
 class Study:
-    """An experiment while it runs: its folder, its base config and its seeds. `quick` is the form that tests run: the
-    same on a few digits, one epoch, two seeds, whose verdict counts for nothing."""
+    """An experiment while it runs: its folder, base config and seeds. `quick` is the version for tests, on a few digits
+    for one epoch with two seeds; its verdict means nothing."""
 
     question: Question
     out: Path
@@ -67,17 +67,16 @@ class Study:
     seeds: tuple[int, ...] = ()
     quick: bool = False
     show: bool = True
-    options: Mapping[str, Any] = field(default_factory=dict)  # of the experiment's own, those that were given
-    saved: float = 0.0  # seconds, where sweeps that were found finished took them in an earlier call
+    options: Mapping[str, Any] = field(default_factory=dict)  # options of this experiment that were given
+    saved: float = 0.0  # seconds that sweeps, finished in an earlier call, took there
 
     def __post_init__(self) -> None:
         self.seeds = self.seeds or tuple(range(self.question.quick_seeds if self.quick else self.question.seeds))
 
     def config(self, **fields: Any) -> Config:
-        """The base config with other fields; in quick form on a few digits."""
-        dataset = self.dataset or self.question.dataset
-        whole = {"dataset": dataset, "data_dir": self.data_dir, **fields}
-        return Config(**(whole | QUICK if self.quick else whole))
+        """The base config with other fields; on a few digits if `quick`."""
+        fields = {"dataset": self.dataset or self.question.dataset, "data_dir": self.data_dir, **fields}
+        return Config(**(fields | QUICK if self.quick else fields))
 
     def sweep(
         self,
@@ -87,7 +86,7 @@ class Study:
         parallel: Parallel = "auto",
         **fields: Any,
     ) -> Outcome:
-        """The chosen cell of `trials`. RunError where in every cell the median seed diverged."""
+        """The chosen cell of `trials`. Raises RunError if the median seed diverged in every cell."""
         return Outcome.of_sweep(self.trials(name, axes, parallel=parallel, **fields))
 
     def trials(
@@ -98,20 +97,22 @@ class Study:
         parallel: Parallel = "auto",
         **fields: Any,
     ) -> SweepReader:
-        """A sweep over the seeds, and over `axes`, in the folder `name`; gone on with where it was begun. Trials one
-        after another ('one') have seconds that can be compared."""
-        taken = {axis: tuple(values)[:2] if self.quick else tuple(values) for axis, values in (axes or {}).items()}
-        grid = Grid(self.config(**fields), {**taken, "seed": self.seeds})
-        begun = time.perf_counter()
-        done = api.sweep(grid, self.out / name, resume=True, parallel=parallel, show=self.show)
-        if done.status == "interrupted":
-            raise Stopped(done.signal)
-        sweep = SweepReader.open(done.path)
-        self.saved += duration(sweep.record) - (time.perf_counter() - begun)
+        """A sweep over the seeds and over `axes` in the folder `name`; resumed if it exists. With parallel='one' the
+        trials run in sequence, so that their seconds can be compared."""
+        axis_values = {
+            axis: tuple(values)[:2] if self.quick else tuple(values) for axis, values in (axes or {}).items()
+        }
+        grid = Grid(self.config(**fields), {**axis_values, "seed": self.seeds})
+        started = time.perf_counter()
+        result = api.sweep(grid, self.out / name, resume=True, parallel=parallel, show=self.show)
+        if result.status == "interrupted":
+            raise Stopped(result.signal)
+        sweep = SweepReader.open(result.path)
+        self.saved += duration(sweep.record) - (time.perf_counter() - started)
         return sweep
 
     def beside(self, name: str) -> "Study":
-        """The same study in the folder `name` beside this one: networks there serve several experiments."""
+        """The same study in the sibling folder `name`, for networks that several experiments share."""
         return dataclasses.replace(self, out=self.out.parent / name)
 
     def training(self, **fields: Any) -> Split:
@@ -121,17 +122,18 @@ class Study:
         return split
 
     def finished(self, outcome: Outcome) -> dict[int, TrainedModel]:
-        """The networks of a sweep's chosen cell by seed, those at chance too; one that diverged has no weights."""
+        """The networks of the chosen cell by seed, including those at chance; diverged ones have no weights."""
         assert outcome.table is not None
         rows = [row for row in outcome.table.chosen_trials() if row.status == "complete"]
         return {row.seed: TrainedModel.load(trial_folder(outcome.folder, row.trial).path) for row in rows}
 
     def learned(self, outcome: Outcome) -> dict[int, TrainedModel]:
-        """As `finished`, of those that are better than chance: what a network has learned can be asked of these alone
-        (`left_out` counts the others). In quick form, where hardly any is better, all. RunError if there is none."""
+        """The networks of `finished` that are better than chance, the only ones that have learned anything; `left_out`
+        counts the others. All of them if `quick`, since hardly any is better there. Raises RunError if there is none.
+        """
         networks = self.finished(outcome)
         if not self.quick:
-            networks = {seed.seed: networks[seed.seed] for seed in outcome.seeds if seed.at_chance is False}
+            networks = {trial.seed: networks[trial.seed] for trial in outcome.seeds if trial.at_chance is False}
         if not networks:
             raise RunError(f"{outcome.folder.path}: no network learned anything, so there is nothing to look into")
         return networks
@@ -144,42 +146,43 @@ class Study:
         }
 
     def write(self, name: str, rows: Sequence[Mapping[str, Any]] | pd.DataFrame) -> pd.DataFrame:
-        """A table beside the verdict, as CSV."""
+        """Writes a table next to the verdict, as CSV."""
         frame = pd.DataFrame(rows)
         frame.to_csv(self.out / f"{name}.csv", index=False, float_format="%.6g", lineterminator="\n")
         return frame
 
     def draw(self, name: str, figure: Figure) -> None:
-        """A figure beside the verdict, as PNG."""
+        """Writes a figure next to the verdict, as PNG."""
         figures.save(figure, self.out / f"{name}.png")
 
 
 def duration(record: Record) -> float:
-    """About how many seconds the trials of a sweep took, by its record: their own, shared by those side by side."""
+    """About how many seconds the trials of a sweep took, from its record: the sum over trials, divided by the number of
+    trials that ran in parallel."""
     assert record.plan is not None
-    side_by_side = max(trials["workers"] * trials["chunk"] for trials in record.plan["programs"])
-    return ((record.train_seconds or 0.0) + (record.compile_seconds or 0.0)) / side_by_side
+    parallel = max(trials["workers"] * trials["chunk"] for trials in record.plan["programs"])
+    return ((record.train_seconds or 0.0) + (record.compile_seconds or 0.0)) / parallel
 
 
 class Stopped(CnnJaxError):
-    """The experiment was interrupted; the same command goes on with it."""
+    """The experiment was interrupted; the same command continues it."""
 
     def __init__(self, signal: int | None):
-        super().__init__("interrupted; the same command goes on")
+        super().__init__("interrupted; the same command continues it")
         self.exit_code = 128 + (signal or 2)
 
 
 def run(study: Study, investigate: Callable[[Study], Finding], command: str | None = None) -> Verdict:
-    """Investigates and writes verdict.json; what an earlier call found is returned as it is. `command` is how to run it
-    again (default: this process's)."""
-    asked: dict[str, Any] = {
+    """Runs the experiment and writes verdict.json. An existing verdict is returned instead. `command` is the command
+    line to record (default: that of this process)."""
+    request: dict[str, Any] = {
         "quick": study.quick, "seeds": study.seeds, "dataset": study.config().dataset,
         "options": {name: str(value) for name, value in study.options.items()},
     }  # fmt: skip
     with Folder(study.out).claimed() as folder:
         if folder.has(manifest.NAME):
             verdict = Verdict.open(folder.path)
-            if changed := [name for name, value in asked.items() if getattr(verdict, name) != value]:
+            if changed := [name for name, value in request.items() if getattr(verdict, name) != value]:
                 raise RequestError(f"{study.out} holds this experiment with another {changed[0]}: give another --out")
             return verdict
         started = time.perf_counter()
@@ -190,7 +193,7 @@ def run(study: Study, investigate: Callable[[Study], Finding], command: str | No
             claim=question.claim, question=question.question, rule=question.rule, finding=finding,
             seconds=round(time.perf_counter() - started + max(study.saved, 0.0), 1),
             provenance=start if command is None else dataclasses.replace(start, command=command),
-            finished=utc_now(), **asked,
+            finished=utc_now(), **request,
         )  # fmt: skip
         for name, content in attachments.items():
             folder.write_bytes(name, content)
@@ -200,15 +203,15 @@ def run(study: Study, investigate: Callable[[Study], Finding], command: str | No
 
 
 def sentence(verdict: Verdict) -> str:
-    """The verdict with its effect, interval, n and failures."""
+    """The verdict in one line, with its effect, interval, n and failures."""
     return f"{verdict.finding.answer}: {verdict.finding.statistic}: {effect_text(verdict.finding)}"
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """An experiment that trains variants of one network with the same seeds and compares two of them by their test
-    accuracy: `better` minus `worse`, in points. Each variant has its own best of the `learning_rates`, chosen on
-    validation data."""
+    """An experiment that trains variants of a network with the same seeds and compares the test accuracy of two:
+    `better` minus `worse`, in points. The best of the `learning_rates` is chosen for each variant on validation data.
+    """
 
     question: Question
     variants: Mapping[str, Mapping[str, Any]]  # name -> fields of the config
@@ -221,13 +224,13 @@ class Comparison:
         return compare(study, self.train(study), self.better, self.worse)
 
     def train(self, study: Study) -> dict[str, Outcome]:
-        """The variants' sweeps, by name; in quick form of the two that are compared, with one rate."""
-        found = {}
+        """The sweep of each variant, by name. If `quick`, only of the two that are compared, with one learning rate."""
+        outcomes = {}
         for name in (self.better, self.worse) if study.quick else self.variants:
             own: dict[str, Any] = {**SMALL, **self.base, **self.variants[name]}
             rates = own.pop("learning_rates", self.learning_rates)[: 1 if study.quick else None]
-            found[name] = study.sweep(_folder(name), {"learning_rate": rates}, **own)
-        return found
+            outcomes[name] = study.sweep(_folder(name), {"learning_rate": rates}, **own)
+        return outcomes
 
 
 SMALL: dict[str, Any] = {
@@ -243,8 +246,8 @@ CLASSIC = "conv5-8:same relu max2 conv5-16:same relu max2 conv3-32:same relu max
 
 
 def classic(study: Study) -> Outcome:
-    """A network in the manner of the guide's, which several experiments look into: trained once, in a folder beside
-    theirs, with a checkpoint of every epoch."""
+    """A network like that of the guide, which several experiments analyse: trained once, in a folder next to theirs,
+    with a checkpoint of every epoch."""
     fields: dict[str, Any] = {
         "network": CLASSIC,
         "train_examples": 12000,
@@ -255,13 +258,19 @@ def classic(study: Study) -> Outcome:
     return study.beside("classic").sweep(study.config().dataset.replace("/", "-"), {"learning_rate": (0.02,)}, **fields)
 
 
-def compare(study: Study, found: Mapping[str, Outcome], better: str, worse: str) -> Finding:
-    """The finding, the table and the figure of a comparison of outcomes by test accuracy."""
-    values = {name: percentages(outcome) for name, outcome in found.items()}
+def compare(study: Study, outcomes: Mapping[str, Outcome], better: str, worse: str) -> Finding:
+    """Compares outcomes by test accuracy: writes the table and the figure and returns the finding."""
+    values = {name: percentages(outcome) for name, outcome in outcomes.items()}
+    rates = {name: outcome.config.learning_rate for name, outcome in outcomes.items()}
     study.write(
         "seeds",
         [
-            {"variant": name, "seed": seed, "test_accuracy": value, "learning_rate": found[name].config.learning_rate}
+            {
+                "variant": name,
+                "seed": seed,
+                "test_accuracy": value,
+                "learning_rate": outcomes[name].config.learning_rate,
+            }
             for name, by_seed in values.items()
             for seed, value in by_seed.items()
         ],
@@ -270,18 +279,18 @@ def compare(study: Study, found: Mapping[str, Outcome], better: str, worse: str)
     medians = {name: median(list(by_seed.values())) for name, by_seed in values.items()}
     more = {
         "median_test_accuracy": medians,
-        "learning_rate": {name: outcome.config.learning_rate for name, outcome in found.items()},
-        "parameters": {name: outcome.parameters for name, outcome in found.items()},
-        "diverged": {name: outcome.diverged for name, outcome in found.items()},
-        "at chance": {name: outcome.at_chance for name, outcome in found.items()},
+        "learning_rate": rates,
+        "parameters": {name: outcome.parameters for name, outcome in outcomes.items()},
+        "diverged": {name: outcome.diverged for name, outcome in outcomes.items()},
+        "at chance": {name: outcome.at_chance for name, outcome in outcomes.items()},
     }
     a, b = ([values[name][seed] for seed in study.seeds] for name in (better, worse))
-    chance = (found[better].at_chance, found[worse].at_chance)
+    chance = (outcomes[better].at_chance, outcomes[worse].at_chance)
     return Finding.paired(f"test accuracy, {better} minus {worse}", "points", a, b, more, at_chance=chance)
 
 
 def percentages(outcome: Outcome, score: str = "test.accuracy") -> dict[int, float | None]:
-    """An accuracy of a sweep's chosen cell by seed, in percent; None for a seed that diverged."""
+    """An accuracy of the chosen cell of a sweep by seed, in percent; None for a seed that diverged."""
     return {seed: None if x is None else 100 * x for seed, x in outcome.by_seed(score).items()}
 
 

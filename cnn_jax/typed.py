@@ -1,4 +1,4 @@
-"""Checking values that come from JSON or a caller against a type annotation."""
+"""Checks values from JSON or a caller against a type annotation."""
 
 import types
 import typing
@@ -6,12 +6,12 @@ from typing import Any, Literal
 
 from cnn_jax.errors import RequestError, quote
 
-LARGEST = 2**63 - 1  # a whole number that every part can hold
+LARGEST = 2**63 - 1  # the largest integer that every part can hold
 
 
 def convert(name: str, value: Any, hint: Any) -> Any:
-    """`value` if it has the type of `hint`; a whole number may stand for a float and a list for a tuple. RequestError
-    with `name` and what is expected if not."""
+    """`value` converted to the type `hint`: an integer may stand for a float, and a list for a tuple. Raises
+    RequestError with `name` and the expected type for any other value."""
     if isinstance(value, int) and abs(value) > LARGEST:
         raise RequestError(f"{name} = {quote(value)} is too large")
     if (

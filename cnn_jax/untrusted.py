@@ -1,4 +1,4 @@
-"""Bytes from elsewhere: read within bounds; whatever their parser raises becomes one line that names the file."""
+"""Reads untrusted files with limits on size; any exception of a parser becomes one line that names the file."""
 
 import contextlib
 import json
@@ -11,15 +11,15 @@ from typing import Any, NoReturn
 from cnn_jax.errors import CnnJaxError, RequestError, quote, shortened
 
 JSON_BYTES = 64 << 20  # of a file; a config has some kB, a record with the names of 20,000 classes 1 MB
-JSON_DEPTH = 100  # brackets within brackets
-DIGITS = 30  # of a whole number
+JSON_DEPTH = 100  # nested brackets
+DIGITS = 30  # of an integer
 
 _BRACKET = re.compile(r'"(?:[^"\\]|\\.)*+(?:"|\Z)|([\[{])|([\]}])', re.DOTALL)
 
 
 @contextlib.contextmanager
 def parsing(source: Path | str, error: type[CnnJaxError] = RequestError) -> Iterator[None]:
-    """Around a parser of what is not ours: an exception of any type becomes `error` with the name of the source."""
+    """Context manager around a parser of untrusted input: turns any exception into `error` with the name of the source."""
     try:
         yield
     except CnnJaxError:
@@ -33,21 +33,21 @@ def parsing(source: Path | str, error: type[CnnJaxError] = RequestError) -> Iter
     except RecursionError as reason:
         raise error(f"{source} is nested too deeply") from reason
     except Exception as reason:
-        words = " ".join(str(reason).split()) or type(reason).__name__
-        raise error(f"{source} is unreadable: {shortened(words)}") from reason
+        message = " ".join(str(reason).split()) or type(reason).__name__
+        raise error(f"{source} is unreadable: {shortened(message)}") from reason
 
 
-def read_bytes(path: Path | str, most: int, error: type[CnnJaxError] = RequestError) -> bytes:
-    """The content of a file of at most `most` bytes."""
+def read_bytes(path: Path | str, limit: int, error: type[CnnJaxError] = RequestError) -> bytes:
+    """The content of a file. Raises `error` if it has more than `limit` bytes."""
     with parsing(path, error), open(path, "rb") as file:
-        data = file.read(most + 1)
-    if len(data) > most:
-        raise error(f"{path} is too large: more than {most:,} bytes")
+        data = file.read(limit + 1)
+    if len(data) > limit:
+        raise error(f"{path} is too large: more than {limit:,} bytes")
     return data
 
 
 def read_json(path: Path | str, error: type[CnnJaxError] = RequestError) -> Any:
-    """The value of a JSON file in UTF-8 (with or without a byte order mark), see `parse_json`."""
+    """The value of a JSON file in UTF-8, with or without a byte order mark; see `parse_json`."""
     data = read_bytes(path, JSON_BYTES, error)
     try:
         text = data.decode("utf-8-sig")
@@ -57,8 +57,8 @@ def read_json(path: Path | str, error: type[CnnJaxError] = RequestError) -> Any:
 
 
 def parse_json(text: str, source: Path | str, error: type[CnnJaxError] = RequestError) -> Any:
-    """The value of a JSON text, as strict as RFC 8259 allows: no NaN or infinity, no name twice in an object, at most
-    JSON_DEPTH brackets deep and DIGITS digits long."""
+    """The value of a JSON text, as strict as RFC 8259 allows: no NaN or infinity, no duplicate names in an object,
+    nesting up to JSON_DEPTH and integers of up to DIGITS digits."""
     depth = 0
     for mark in _BRACKET.finditer(text):
         depth += bool(mark[1]) - bool(mark[2])

@@ -115,7 +115,7 @@ def traced(layer: Layer, shape: Shape) -> tuple[jax.ShapeDtypeStruct, Any]:
         return jax.eval_shape(lambda x: layer.init_with_output(jax.random.key(0), x), image)
     except RequestError:
         raise
-    except Exception as error:  # of any type, from code that is not ours
+    except Exception as error:  # of any type: the code is not ours
         raise RequestError(f"it cannot be applied to an input of {shape}: {reason(error)}") from error
 
 

@@ -117,4 +117,4 @@ def _write_option(layer: Any, name: str, value: Any) -> str:
             return _fill(template, {name: value}, {})
     if isinstance(value, _SCALARS):
         return f"{name}={text_of(value)}"
-    raise RequestError(f"{type(layer).__name__} has fields that the notation cannot say; use its JSON form")
+    raise RequestError(f"{type(layer).__name__} has fields that the notation cannot express; use its JSON form")

@@ -144,7 +144,7 @@ def check(augmentations: tuple[Augmentation, ...], shape: tuple[int, int, int]) 
             made = jax.eval_shape(functools.partial(one, jax.random.key(0)), *images)
         except RequestError:
             raise
-        except Exception as error:  # of any type, from code that is not ours
+        except Exception as error:  # of any type: the code is not ours
             raise RequestError(f"augmentation {one.name}: {reason(error)}") from error
         image_of = made[0] if one.mixes and isinstance(made, tuple) else made
         if getattr(image_of, "shape", None) != shape:

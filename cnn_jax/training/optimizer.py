@@ -195,7 +195,7 @@ def _traceable(make: Make, arguments: tuple[tuple[str, Any], ...]) -> tuple[str,
 
         try:
             jax.eval_shape(step, jnp.float32(0.1), {name: jnp.float32(0.5) for name in traced})
-        except Exception as error:  # of any type, from code that is not ours
+        except Exception as error:  # of any type: the code is not ours
             return error
         return None
 

@@ -114,7 +114,7 @@ def _factors(config: Any, facts: dict[str, Any]) -> np.ndarray:
         return np.asarray(SCHEDULES[config.schedule].factors(**known | given), float)
     except RequestError:
         raise
-    except Exception as error:  # of any type, from code that is not ours
+    except Exception as error:  # of any type: the code is not ours
         raise RequestError(f"schedule {config.schedule} with {given or 'no arguments'}: {reason(error)}") from error
 
 
