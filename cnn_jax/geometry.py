@@ -1,4 +1,4 @@
-"""Receptive fields and the summary of a network, by arithmetic alone: no arrays are allocated, no backend is started."""
+"""Receptive fields and the summary of a network, by arithmetic alone: without allocating arrays or a backend."""
 
 from dataclasses import dataclass
 from typing import Any

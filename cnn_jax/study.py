@@ -265,12 +265,7 @@ def compare(study: Study, outcomes: Mapping[str, Outcome], better: str, worse: s
     study.write(
         "seeds",
         [
-            {
-                "variant": name,
-                "seed": seed,
-                "test_accuracy": value,
-                "learning_rate": outcomes[name].config.learning_rate,
-            }
+            {"variant": name, "seed": seed, "test_accuracy": value, "learning_rate": rates[name]}
             for name, by_seed in values.items()
             for seed, value in by_seed.items()
         ],

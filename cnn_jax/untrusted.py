@@ -19,7 +19,7 @@ _BRACKET = re.compile(r'"(?:[^"\\]|\\.)*+(?:"|\Z)|([\[{])|([\]}])', re.DOTALL)
 
 @contextlib.contextmanager
 def parsing(source: Path | str, error: type[CnnJaxError] = RequestError) -> Iterator[None]:
-    """Context manager around a parser of untrusted input: turns any exception into `error` with the name of the source."""
+    """Context manager around a parser of untrusted input: turns any exception into `error` with the source named."""
     try:
         yield
     except CnnJaxError:
