@@ -22,7 +22,7 @@ import numpy as np
 from cnn_jax.errors import RequestError
 from cnn_jax.network import Network
 from cnn_jax.training.config import Config
-from cnn_jax.training.epoch import Streamed, steps_of_epoch
+from cnn_jax.training.epoch import StreamedExamples, steps_of_epoch
 from cnn_jax.training.fit import compile_program, initial_states, traced_numbers
 from cnn_jax.training.state import Examples, Program
 from cnn_jax.training.step import home_device, train_steps
@@ -91,7 +91,7 @@ def choose(
     numbers: tuple[int, ...],
     configs: Sequence[Config],
     program: Program,
-    train: Examples | Streamed,
+    train: Examples | StreamedExamples,
     validation: Examples,
 ) -> Trials:
     """How the trials `numbers`, whose configs these are, shall run: as demanded, else the fastest way by a short
@@ -99,12 +99,12 @@ def choose(
     fits = int(MEMORY_SHARE * free_memory() // memory(program.network, configs[0].batch_size))
     chunk = max(1, min(len(numbers), MOST_TOGETHER, fits))
     most = _most_workers(program, len(numbers))
-    alone_only = program.devices > 1 or isinstance(train, Streamed)
+    alone_only = program.devices > 1 or isinstance(train, StreamedExamples)
     if parallel in ("vmap", "map"):
         if alone_only:
             raise RequestError(f"parallel = {parallel!r} needs one device per trial and data in memory")
         return Trials(numbers, 1, parallel, chunk)
-    if parallel != "auto" or len(numbers) == 1 or isinstance(train, Streamed):
+    if parallel != "auto" or len(numbers) == 1 or isinstance(train, StreamedExamples):
         return Trials(numbers, 1 if parallel == "one" else most)
 
     compile_seconds = compile_program(configs[:1], program, train, validation)
@@ -140,7 +140,7 @@ def devices_of(workers: int) -> list[jax.Device]:
     return [local[i % len(local)] for i in range(workers)]
 
 
-def _seconds(configs: Sequence[Config], program: Program, train: Examples | Streamed) -> float:
+def _seconds(configs: Sequence[Config], program: Program, train: Examples | StreamedExamples) -> float:
     """Seconds per step and trial, the median of three stretches."""
     state, numbers = initial_states(configs, program), traced_numbers(configs, program)
     with contextlib.closing(steps_of_epoch(configs, program, train, 0, 0)) as epoch:
@@ -156,7 +156,9 @@ def _seconds(configs: Sequence[Config], program: Program, train: Examples | Stre
     return float(np.median(taken[1:]))
 
 
-def _seconds_of_workers(workers: int, configs: Sequence[Config], program: Program, train: Examples | Streamed) -> float:
+def _seconds_of_workers(
+    workers: int, configs: Sequence[Config], program: Program, train: Examples | StreamedExamples
+) -> float:
     """Seconds per step and trial where so many workers train at once."""
 
     def work(device: jax.Device) -> float:
