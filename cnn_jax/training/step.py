@@ -138,8 +138,8 @@ def train_step(
 ) -> TrainState:
     """One step: gradient, update, new parameters.
 
-    `key` is the key of the run. All randomness derives from it and the number of the step, so that a resumed run draws the
-    same numbers as an uninterrupted one.
+    `key` is the key of the run. All randomness derives from it and the number of the step, so that a resumed run draws
+    the same numbers as an uninterrupted one.
     """
     numbers = jnp.arange(batch.positions.size)
     slots = _Slots(batch.positions, batch.mask, numbers, batch.positions[batch.partners], batch.partners)
