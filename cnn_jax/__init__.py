@@ -1,6 +1,6 @@
 """cnn_jax: a functional codebase for research on convolutional networks in JAX.
 
-The names below are the public face; each is imported when it is first used.
+The names below are the public API; each is imported on first use.
 """
 
 import importlib
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
-_FACE = {
+_EXPORTS = {
     "Callback": "cnn_jax.runs.callbacks:Callback",
     "Config": "cnn_jax.training.config:Config",
     "Dataset": "cnn_jax.data:Dataset",
@@ -43,9 +43,9 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _FACE:
+    if name not in _EXPORTS:
         raise AttributeError(f"module 'cnn_jax' has no attribute {name!r}")
-    module, _, attribute = _FACE[name].partition(":")
+    module, _, attribute = _EXPORTS[name].partition(":")
     value = importlib.import_module(module)
     value = getattr(value, attribute) if attribute else value
     globals()[name] = value

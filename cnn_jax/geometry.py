@@ -1,4 +1,4 @@
-"""Receptive fields and the table of a network, by arithmetic alone: nothing is allocated, no backend is started."""
+"""Receptive fields and the summary of a network, by arithmetic alone: without allocating arrays or a backend."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -10,10 +10,11 @@ from cnn_jax.network import LARGEST, Network, Node
 
 @dataclass(frozen=True)
 class Field:
-    """What one unit of a layer sees along one axis of the input: `size` pixels, `jump` pixels from one unit's field to
-    its neighbour's, `padding` pixels before the input under unit 0 (araujo2019computing, equations 2 to 5).
+    """The receptive field of a unit along one axis (araujo2019computing, equations 2 to 5).
 
-    Where paths of different reach meet (a residual block) the field is the largest of them.
+    `size` is its number of input pixels, `jump` the distance in pixels between the fields of neighbouring units,
+    `padding` the number of pixels by which the field of unit 0 extends beyond the input. Where paths with different
+    fields meet (a residual block), the largest counts.
     """
 
     size: int = 1
@@ -21,14 +22,14 @@ class Field:
     padding: int = 0
 
     def through(self, window) -> "Field":
-        """The field of a unit that sees this layer through `window`. RequestError for one beyond all measure."""
+        """The field of a unit that sees this layer through `window`. Raises RequestError above LARGEST pixels."""
         size, jump = self.size + (window.extent - 1) * self.jump, self.jump * window.stride
         if max(size, jump) > LARGEST:
             raise RequestError(f"a receptive field of more than {LARGEST:,} pixels")
         return Field(size, jump, padding=self.padding + window.low * self.jump)
 
     def centre(self, unit: int) -> float:
-        """The centre of the field of the unit with this index, in pixels from the first: -P + f·S + (R - 1)/2."""
+        """The centre of the field of the unit with index `unit`, in pixels from the first: -P + f·S + (R - 1)/2."""
         return -self.padding + unit * self.jump + (self.size - 1) / 2
 
 
@@ -44,23 +45,23 @@ class Row:
 
 
 def rows(network: Network) -> list[Row]:
-    """Every layer in order of execution with its receptive field."""
+    """Every layer with its receptive field, in order of execution."""
     return _rows(network.nodes, (Field(), Field()))
 
 
 def _rows(nodes: tuple[Node, ...], fields: Fields) -> list[Row]:
-    found: list[Row] = []
+    table: list[Row] = []
     for node in nodes:
         if isinstance(node.layer, Residual):
             body = _rows(node.body, fields)
-            found += body
+            table += body
             shortcut = _rows(node.projection, fields)
             paths = [body[-1].fields, shortcut[-1].fields if shortcut else fields]
             fields = tuple(max(axis, key=lambda field: field.size) for axis in zip(*paths, strict=True))
         else:
             fields = _through(fields, node.layer.windows(node.input))
-        found.append(Row(node, fields))
-    return found
+        table.append(Row(node, fields))
+    return table
 
 
 def _through(fields: Fields, windows: Windows | None) -> Fields:
@@ -70,15 +71,15 @@ def _through(fields: Fields, windows: Windows | None) -> Fields:
 
 
 def describe(network: Network) -> dict[str, Any]:
-    """The description that `python -m cnn_jax describe --json` prints: shapes without the batch axis, receptive field
-    and jump in pixels (a pair where height and width differ), trained parameters, multiply-adds for one image."""
+    """The description printed by `python -m cnn_jax describe --json`: output shapes without the batch axis, receptive
+    field and jump in pixels (a pair if height and width differ), trained parameters, multiply-adds for one image."""
     layers = [
         {
             "name": row.node.name,
             "kind": row.node.layer.kind,
             "output": list(row.node.output),
-            "receptive_field": _one(field.size for field in row.fields),
-            "jump": _one(field.jump for field in row.fields),
+            "receptive_field": _number_or_pair(field.size for field in row.fields),
+            "jump": _number_or_pair(field.jump for field in row.fields),
             "parameters": row.node.parameters,
             "multiply_adds": row.node.multiply_adds,
         }
@@ -92,6 +93,6 @@ def describe(network: Network) -> dict[str, Any]:
     }
 
 
-def _one(values) -> int | list[int]:
+def _number_or_pair(values) -> int | list[int]:
     height, width = values
     return height if height == width else [height, width]

@@ -1,5 +1,5 @@
-"""Per-example losses of logits, each with its best constant. Means, masks and regularisation belong to the training
-step."""
+"""Per-example losses of logits, each with the loss of the best constant prediction. Means and masks are applied in the
+training step."""
 
 import functools
 import inspect
@@ -33,7 +33,7 @@ def cross_entropy(
 def squared_error(
     logits: Float[Array, "n classes"], labels: Int[Array, " n"], smoothing: float | Array = 0.0
 ) -> Float[Array, " n"]:
-    """½ · sum over classes of (target - softmax(logits))²: the loss of the guide, which calls half a sum a mean.
+    """½ · sum over classes of (target - softmax(logits))²: the loss of the guide, which calls this half sum a mean.
 
     An untrained network of 10 classes scores ½ · (0.9² + 9 · 0.1²) = 0.45.
     """
@@ -55,10 +55,14 @@ def half_gini(frequencies: np.ndarray) -> float:
 
 @dataclass(frozen=True)
 class Loss:
-    """An objective: called with logits (n, classes), labels (n,) and label smoothing it gives the loss of each example.
+    """A loss: called with logits (n, classes), labels (n,) and label smoothing, it returns the loss of each example.
 
-    `best_constant` maps class frequencies to the mean loss, without smoothing, of the best predictor that ignores the
-    image. `title` is what an axis calls the loss, with its unit. `smooths` says whether it takes label smoothing.
+    Attributes:
+      per_example: the function of (logits, labels) or (logits, labels, smoothing).
+      best_constant: maps class frequencies to the mean loss, without smoothing, of the best predictor that ignores the
+        image.
+      title: axis label in figures, with the unit.
+      smooths: whether `per_example` takes label smoothing.
     """
 
     per_example: Callable[..., Array]
@@ -80,10 +84,10 @@ def register_loss(
     of each example [n].
 
     Args:
-      name: what options, configs and axes call it.
-      best_constant: maps class frequencies [classes] to the mean loss of the best predictor that ignores the image,
-        below which a network must come to have learned anything; found by numerical minimisation where it is left out.
-      title: what an axis of a figure says, with the unit.
+      name: its name in options, configs and axes.
+      best_constant: maps class frequencies [classes] to the mean loss of the best predictor that ignores the image. A
+        network that has learned anything is below it. By default computed by numerical minimisation.
+      title: axis label in figures, with the unit.
     """
 
     def add(per_example: F) -> F:
@@ -96,7 +100,7 @@ def register_loss(
 
 
 def _least_constant(per_example: Callable[..., Array], frequencies: np.ndarray) -> float:
-    """The least mean loss over constant logits, by BFGS from those of the frequencies themselves."""
+    """The smallest mean loss over constant logits, by BFGS starting from the log frequencies."""
     from scipy.optimize import minimize
 
     labels = jnp.arange(len(frequencies))
@@ -106,13 +110,13 @@ def _least_constant(per_example: Callable[..., Array], frequencies: np.ndarray) 
         return per_example(jnp.tile(logits, (len(labels), 1)), labels) @ jnp.asarray(frequencies, jnp.float32)
 
     start = np.log(np.maximum(frequencies, 1e-6))
-    found = minimize(jax.value_and_grad(mean), start, jac=True, method="BFGS")
-    return float(min(found.fun, mean(jnp.asarray(start, jnp.float32))))
+    minimum = minimize(jax.value_and_grad(mean), start, jac=True, method="BFGS")
+    return float(min(minimum.fun, mean(jnp.asarray(start, jnp.float32))))
 
 
 def best_constant(name: str, frequencies: np.ndarray) -> float:
-    """The mean loss of the best predictor that ignores the image, under the plain objective. RequestError for a loss
-    that is not registered."""
+    """The mean loss, without smoothing or regularisation, of the best predictor that ignores the image. Raises
+    RequestError for a loss that is not registered."""
     return LOSSES[name].best_constant(frequencies)
 
 
@@ -122,7 +126,7 @@ LOSSES.seal()
 
 
 def l2(params) -> Array:
-    """½ · sum of the squares of every kernel; biases and the scales of normalisation are spared."""
+    """½ · sum of the squares of all kernels, without biases and the scales of normalisation layers."""
     leaves = jax.tree_util.tree_leaves_with_path(params)
     squares = [jnp.square(leaf).sum() for path, leaf in leaves if path[-1].key == "kernel"]
     return 0.5 * jnp.sum(jnp.stack(squares))

@@ -1,7 +1,7 @@
-"""Metrics: one table, from which training, evaluation, tables, citations and comparisons take what they report.
+"""Metrics: one registry, which training, evaluation, tables, citations and comparisons all use.
 
-A metric is a mean over examples. It is kept as a sum and a count under a mask and divided once at the end: no mean of
-batch means, no example twice. A new metric is registered once: `register_metric`.
+A metric is a mean over examples. It is accumulated as a masked sum and a count and divided once at the end, so it is
+never a mean of batch means and counts no example twice. `register_metric` adds a new metric everywhere.
 """
 
 import inspect
@@ -26,12 +26,20 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 @dataclass(frozen=True)
 class Metric:
-    """`per_example` maps (losses [n], logits [n, classes], labels [n]) to a value for each example; where that is a
-    whole number the sum over examples is exact. A reader sees a mean times `scale` in `unit`, with `decimals` digits
-    behind the point, and a difference of two means in `difference_unit`."""
+    """A metric and how it is displayed.
+
+    Attributes:
+      per_example: maps (losses [n], logits [n, classes], labels [n]) to a value for each example.
+      integer: whether the values are integers, whose sum is exact.
+      higher_is_better: whether a higher mean is better.
+      scale: a mean is displayed times this factor.
+      unit: the unit of the displayed mean.
+      difference_unit: the unit of a difference of two means.
+      decimals: digits after the decimal point.
+    """
 
     per_example: Callable[[Array, Array, Array], Array]
-    whole: bool
+    integer: bool
     higher_is_better: bool
     scale: float
     unit: str
@@ -39,7 +47,7 @@ class Metric:
     decimals: int
 
     def text(self, mean: float) -> str:
-        """A mean as a reader sees it, e.g. 0.9312 as '93.12 %'."""
+        """A mean as displayed, e.g. 0.9312 as '93.12 %'."""
         return f"{self.number(mean)} {self.unit}"
 
     def number(self, mean: float) -> str:
@@ -52,12 +60,12 @@ def _loss(losses: Array, logits: Array, labels: Array) -> Array:
 
 
 def is_correct(losses: Array, logits: Array, labels: Array) -> Array:
-    """Whether the largest logit is the label's (the first of several)."""
+    """Whether the largest logit (the first, if several are equal) is that of the label."""
     return logits.argmax(-1) == labels
 
 
 def is_in_top(losses: Array, logits: Array, labels: Array) -> Array:
-    """Whether fewer than five logits exceed the label's; a logit that is not a number exceeds every other."""
+    """Whether fewer than five logits exceed that of the label; a NaN exceeds every other logit."""
     own = jnp.take_along_axis(logits, labels[:, None], axis=-1)
     return (~(own >= logits)).sum(-1) < TOP
 
@@ -78,19 +86,19 @@ def register_metric(
     name: str, *, unit: str = "%", higher_is_better: bool = True, decimals: int | None = None
 ) -> Callable[[F], F]:
     """Registers a function of (logits [n, classes], labels [n]), or of (losses [n], logits, labels), that returns a
-    value for each example [n]; its mean is reported for every split of every run. In "%" the values lie in 0 … 1.
-    Whole numbers, such as booleans, are summed exactly."""
+    value for each example [n]. Its mean is reported for every split of every run. With the unit "%" the values lie in
+    0 … 1. Integers and booleans are summed exactly."""
 
     def add(function: F) -> F:
         takes_losses = len(inspect.signature(function).parameters) > 2
         per_example = function if takes_losses else lambda losses, logits, labels: function(logits, labels)
         shape = jax.ShapeDtypeStruct((1,), "float32"), jax.ShapeDtypeStruct((1, 10), "float32")
-        whole = jax.eval_shape(per_example, *shape, jax.ShapeDtypeStruct((1,), "int32")).dtype.kind in "biu"
+        integer = jax.eval_shape(per_example, *shape, jax.ShapeDtypeStruct((1,), "int32")).dtype.kind in "biu"
         percent = unit == "%"
         digits = (2 if percent else 4) if decimals is None else decimals
         difference = "points" if percent else unit
         METRICS.add(
-            name, Metric(per_example, whole, higher_is_better, 100.0 if percent else 1.0, unit, difference, digits)
+            name, Metric(per_example, integer, higher_is_better, 100.0 if percent else 1.0, unit, difference, digits)
         )
         return function
 
@@ -98,17 +106,17 @@ def register_metric(
 
 
 def scores() -> tuple[str, ...]:
-    """What a finished run or cell can be asked for: test.accuracy, validation.loss, …"""
+    """The scores that a finished run or cell can have: test.accuracy, validation.loss, …"""
     return tuple(f"{split}.{name}" for split in reversed(SPLITS) for name in METRICS)
 
 
 def metric_of(score: str) -> Metric:
-    """The metric of a score: that of accuracy for test.accuracy."""
+    """The metric of a score: the metric accuracy for test.accuracy."""
     return METRICS[score.partition(".")[2]]
 
 
 class Totals(NamedTuple):
-    """Sums over examples that were not masked, by metric, and their number; add them over batches and devices."""
+    """The sum of each metric over unmasked examples, and their number; totals of batches and devices can be added."""
 
     sums: dict[str, Array]
     examples: Array
@@ -124,7 +132,7 @@ class Totals(NamedTuple):
 
 def zero() -> Totals:
     """The totals of no examples."""
-    sums = {name: jnp.zeros((), jnp.int32 if metric.whole else jnp.float32) for name, metric in METRICS.items()}
+    sums = {name: jnp.zeros((), jnp.int32 if metric.integer else jnp.float32) for name, metric in METRICS.items()}
     return Totals(sums, jnp.zeros((), jnp.int32))
 
 
@@ -135,7 +143,7 @@ def totals(
 
     def total(metric: Metric) -> Array:
         values: Num[Array, " n"] | Bool[Array, " n"] = metric.per_example(losses, logits, labels)
-        return jnp.where(mask > 0, values, 0).sum(dtype=jnp.int32 if metric.whole else None)
+        return jnp.where(mask > 0, values, 0).sum(dtype=jnp.int32 if metric.integer else None)
 
     sums = {name: total(metric) for name, metric in METRICS.items()}
     return Totals(sums, (mask > 0).sum(dtype=jnp.int32))
@@ -143,7 +151,7 @@ def totals(
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The metrics of one split: each a mean over `examples`, whose number is that of the whole split."""
+    """The metrics of one split, each a mean over all its `examples` examples."""
 
     means: Mapping[str, float]
     examples: int
@@ -162,7 +170,7 @@ class Evaluation:
 
     @property
     def correct(self) -> int:
-        """The number of examples that the accuracy counts."""
+        """The number of correctly classified examples."""
         return round(self.accuracy * self.examples)
 
     def to_json(self) -> dict[str, Any]:
@@ -170,8 +178,8 @@ class Evaluation:
 
     @classmethod
     def from_json(cls, values: Any) -> "Evaluation":
-        """The inverse of `to_json`. Needs accuracy, loss and examples; a metric that is younger than the file may be
-        missing. Raises RequestError for anything else."""
+        """The inverse of `to_json`. Needs accuracy, loss and examples; other metrics may be missing. Raises
+        RequestError for anything else."""
         if not isinstance(values, dict):
             raise RequestError("an evaluation must be an object of metrics")
         means, examples = dict(values), values.get("examples")
@@ -181,16 +189,23 @@ class Evaluation:
             raise RequestError(f"an evaluation must have accuracy, loss and examples, not {', '.join(values)}")
         for name, value in means.items():
             means[name] = convert(name, value, float)
-            if not math.isfinite(means[name]) or (METRICS[name].whole and not 0 <= means[name] <= 1):
-                raise RequestError(f"{name} = {value!r} cannot be")
+            if not math.isfinite(means[name]) or (METRICS[name].integer and not 0 <= means[name] <= 1):
+                raise RequestError(f"{name} = {value!r} is out of range")
         return cls(means, examples)
 
 
 @dataclass(frozen=True)
 class EpochMetrics:
-    """A run at the end of an epoch: after how many epochs and steps, the metrics of the epoch's training batches as
-    they were trained on, those of the validation split, the learning rate of the last step, seconds of training so
-    far. `validation` is None where the network is trained on those images too."""
+    """A run at the end of an epoch.
+
+    Attributes:
+      epoch: number of epochs done.
+      step: number of steps done.
+      train: metrics of the training batches of the epoch, measured as they were trained on.
+      validation: metrics of the validation split; None if the network is trained on those images too.
+      learning_rate: of the last step.
+      seconds: of training so far.
+    """
 
     epoch: int
     step: int
@@ -201,7 +216,7 @@ class EpochMetrics:
 
     @property
     def rank(self) -> tuple[float, int]:
-        """What the best epoch is chosen by: validation accuracy, the earlier step where several share it."""
+        """The key that the best epoch maximises: validation accuracy, then the earlier step."""
         assert self.validation is not None
         return self.validation.accuracy, -self.step
 
@@ -221,7 +236,7 @@ class EpochMetrics:
 
     @classmethod
     def from_json(cls, values: Any) -> "EpochMetrics":
-        """The inverse of `to_json`. RequestError for anything else."""
+        """The inverse of `to_json`. Raises RequestError for anything else."""
         if not isinstance(values, dict):
             raise RequestError("a line of metrics must be an object")
         rest = dict(values)

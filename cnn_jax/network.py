@@ -1,4 +1,4 @@
-"""A network is a value: an input shape and a tuple of layers. Its functions are pure in (variables, images)."""
+"""A network is a value: an input shape and a tuple of layers. Its methods are pure functions of (variables, images)."""
 
 import functools
 import math
@@ -30,14 +30,14 @@ from cnn_jax.layers import (
     wrap,
 )
 
-LARGEST = 2**40  # numbers in a layer's output for one image, or parameters: 4 TB, more than any machine holds
+LARGEST = 2**40  # values in a layer's output for one image, or parameters: 4 TB, more than any machine holds
 
 Variables = Mapping[str, Any]  # {"params": {layer: …}, "batch_stats": {layer: …}}
 
 
 @dataclass(frozen=True)
 class Node:
-    """A layer in its place: its name, the shapes it lies between and, for a residual block, the nodes inside."""
+    """A layer within a network: its name, input and output shape and, for a residual block, the nodes inside."""
 
     name: str
     layer: Layer
@@ -62,11 +62,11 @@ class Node:
 
 @dataclass(frozen=True)
 class Network:
-    """`layers` applied one after the other to images of `input_shape` (height, width, channels), ending in logits.
+    """`layers` applied in sequence to images of `input_shape` (height, width, channels). The output are the logits.
 
     Layers are named by kind in order of execution: conv1, relu1, max1, dense1 …; the layers inside a residual block
-    come before the block itself (res1). What is left of height and width at the end is flattened into the logits.
-    Raises RequestError with the layer's name and the arithmetic for a network that cannot be.
+    come before the block itself (res1). Any height and width of the last output are flattened into the logits.
+    Raises RequestError with the layer's name and the arithmetic if the layers do not fit together.
     """
 
     input_shape: Shape
@@ -79,11 +79,11 @@ class Network:
             raise RequestError(f"an input of {self.input_shape} is too large")
         if not self.layers:
             raise RequestError("a network needs at least one layer")
-        self.nodes  # noqa: B018 - computed now, so that an impossible network is refused where it is described
+        self.nodes  # noqa: B018 - computed now, so that an impossible network raises here
 
     @classmethod
     def wrap(cls, module: Any, input_shape: Shape) -> "Network":
-        """A module of one's own as a network for images of `input_shape` (height, width, channels): a Linen module, an
+        """A user-defined module as a network for images of `input_shape` (height, width, channels): a Linen module, an
         NNX class or a pair of pure functions (init, apply), see `layers.Wrapped`. Its output are the logits."""
         return cls(input_shape, (wrap(module),))
 
@@ -93,11 +93,11 @@ class Network:
 
     @functools.cached_property
     def nodes(self) -> tuple[Node, ...]:
-        """The layers in their places; those inside residual blocks are reached through `walk`."""
+        """The top-level nodes; `walk` also yields those inside residual blocks."""
         return _place(self.layers, self.input_shape, Counter(), 0)
 
     def walk(self) -> Iterator[Node]:
-        """All nodes in order of execution, the inside of a residual block before the block."""
+        """All nodes in order of execution; the nodes inside a residual block come before the block."""
         return _walk(self.nodes)
 
     @property
@@ -116,20 +116,20 @@ class Network:
         return sum(node.multiply_adds for node in self.walk())
 
     def init(self, key: Array, kernel_init: KernelInit = he) -> dict[str, Any]:
-        """Random float32 variables: {"params": {layer: {…}}, "batch_stats": {layer: {…}}}, empty entries left out."""
+        """Random float32 variables: {"params": {layer: {…}}, "batch_stats": {layer: {…}}}, without empty entries."""
         variables: dict[str, Any] = {"params": {}, "batch_stats": {}}
         parts = [part for node in self.walk() for part in node.parts]
         for i, part in enumerate(parts):
             context: dict[str, Any] = {"kernel_init": kernel_init} if "kernel_init" in part.layer.context else {}
-            made = part.layer.init(jax.random.fold_in(key, i), jnp.zeros((1, *part.input)), **context)
-            for collection, values in made.items():
+            collections = part.layer.init(jax.random.fold_in(key, i), jnp.zeros((1, *part.input)), **context)
+            for collection, values in collections.items():
                 variables[collection][part.name] = values
         return variables
 
     def apply(self, variables: Variables, images: Array, *, backward: Backward = "gradient") -> Array:
-        """Logits (n, outputs) of `images` (n, *input_shape), computed in the dtype of the images and returned at least
-        in float32. Dropout is off, batch norm uses its running statistics. `backward` changes what a ReLU does with
-        the signal of a derivative, and nothing else."""
+        """Logits (n, outputs) of `images` (n, *input_shape), computed in the dtype of the images and returned in at
+        least float32. Dropout is off, batch norm uses its running statistics. `backward` changes the backward pass of
+        the ReLUs and nothing else."""
         return self._run(variables, images, {} if backward == "gradient" else {"backward": backward})[0]
 
     def apply_train(
@@ -143,10 +143,15 @@ class Network:
         dropout_rate: Array | None = None,
         feedback_key: Array | None = None,
     ) -> tuple[Array, dict[str, Any]]:
-        """Logits in training mode and the new batch statistics. `key` is for dropout, `dropout_rate` for
-        every layer of it instead of its own; examples with mask 0 have no part in the statistics, which `axis_name`
-        extends over a mesh axis. With a `feedback_key` convolutions and dense layers send the signal of a derivative
-        back through random weights, which it decides."""
+        """Logits in training mode and the new batch statistics.
+
+        Args:
+          key: for dropout.
+          mask: float (n,); examples with mask 0 do not count in the batch statistics.
+          axis_name: mesh axis over which the batch statistics are summed.
+          dropout_rate: overrides the rate of every dropout layer.
+          feedback_key: makes convolutions and dense layers backpropagate through random weights drawn with this key.
+        """
         context = {
             "train": True, "mask": mask, "axis_name": axis_name, "dropout_key": key, "dropout_rate": dropout_rate
         }  # fmt: skip
@@ -162,16 +167,17 @@ class Network:
         backward: Backward = "gradient",
         shifts: Mapping[str, Array] = MappingProxyType({}),
     ) -> dict[str, Array]:
-        """The output of every layer by name, in order of execution, as `apply` computes it. To the outputs of the
-        layers named in `shifts` that is added: the derivative with respect to a shift is that to the layer's output."""
+        """The output of every layer by name, in order of execution, as `apply` computes it. `shifts` are added to the
+        outputs of the layers they name: the derivative with respect to a shift is the derivative with respect to the
+        output of that layer."""
         return self._run(variables, images, {"backward": backward}, record=True, shifts=shifts)[2]
 
     def node(self, name: str) -> Node:
-        """The layer called `name`. RequestError that lists the names if there is none."""
-        found = {node.name: node for node in self.walk()}
-        if name not in found:
-            raise RequestError(f"layer {quote(name)} does not exist; there are {', '.join(found)}")
-        return found[name]
+        """The node called `name`. Raises RequestError that lists the names if there is none."""
+        nodes = {node.name: node for node in self.walk()}
+        if name not in nodes:
+            raise RequestError(f"layer {quote(name)} does not exist; there are {', '.join(nodes)}")
+        return nodes[name]
 
     def _run(
         self,
@@ -185,8 +191,8 @@ class Network:
             for node in self.walk():
                 if isinstance(node.layer, Wrapped):
                     raise RequestError(
-                        f"{node.name} has rules of its own for the way back: guided backpropagation, the deconvnet and "
-                        "feedback alignment do not know them"
+                        f"{node.name} is a user-defined module: guided backpropagation, the deconvnet and feedback "
+                        "alignment cannot modify its backward pass"
                     )
         if images.shape[1:] != self.input_shape:
             raise RequestError(f"images of {images.shape[1:]} do not fit a network for {self.input_shape}")
@@ -198,7 +204,7 @@ class Network:
 
 
 class _Run:
-    """One pass through the nodes: gathers the batch statistics and, where asked for, the outputs."""
+    """One pass through the nodes, which collects the batch statistics and, unless `outputs` is None, the outputs."""
 
     def __init__(
         self,
@@ -238,32 +244,34 @@ class _Run:
         return body + x
 
     def leaf(self, node: Node, x: Array, fused: Mapping[str, Any] = MappingProxyType({})) -> Array:
-        context = {**{word: self.context[word] for word in node.layer.context if word in self.context}, **fused}
-        for word in {"dropout_key", "feedback_key"} & set(context):  # each layer its own
-            context[word] = jax.random.fold_in(context[word], self.drawn[word])
-            self.drawn[word] += 1
+        context = {**{name: self.context[name] for name in node.layer.context if name in self.context}, **fused}
+        for name in {"dropout_key", "feedback_key"} & set(context):  # a different key for each layer
+            context[name] = jax.random.fold_in(context[name], self.drawn[name])
+            self.drawn[name] += 1
         variables = {"params": self.params.get(node.name, {})}
         if node.name in self.batch_stats:
             variables["batch_stats"] = self.batch_stats[node.name]
         rngs = {"dropout": context["dropout_key"]} if context.get("dropout_key") is not None else None
-        x, changed = node.layer.apply(variables, x, mutable=["batch_stats"], rngs=rngs, **context)
-        if "batch_stats" in changed:
-            self.batch_stats[node.name] = changed["batch_stats"]
+        x, updates = node.layer.apply(variables, x, mutable=["batch_stats"], rngs=rngs, **context)
+        if "batch_stats" in updates:
+            self.batch_stats[node.name] = updates["batch_stats"]
         return x
 
 
 def fusion(nodes: tuple[Node, ...]) -> tuple[int, dict[str, Any]]:
-    """How many of `nodes` their first can compute in one operation, and the context with which it does: a convolution
-    with the relu behind it and a max pool of windows side by side; a batch norm with the relu behind it. Names,
-    parameters and results stay the same."""
+    """How many of `nodes` the first can compute in one operation, and the keyword arguments that make it do so.
+
+    A convolution is fused with a following ReLU and non-overlapping max pool, a batch norm with a following ReLU.
+    Names, parameters and results stay the same.
+    """
     first, *rest = nodes
     if isinstance(first.layer, BatchNorm) and rest and rest[0].layer == Activation("relu"):
-        return 2, {"rectify": True}
+        return 2, {"relu": True}
     if not isinstance(first.layer, Conv) or not first.layer.plain_bias:
         return 1, {}
     fused: dict[str, Any] = {}
     if rest and rest[0].layer == Activation("relu"):
-        fused["rectify"] = True
+        fused["relu"] = True
         rest = rest[1:]
     if rest and isinstance(pool := rest[0].layer, Pool) and pool.kind == "max":
         side_by_side = all(axis.side_by_side for axis in pool.windows(rest[0].input))
@@ -303,10 +311,10 @@ def _place_residual(layer: Residual, shape: Shape, counts: Counter[str], depth: 
     output = body[-1].output
     try:
         layer.check_shapes(shape, output)
-        projection, inside = [], shape
+        projection, current = [], shape
         for part in layer.projection(output[-1]):
-            projection.append(Node(f"{name}_{part.kind}", part, inside, part.output_shape(inside)))
-            inside = projection[-1].output
+            projection.append(Node(f"{name}_{part.kind}", part, current, part.output_shape(current)))
+            current = projection[-1].output
     except RequestError as error:
         raise RequestError(f"{name}: {error}") from None
     return Node(name, layer, shape, output, body, tuple(projection))

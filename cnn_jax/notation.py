@@ -1,16 +1,17 @@
 """Networks as text and as JSON.
 
-Text is a list of tokens separated by blanks. How each layer is written stands with it (`Layer.words`, `Layer.options`):
-a word with its numbers, and options after colons. Any other field of a layer is an option too, `bn:momentum=0.99`.
+Text is a list of tokens separated by spaces. Each layer class defines its tokens (`Layer.words`, `Layer.options`): a
+word with numbers, and options after colons. Any other field of a layer is an option too, `bn:momentum=0.99`.
 
     conv<size>-<features>[/<stride>]  :valid :same :pad<padding> :g<groups> :d<dilation> :nobias
-    max<size>[/<stride>] avg<size>[/<stride>]  :valid :same :pad<padding> :ceil   (the stride is the size unless given)
+    max<size>[/<stride>] avg<size>[/<stride>]  :valid :same :pad<padding> :ceil   (the stride defaults to the size)
     gap  pad<amount>  sub<size>  lrn<size>  bn  drop<rate>  dense-<features>[:nobias]
     relu tanh stanh sigmoid gelu silu
-    res( … )  with  ):proj  or  ):padA  for another shortcut than the identity
+    res( … )  with  ):proj  or  ):padA  for a shortcut other than the identity
     and the names of registered layers, activations and modules
 
-What text cannot say (connection tables, codes) has a lossless JSON form: a list of {"layer": name, field: value, …}.
+The JSON form, a list of {"layer": name, field: value, …}, also covers what text cannot express (connection tables,
+codes).
 """
 
 import dataclasses
@@ -25,13 +26,13 @@ from cnn_jax.typed import convert
 
 Layers = tuple[Layer, ...]
 
-MOST_TEXT = 100_000  # characters of a network, ResNet-1202 has 36,000
-MOST_TOKEN = 200
+MOST_TEXT = 100_000  # characters of a network; ResNet-1202 has 36,000
+MOST_TOKEN = 200  # characters of a token
 _SHORTCUTS = ("proj", "padA")
 
 
 def parse(text: str) -> Layers:
-    """The layers that `text` describes. Raises RequestError that names the token and what would be right."""
+    """The layers that `text` describes. Raises RequestError that names the invalid token and what is valid."""
     if len(text) > MOST_TEXT:
         raise RequestError(f"network {quote(text)}: more than {MOST_TEXT:,} characters")
     open_blocks: list[list[Layer]] = [[]]
@@ -69,7 +70,7 @@ def _refuse(token: str, options: list[str], known: Iterable[str]) -> None:
 
 @functools.lru_cache(maxsize=4096)
 def _parse_token(token: str, generation: int) -> Layer:
-    """A layer of one token, among the parts of a `generation` of the registries."""
+    """The layer of one token. `generation`, of the registries, is part of the cache key."""
     word, *options = token.split(":")
     for layer in LAYERS.values():
         types = {name: field.type for name, field in layer.fields().items()}
@@ -80,12 +81,12 @@ def _parse_token(token: str, generation: int) -> Layer:
 
 
 def words() -> list[str]:
-    """How every layer begins, as templates."""
+    """The templates of the words of all layers."""
     return [word for layer in LAYERS.values() for word in layer.spellings()] + ["res( … )"]
 
 
 def _with_options(token: str, layer: type[Layer], fields: dict[str, Any], options: list[str]) -> Layer:
-    """The layer of a word's fields and of options, each of which sets a field once."""
+    """The layer with the fields of a word and of its options. Raises RequestError if a field is set twice."""
     for option in options:
         for name, value in spelling.read_option(layer, token, option, fields).items():
             if name in fields:
@@ -98,17 +99,17 @@ def _with_options(token: str, layer: type[Layer], fields: dict[str, Any], option
 
 
 def format(layers: Iterable[Layer]) -> str:
-    """The text of `layers`, with parse(format(layers)) == layers. Raises RequestError for what text cannot say."""
+    """The text of `layers`, with parse(format(layers)) == layers. Raises RequestError if text cannot express them."""
     layers = tuple(layers)
     text = " ".join(layer.text() for layer in layers)
     if parse(text) != layers:
-        unsaid = next(layer for layer in layers if parse(layer.text()) != (layer,))
-        raise RequestError(f"{type(unsaid).__name__} has fields that the notation cannot say; use its JSON form")
+        layer = next(layer for layer in layers if parse(layer.text()) != (layer,))
+        raise RequestError(f"{type(layer).__name__} has fields that the notation cannot express; use its JSON form")
     return text
 
 
 def to_json(layers: Iterable[Layer]) -> list[dict[str, Any]]:
-    """The lossless form: a dictionary per layer with its registered name and every field off its default."""
+    """The lossless form: a dictionary per layer with its registered name and all fields that are not the default."""
     return [_layer_to_json(layer) for layer in layers]
 
 
@@ -126,7 +127,7 @@ def _layer_to_json(layer: Layer) -> dict[str, Any]:
 
 
 def from_json(values: Iterable[Any]) -> Layers:
-    """The inverse of `to_json`. Raises RequestError for an unknown class or field, with the valid ones listed."""
+    """The inverse of `to_json`. Raises RequestError for an unknown class or field that lists the valid names."""
     return _from_json(values, 0)
 
 
@@ -135,7 +136,7 @@ def _from_json(values: Iterable[Any], depth: int) -> Layers:
         raise RequestError(f"a network of blocks within blocks, more than {MOST_NESTED} deep")
     if len(values := list(values)) > MOST_LAYERS:
         raise RequestError(f"a network of {len(values):,} layers; it may have {MOST_LAYERS:,}")
-    return tuple(_layer_from_json(one, depth) for one in values)
+    return tuple(_layer_from_json(value, depth) for value in values)
 
 
 def _layer_from_json(values: Any, depth: int) -> Layer:

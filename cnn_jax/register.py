@@ -1,6 +1,6 @@
-"""Registers a researcher's own parts, which options, configs, axes and the notation then know by their names.
+"""Registers user-defined parts by name, for use in options, configs, axes and the notation.
 
-The built-in parts are registered with the same functions, beside their definitions.
+The built-in parts are registered with the same functions, next to their definitions.
 """
 
 from cnn_jax.data.load import register_dataset as dataset

@@ -1,4 +1,4 @@
-"""Parts by name. What is built in is registered here as a researcher's own parts are, and found in the same way."""
+"""Parts by name. Built-in and user-defined parts are registered and looked up in the same way."""
 
 import difflib
 import re
@@ -12,12 +12,12 @@ from cnn_jax.errors import RequestError, quote
 
 Part = TypeVar("Part")
 PACKAGE = str(Path(__file__).parent)
-ORIGINS: dict[str, None] = {}  # the files from outside of this package that have registered a part, in order
+ORIGINS: dict[str, None] = {}  # the files outside this package that have registered a part, in order
 _generation = 0
 
 
 def generation() -> int:
-    """A number that grows whenever a part is registered: what was made from names before may mean another part now."""
+    """A number that grows whenever a part is registered: a name resolved earlier may mean another part now."""
     return _generation
 
 
@@ -25,14 +25,14 @@ class Registry(Mapping[str, Part]):
     """The parts of one kind, e.g. every loss, by name and in order of registration."""
 
     def __init__(self, kind: str, others: str = ""):
-        """`others` says what else than registered names a place takes."""
+        """`others` is text for error messages: what is accepted beside registered names."""
         self.kind, self.others = kind, others
         self._parts: dict[str, Part] = {}
-        self._built_in: frozenset[str] | None = None  # until they are all there
+        self._built_in: frozenset[str] | None = None  # until `seal`
 
     def add(self, name: str, part: Part) -> Part:
-        """Registers `part` and returns it. RequestError for a name that is built in or is no word. Another name may be
-        registered again, as a notebook does whose cell is run twice."""
+        """Registers `part` and returns it. Raises RequestError for a name that is built in or not an identifier. Other
+        names may be registered again, as when a notebook cell is run twice."""
         if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z_]\w{0,63}", name):
             raise RequestError(f"{self.kind} {quote(name)}: a name is a word of letters, digits and _")
         if name in (self._built_in or ()):
@@ -45,11 +45,11 @@ class Registry(Mapping[str, Part]):
         return part
 
     def seal(self) -> None:
-        """Declares the parts so far built in."""
+        """Marks the parts registered so far as built in."""
         self._built_in = frozenset(self._parts)
 
     def __getitem__(self, name: str) -> Part:
-        """RequestError that lists the names, the nearest first, where there is no such part."""
+        """The part called `name`. Raises RequestError with similar names and a list of all names if there is none."""
         if name not in self._parts:
             near = difflib.get_close_matches(str(name), self._parts, n=3)
             guess = f" (did you mean {' or '.join(near)}?)" if near else ""
@@ -70,7 +70,7 @@ class Registry(Mapping[str, Part]):
 
 
 def _origin() -> str | None:
-    """The file that is registering something: the nearest caller outside of this package."""
+    """The file that registers the part: that of the nearest caller outside this package."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None and frame.f_code.co_filename.startswith(PACKAGE):
         frame = frame.f_back

@@ -1,4 +1,4 @@
-"""A network made from another: more or fewer filters, another number of classes."""
+"""Variants of a network: with more or fewer filters, or another number of classes."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -10,8 +10,8 @@ Layers = tuple[Layer, ...]
 
 
 def with_classes(layers: Layers, classes: int) -> Layers:
-    """`layers` with `classes` units in the layer that makes the logits: the last dense layer or convolution, unless a
-    residual block or a fixed output layer comes after it."""
+    """`layers` with `classes` units in the layer that computes the logits: the last dense layer or convolution, unless
+    a residual block or a fixed output layer comes after it."""
     i = _logit_layer(layers)
     if i is None:
         return layers
@@ -19,8 +19,9 @@ def with_classes(layers: Layers, classes: int) -> Layers:
 
 
 def with_filters(layers: Layers, filters: int) -> Layers:
-    """`layers` with `filters` in the first convolution and every other convolution's count times filters / the first's,
-    rounded, at least 1, a multiple of its groups. Dense layers and a convolution that makes the logits keep theirs."""
+    """`layers` with `filters` filters in the first convolution and all other convolutions scaled by the same factor:
+    rounded, at least 1, a multiple of their groups. Dense layers and a convolution that computes the logits keep their
+    size. Raises RequestError for a network without convolutions or with a connection table."""
     convolutions = list(_convolutions(layers))
     if not convolutions:
         raise RequestError("this network has no convolution whose filters could be set")

@@ -193,7 +193,7 @@ def test_a_wrapped_module_needs_no_name(tmp_path):
         Path(source["path"]).name
         for source in json.loads((run.path / "record.json").read_text())["provenance"]["plugins"]
     ]
-    with pytest.raises(cnn_jax.errors.RequestError, match="Tiny1 has rules of its own"):
+    with pytest.raises(cnn_jax.errors.RequestError, match="Tiny1 is a user-defined module"):
         network.apply(network.init(__import__("jax").random.key(0)), np.zeros((1, 8, 8, 1)), backward="guided")
 
 

@@ -105,7 +105,7 @@ class SweepRunner:
         from cnn_jax.report.sweep import report_sweep
 
         for trials in self.plan:
-            mine = trials.units()[jax.process_index() :: jax.process_count()]
+            mine = trials.batches()[jax.process_index() :: jax.process_count()]
             engine.run(mine, functools.partial(self._train, trials), devices_of(trials.workers))
         self._await_others()
         if self.interrupt.signal is not None:

@@ -1,4 +1,4 @@
-"""Runs units of work on several devices at once, one thread for each worker."""
+"""Runs jobs on several devices in parallel, with one thread per worker."""
 
 import threading
 from collections.abc import Callable, Iterable, Sequence
@@ -7,31 +7,31 @@ from typing import TypeVar
 import jax
 
 T = TypeVar("T")
-POLL_SECONDS = 0.2  # in which the main thread hears signals
+POLL_SECONDS = 0.2  # interval at which the main thread can handle signals
 
 
-def run(units: Iterable[T], work: Callable[[T], None], devices: Sequence[jax.Device]) -> None:
-    """Calls `work` for every unit, in order, with a worker for each of `devices`, which is its default device.
+def run(jobs: Iterable[T], work: Callable[[T], None], devices: Sequence[jax.Device]) -> None:
+    """Calls `work` for every job, in order, with a worker for each of `devices`, which is its default device.
 
-    After an exception no further unit begins; it is raised when the others have ended.
+    After an exception no further job starts; it is raised once the running jobs have ended.
     """
     if len(devices) == 1:
         with jax.default_device(devices[0]):
-            for unit in units:
-                work(unit)
+            for job in jobs:
+                work(job)
         return
-    left, lock = iter(units), threading.Lock()
+    queue, lock = iter(jobs), threading.Lock()
     failures: list[BaseException] = []
 
     def worker(device: jax.Device) -> None:
         with jax.default_device(device):
             while not failures:
                 with lock:
-                    unit = next(left, None)
-                if unit is None:
+                    job = next(queue, None)
+                if job is None:
                     return
                 try:
-                    work(unit)
+                    work(job)
                 except BaseException as error:
                     failures.append(error)
 

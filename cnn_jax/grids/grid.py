@@ -1,4 +1,4 @@
-"""From axes to trials: every combination of the axes' values, each with every seed."""
+"""From axes to trials: every combination of the values of the axes, each with every seed."""
 
 import dataclasses
 import hashlib
@@ -24,11 +24,11 @@ _NOT_AN_AXIS = {
     "without_test": "all trials share one split",
     "final_fit": "it comes after the choice",
 }
-_ARGUMENTS = ("optimizer_args", "schedule_args", "network_args")  # an axis goes over one of them: optimizer_args.b1
+_ARGUMENTS = ("optimizer_args", "schedule_args", "network_args")  # an axis is one argument of them: optimizer_args.b1
 
 
 def show(value: Any) -> str:
-    """A value of an axis for a reader."""
+    """The display text of a value of an axis."""
     if isinstance(value, bool) or value is None or value == "":
         return {True: "yes", False: "no", None: "none", "": "none"}[value]
     if isinstance(value, int | float):
@@ -41,8 +41,8 @@ def is_number(value: Any) -> bool:
 
 
 def _refuse_equal(name: str, values: tuple[Any, ...]) -> None:
-    """RequestError for values of an axis that are equal, numbers as they are computed with, in float32, and for a
-    positive number that is 0 there."""
+    """Raises RequestError if two values of an axis are equal (floats as float32, in which training computes) or if a
+    non-zero number is 0 in float32."""
     seen: dict[Any, Any] = {}
     for value in values:
         with np.errstate(over="ignore", under="ignore"):
@@ -56,7 +56,7 @@ def _refuse_equal(name: str, values: tuple[Any, ...]) -> None:
 
 
 def with_values(base: Config, values: Mapping[str, Any]) -> Config:
-    """`base` with the values of some axes."""
+    """`base` with the given values of some axes."""
     fields = base.to_json()
     for name, value in values.items():
         field, dot, argument = name.partition(".")
@@ -65,7 +65,7 @@ def with_values(base: Config, values: Mapping[str, Any]) -> Config:
 
 
 def value_of(config: Config, axis: str) -> Any:
-    """The value that a config has on an axis."""
+    """The value of an axis in a config."""
     field, dot, argument = axis.partition(".")
     value = getattr(config, field)
     return value[argument] if dot else value
@@ -73,10 +73,10 @@ def value_of(config: Config, axis: str) -> Any:
 
 @dataclass(frozen=True)
 class Grid:
-    """A base config and, by field, the values to take: numbers or anything else that a config takes. `seed` is an axis
-    like the others but never part of a cell.
+    """A base config and, by field, the values to try: numbers or any other valid values of a config. `seed` is an axis
+    like the others but not part of a cell.
 
-    The learning rate is always an axis, if only of the base's value.
+    The learning rate is always an axis, by default with the single value of the base.
     """
 
     base: Config
@@ -91,11 +91,11 @@ class Grid:
                 raise RequestError(f"axis {name} has no value")
             try:
                 _refuse_equal(name, values)
-            except TypeError:  # of what cannot be a key, as a network in JSON
+            except TypeError:  # not hashable, such as a network in JSON
                 raise RequestError(f"axis {name}: a value must be a number or text") from None
         if "seed" not in self.axes:
             raise RequestError("a grid needs the axis seed, e.g. seed=0,1,2")
-        self.trials()  # a value that a config refuses is refused before anything runs
+        self.trials()  # so that an invalid value raises before anything runs
 
     @property
     def cell_axes(self) -> tuple[str, ...]:
@@ -106,23 +106,23 @@ class Grid:
         return self.axes["seed"]
 
     def cells(self) -> list[dict[str, Any]]:
-        """Every combination of the axes but the seed, the first axis slowest."""
+        """Every combination of the axes except the seed; the first axis varies slowest."""
         names = self.cell_axes
         return [dict(zip(names, values, strict=True)) for values in itertools.product(*(self.axes[n] for n in names))]
 
     def trials(self) -> list[Config]:
-        """Every cell with every seed; the same base config with the same values is the same run as on its own. A final
-        fit comes after the trials, which leave the validation images to choose by."""
+        """Every cell with every seed; each is the same run as it would be on its own. The trials do not train on the
+        validation images, even with `final_fit`, which comes after the choice of a cell."""
         base = dataclasses.replace(self.base, final_fit=False)
         return [with_values(base, cell | {"seed": seed}) for cell in self.cells() for seed in self.seeds]
 
     def edge(self, name: str, best: Any) -> tuple[str, Any] | None:
-        """Which edge of an axis of numbers the best value lies on, and the value to add there, None if no config can
-        have it; None if it lies inside."""
-        found = next_values(self.axes[name], best)
-        if found is None:
+        """If the best value is on an edge of a numeric axis, which edge, and the value to add there (None if no config
+        accepts it); else None."""
+        edge = next_values(self.axes[name], best)
+        if edge is None:
             return None
-        side, value = found
+        side, value = edge
         try:
             with_values(self.base, {name: value})
         except RequestError:
@@ -146,19 +146,19 @@ class Grid:
 
 
 def check_axis(name: str) -> None:
-    """RequestError for what is no axis."""
+    """Raises RequestError if `name` cannot be an axis."""
     field, dot, argument = name.partition(".")
     if field in _NOT_AN_AXIS:
         raise RequestError(f"{field} cannot be an axis: {_NOT_AN_AXIS[field]}")
-    fields = [one.name for one in dataclasses.fields(Config) if one.name not in _NOT_AN_AXIS]
+    fields = [f.name for f in dataclasses.fields(Config) if f.name not in _NOT_AN_AXIS]
     if field not in fields or bool(dot) != (field in _ARGUMENTS) or (dot and not argument.isidentifier()):
-        shown = [f"{one}.<name>" if one in _ARGUMENTS else one for one in fields]
+        shown = [f"{f}.<name>" if f in _ARGUMENTS else f for f in fields]
         raise RequestError(f"axis {quote(name)} is no field of the config; there are {', '.join(shown)}")
 
 
 def next_values(values: tuple[Any, ...], best: Any) -> tuple[str, Any] | None:
-    """If the best value lies on the edge of an axis of numbers, which edge and the value to add there, a step of the
-    same ratio on; None if it lies inside or the axis has a single value."""
+    """If the best value is on an edge of a numeric axis, which edge, and the value to add there: one more step of the
+    same ratio. None if it is not on an edge or the axis has a single value."""
     if not all(map(is_number, values)):
         return None
     ordered = sorted(values)

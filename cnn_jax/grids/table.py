@@ -1,7 +1,7 @@
-"""From the results of trials to a table of cells, the choice of one, and what can be said about the others.
+"""From the results of trials to a table of cells, the choice of the best, and its comparison with the others.
 
-One rule for every reader: a trial that diverged has no accuracy and ranks below every number; it is counted, never
-averaged. A trial at chance keeps its measured accuracy and is counted too.
+A trial that diverged has no accuracy and ranks below every number; it is counted, never averaged. A trial at chance
+keeps its measured accuracy and is counted, too.
 """
 
 import csv
@@ -24,9 +24,15 @@ COMPARISON = ("difference", "difference_low", "difference_high", "p", "detectabl
 
 @dataclass(frozen=True)
 class TrialRow:
-    """A row of results.csv: trial number `trial` of the grid, what it was trained with (`cell`, by axis) and what came
-    out. `filters` counts the first convolution's, `train_loss` is the last epoch's mean; `validation` is None for a
-    trial that diverged."""
+    """A row of results.csv.
+
+    Attributes:
+      trial: number of the trial in the grid.
+      cell: values of the axes.
+      filters: number of filters of the first convolution.
+      train_loss: mean over the last epoch.
+      validation: None for a trial that diverged.
+    """
 
     trial: int
     cell: dict[str, Any]
@@ -65,7 +71,7 @@ class TrialRow:
 
 
 def to_csv(rows: Sequence[dict[str, Any]]) -> str:
-    """Rows with the same columns; every number in full, nothing for None."""
+    """The CSV of rows with the same columns: numbers in full precision, None as an empty field."""
     text = io.StringIO()
     writer = csv.DictWriter(text, list(rows[0]) if rows else [], lineterminator="\n")
     writer.writeheader()
@@ -75,7 +81,7 @@ def to_csv(rows: Sequence[dict[str, Any]]) -> str:
 
 @dataclass(frozen=True)
 class Table:
-    """The trials of a grid that have ended, by number, and what follows from them."""
+    """The finished trials of a grid, in order of their numbers, and statistics of them."""
 
     grid: Grid
     rows: tuple[TrialRow, ...]
@@ -95,18 +101,17 @@ class Table:
         return cells
 
     def accuracies(self, cell: int) -> list[float | None]:
-        """Validation accuracies of cell number `cell` in the order of its seeds, None for one that diverged."""
+        """Validation accuracies of cell number `cell` in the order of its seeds; None for a diverged trial."""
         return [row.accuracy for row in self.by_cell[cell]]
 
     @cached_property
     def medians(self) -> list[float | None]:
-        """The median validation accuracy of each cell; None where that falls on a seed that diverged."""
+        """The median validation accuracy of each cell; None if it falls on a diverged trial."""
         return [median(self.accuracies(i)) for i in range(len(self.by_cell))]
 
     @cached_property
     def chosen_cell(self) -> int | None:
-        """The number of the cell of the highest median validation accuracy, the first of several; None where no cell
-        has a median."""
+        """The number of the (first) cell with the highest median validation accuracy; None if no cell has a median."""
         alive = {i: value for i, value in enumerate(self.medians) if value is not None}
         return max(alive, key=lambda i: (alive[i], -i)) if alive else None
 
@@ -116,7 +121,7 @@ class Table:
         return None if self.chosen_cell is None else self.grid.cells()[self.chosen_cell]
 
     def chosen_trials(self) -> list[TrialRow]:
-        """The trials of the chosen cell in the order of its seeds; none where no cell is chosen."""
+        """The trials of the chosen cell in the order of its seeds; empty if no cell is chosen."""
         return [] if self.chosen_cell is None else self.by_cell[self.chosen_cell]
 
     def representative(self) -> TrialRow:
@@ -127,8 +132,8 @@ class Table:
         return ranked[(len(ranked) - 1) // 2]
 
     def summary(self) -> "pd.DataFrame":
-        """A row per cell: median, quartiles, interval or range, n, how many diverged and are at chance, chosen, and the
-        comparison with the best (empty where nothing can be said)."""
+        """A row per cell: median, quartiles, interval or range, n, how many diverged and are at chance, whether it is
+        chosen, and the comparison with the best (empty if there is none)."""
         compared = self._against_the_best()
         rows = []
         for i, cell in enumerate(self.grid.cells()):
@@ -152,13 +157,13 @@ class Table:
                     **compared[i],
                 }
             )
-        import pandas as pd  # which takes half a second to import
+        import pandas as pd  # takes half a second to import
 
         return pd.DataFrame(rows).astype(dict.fromkeys(self.grid.cell_axes, object))
 
     def _against_the_best(self) -> list[dict[str, Any]]:
-        """For every cell without a diverged seed how far it is from the best of the others, with simultaneous
-        intervals, and 'worse' or 'not distinguishable'. Nothing for fewer than SEEDS_FOR_A_VERDICT seeds."""
+        """For every cell without diverged trials: the difference to the best of the others with a simultaneous
+        interval, and 'worse' or 'not distinguishable'. Empty below SEEDS_FOR_A_VERDICT seeds."""
         cells = range(len(self.by_cell))
         if len(self.grid.seeds) < SEEDS_FOR_A_VERDICT:
             return [{} for _ in cells]
@@ -173,7 +178,7 @@ class Table:
         return rows
 
     def remarks(self) -> list[str]:
-        """What a reader of the table must know: the chosen cell on an edge of the grid, too few seeds for a verdict,
+        """Warnings for a reader of the table: the chosen cell is on an edge of the grid, too few seeds for a verdict,
         trials that diverged or are at chance."""
         remarks = []
         for name, value in (self.chosen or {}).items():

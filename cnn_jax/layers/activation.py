@@ -1,4 +1,4 @@
-"""Elementwise nonlinearities, and what a ReLU does with the signal of a derivative."""
+"""Elementwise nonlinearities, and modified backward passes of the ReLU."""
 
 import functools
 from collections.abc import Callable
@@ -39,10 +39,12 @@ Backward = Literal["gradient", "guided", "deconvnet", "redirected"]
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _relu(backward: Backward, x: Array) -> Array:
-    """A ReLU with another rule for the signal on its way back. 'deconvnet' passes what is positive
-    (zeiler2014visualizing, 2.1, "rectification"), 'guided' what is positive where the ReLU itself passed
-    (springenberg2015striving, 3.4), 'redirected' what is positive or where the ReLU passed, so that a silent unit can
-    be woken (olah2017feature)."""
+    """A ReLU with a modified backward pass.
+
+    'deconvnet' passes the positive part of the signal (zeiler2014visualizing, 2.1, "rectification"). 'guided' passes
+    it only where the input was positive (springenberg2015striving, 3.4). 'redirected' passes the signal where it or the
+    input is positive, so that an inactive unit can become active (olah2017feature).
+    """
     return jax.nn.relu(x)
 
 
@@ -50,10 +52,10 @@ def _relu_forward(backward: Backward, x: Array) -> tuple[Array, Array]:
     return jax.nn.relu(x), x > 0
 
 
-def _relu_backward(backward: Backward, passed: Array, signal: Array) -> tuple[Array]:
+def _relu_backward(backward: Backward, active: Array, signal: Array) -> tuple[Array]:
     positive = signal > 0
-    kept = {"guided": positive & passed, "deconvnet": positive, "redirected": positive | passed}[backward]
-    return (jnp.where(kept, signal, 0),)
+    mask = {"guided": positive & active, "deconvnet": positive, "redirected": positive | active}[backward]
+    return (jnp.where(mask, signal, 0),)
 
 
 _relu.defvjp(_relu_forward, _relu_backward)
@@ -72,12 +74,12 @@ class Activation(Fixed):
         return {name: {"kind": name} for name in ACTIVATIONS}
 
     def output_shape(self, shape: Shape) -> Shape:
-        ACTIVATIONS[self.kind]  # refuses an unknown one
+        ACTIVATIONS[self.kind]  # raises RequestError for an unknown name
         return shape
 
     @nn.compact
     def __call__(self, x: Array, *, backward: Backward = "gradient") -> Array:
-        """`backward` is what a ReLU does with the signal on its way back; other nonlinearities know no other rule."""
+        """`backward` selects the backward pass of a ReLU; it does not affect other nonlinearities."""
         if self.kind == "relu" and backward != "gradient":
             return _relu(backward, x)
         return ACTIVATIONS[self.kind](x)

@@ -1,9 +1,9 @@
-"""What every layer is: a Flax Linen module that is also a description.
+"""The base of all layers: Flax Linen modules that are also descriptions.
 
-A layer is a value (`Conv(32, 5)`), equal to another with the same fields. It knows by arithmetic alone what it makes of
-an input shape: `output_shape`, `windows`, `parameters`, `multiply_adds`. Called on images it computes. Shapes are those
-of one example: (height, width, channels), or (features,) after a dense layer or a global pool; arrays have a leading
-batch axis. Parameters are created in float32 and used in the dtype of the images.
+A layer is a value (`Conv(32, 5)`), equal to another with the same fields. For a given input shape it computes
+`output_shape`, `windows`, `parameters` and `multiply_adds` by arithmetic alone; called on images, it computes its
+output. Shapes are of one example: (height, width, channels), or (features,) after a dense layer or a global pool.
+Arrays have a leading batch axis. Parameters are created in float32 and used in the dtype of the images.
 """
 
 import dataclasses
@@ -45,12 +45,12 @@ class Layer(nn.Module):
     """Base of all layers.
 
     Class attributes:
-      kind: the word that numbered layer names are made of (conv1, relu2).
-      context: the keywords that a layer's call takes beside its input.
-      words: how the notation writes the layer, each word with the fields that it sets: `<field>` stands for a number,
-        `[…]` is left out where its field has its default.
-      options: likewise what may follow the word after a colon; any other field is written `:field=value`.
-      open: whether options of any other name are fields too.
+      kind: the prefix of the numbered layer names (conv1, relu2).
+      context: the keyword arguments that a call of the layer takes beside its input.
+      words: the templates of the layer in the notation, each with the fields that it sets: `<field>` stands for a
+        number; `[…]` is left out if its field has the default value.
+      options: the same for options, which follow the word after a colon; any other field is written `:field=value`.
+      open: whether options of any other name are accepted as fields.
     """
 
     kind: ClassVar[str]
@@ -60,7 +60,7 @@ class Layer(nn.Module):
     open: ClassVar[bool] = False
 
     def __repr__(self) -> str:
-        """The layer in the notation, as far as it can say it."""
+        """The layer in the notation, or `Name(…)` if the notation cannot express it."""
         try:
             return self.text()
         except RequestError:
@@ -68,15 +68,15 @@ class Layer(nn.Module):
 
     @classmethod
     def make(cls, **fields: Any) -> "Layer":
-        """The layer of the fields that the notation gives."""
+        """The layer with the fields given in the notation."""
         return cls(**fields)
 
     def described(self) -> dict[str, Any]:
-        """The fields that the notation says: the inverse of `make`."""
+        """The fields written in the notation: the inverse of `make`."""
         return {name: getattr(self, name) for name in self.fields()}
 
     def text(self) -> str:
-        """The layer in the notation. RequestError for a field that it cannot say."""
+        """The layer in the notation. Raises RequestError for a field that the notation cannot express."""
         return spelling.write(self)
 
     @classmethod
@@ -86,36 +86,36 @@ class Layer(nn.Module):
 
     @classmethod
     def fields(cls) -> dict[str, dataclasses.Field]:
-        """The fields that describe the layer, by name; not those of Flax."""
+        """The layer's own fields by name, without those of Flax."""
         return {field.name: field for field in dataclasses.fields(cls) if field.name not in ("parent", "name")}
 
     def output_shape(self, shape: Shape) -> Shape:
-        """The shape that an input of `shape` becomes. Raises RequestError with the arithmetic if it cannot be."""
+        """The output shape for an input of `shape`. Raises RequestError with the arithmetic if it does not fit."""
         return traced(self, shape)[0].shape[1:]
 
     def windows(self, shape: Shape) -> Windows | None:
-        """The windows along height and width through which an output position sees the input, if there are any."""
+        """The windows along height and width through which an output position sees the input; None without windows."""
         return None
 
     def parameters(self, shape: Shape) -> int:
-        """Number of trained parameters, running statistics not among them."""
+        """Number of trained parameters, without running statistics."""
         return sum(leaf.size for leaf in jax.tree.leaves(traced(self, shape)[1].get("params", {})))
 
     def multiply_adds(self, shape: Shape) -> int:
-        """Multiply-adds of convolutions and dense layers for one example; biases and elementwise work not counted."""
+        """Multiply-adds of a convolution or dense layer for one example, without biases and elementwise operations."""
         return 0
 
 
 @functools.lru_cache(maxsize=4096)
 def traced(layer: Layer, shape: Shape) -> tuple[jax.ShapeDtypeStruct, Any]:
-    """Output and variables of a layer as shapes and dtypes, by tracing it: for layers that do not know theirs by
-    arithmetic. RequestError for what it raises."""
+    """Shapes and dtypes of the output and variables of a layer, by tracing: for layers that do not compute them by
+    arithmetic. Turns any exception of the layer into a RequestError."""
     image = jax.ShapeDtypeStruct((1, *shape), "float32")
     try:
         return jax.eval_shape(lambda x: layer.init_with_output(jax.random.key(0), x), image)
     except RequestError:
         raise
-    except Exception as error:  # of any type, from code that is not ours
+    except Exception as error:  # of any type: the code is not ours
         raise RequestError(f"it cannot be applied to an input of {shape}: {reason(error)}") from error
 
 
@@ -131,14 +131,14 @@ L = TypeVar("L", bound=type[Layer])
 
 
 def refuse_taken(name: str, own: Registry[Any]) -> None:
-    """RequestError where the notation has a word of this name that is not of the registry `own`."""
+    """Raises RequestError if the notation already uses this name for something outside the registry `own`."""
     for layer in LAYERS.values():
         if name not in own and name in layer.spellings():
             raise RequestError(f"{own.kind} {quote(name)}: the notation has this word for another part")
 
 
 def register_described(name: str) -> Callable[[L], L]:
-    """Registers a subclass of `Layer`. One without `kind` and `words` is called and written as `name`."""
+    """Registers a subclass of `Layer`. Without `kind` and `words`, the class is written as `name` in the notation."""
 
     def add(layer: L) -> L:
         refuse_taken(name, LAYERS)
@@ -154,19 +154,20 @@ def register_described(name: str) -> Callable[[L], L]:
 
 
 def spatial(shape: Shape) -> tuple[int, int, int]:
-    """`shape` as (height, width, channels); refused if the layers before have flattened it."""
+    """`shape` as (height, width, channels). Raises RequestError if an earlier layer has flattened it."""
     if len(shape) != 3:
         raise RequestError(f"its input {shape} has no height and width: it must come before a dense layer or `gap`")
     return shape
 
 
-def whole(shape: Shape) -> Windows:
+def full_windows(shape: Shape) -> Windows:
+    """Windows that cover an input of `shape` entirely."""
     height, width, _ = spatial(shape)
     return Window.along(height, height, 1, "valid"), Window.along(width, width, 1, "valid")
 
 
 class Sliding(Layer):
-    """What convolutions and pools share: a square window, the same along height and width."""
+    """Base of convolutions and pools: a square window, the same along height and width."""
 
     def windows(self, shape: Shape) -> Windows:
         height, width, _ = spatial(shape)
@@ -183,10 +184,12 @@ class Sliding(Layer):
         return rows.output, columns.output
 
 
-def sent_back(product: Callable[[Array, Array], Array], x: Array, kernel: Array, feedback_key: Array | None) -> Array:
-    """`product(x, kernel)`. With a key the derivative with respect to `x` is taken through fixed random weights instead
-    of the kernel (feedback alignment: lillicrap2016random); the value and the kernel's derivative stay the same."""
+def with_feedback(
+    product: Callable[[Array, Array], Array], x: Array, kernel: Array, feedback_key: Array | None
+) -> Array:
+    """`product(x, kernel)`. With a key, the derivative with respect to `x` uses fixed random weights instead of the
+    kernel (feedback alignment: lillicrap2016random); the value and the derivative of the kernel stay the same."""
     if feedback_key is None:
         return product(x, kernel)
-    through = product(x, lax.stop_gradient(he(feedback_key, kernel.shape).astype(kernel.dtype)))
-    return product(lax.stop_gradient(x), kernel) + (through - lax.stop_gradient(through))
+    feedback = product(x, lax.stop_gradient(he(feedback_key, kernel.shape).astype(kernel.dtype)))
+    return product(lax.stop_gradient(x), kernel) + (feedback - lax.stop_gradient(feedback))

@@ -1,4 +1,4 @@
-"""Layers that are made of layers."""
+"""Layers that contain layers."""
 
 import math
 from typing import Literal
@@ -17,9 +17,11 @@ from cnn_jax.layers.norm import BatchNorm
 class Residual(Fixed):
     """body(x) + shortcut(x) (he2016deep, 3.2 and 3.3).
 
-    `shortcut` is 'identity'; 'proj', a 1x1 convolution (their option B) that ends as the body ends, with batch norm or
-    without and with a bias or without; or 'padA', every stride-th position and zeros for the new channels (option A,
-    half of the zeros before, half after). The stride is the body's. The network runs the parts.
+    `shortcut` is one of:
+      'identity': x itself.
+      'proj': a 1x1 convolution (option B of the paper). It has a bias, and a batch norm after it, if the body ends so.
+      'padA': every stride-th position, with zeros for the new channels (option A), half of them before, half after.
+    The stride is the product of the body's strides. The network, not this layer, runs the body and the shortcut.
     """
 
     body: tuple[Layer, ...]
@@ -34,9 +36,9 @@ class Residual(Fixed):
     def stride(self) -> int:
         """The product of the strides in the body."""
         strides = [layer.stride for layer in self.body if isinstance(layer, Conv | Pool)]
-        return math.prod(layer or 1 for layer in strides)
+        return math.prod(stride or 1 for stride in strides)
 
-    @nn.nowrap  # else Flax would adopt the layers made here
+    @nn.nowrap  # else Flax would adopt these layers as submodules
     def projection(self, features: int) -> tuple[Layer, ...]:
         """The layers of the 'proj' shortcut, none for the other shortcuts."""
         if self.shortcut != "proj":
@@ -52,7 +54,7 @@ class Residual(Fixed):
         return jnp.pad(images[:, ::stride, ::stride], ((0, 0), (0, 0), (0, 0), (before, missing - before)))
 
     def check_shapes(self, shape: Shape, body: Shape) -> None:
-        """Raises RequestError if the shortcut of an input of `shape` cannot be added to a body's output of `body`."""
+        """Raises RequestError if the shortcut of an input of `shape` cannot be added to a body output of `body`."""
         height, width, channels = spatial(shape)
         if self.shortcut == "identity":
             short: Shape = shape

@@ -17,11 +17,11 @@ from cnn_jax.layers.base import (
     Shape,
     Sliding,
     Windows,
+    full_windows,
     he,
     register_described,
-    sent_back,
     spatial,
-    whole,
+    with_feedback,
 )  # fmt: skip
 from cnn_jax.ops import Padding, Window
 
@@ -32,8 +32,8 @@ PADDING: dict[str, dict[str, Any]] = {"valid": {"padding": "valid"}, "same": {"p
 class Conv(Sliding):
     """Convolution with `features` square filters of `size`.
 
-    `connections` names for each filter the input channels that it sees (lecun1998gradient, table I); only those weights
-    exist. `bias_per_position` gives every position of the map a bias of its own (lecun1989backpropagation, "untied").
+    `connections` lists for each filter the input channels that it sees (lecun1998gradient, table I); no other weights
+    exist. `bias_per_position` gives every position of a map its own bias (lecun1989backpropagation, "untied").
     """
 
     features: int
@@ -46,7 +46,7 @@ class Conv(Sliding):
     bias_per_position: bool = False
     connections: tuple[tuple[int, ...], ...] | None = None
 
-    context = ("kernel_init", "pool", "rectify", "feedback_key")
+    context = ("kernel_init", "pool", "relu", "feedback_key")
     kind = "conv"
     words = {"conv<size>-<features>[/<stride>]": {}}
     options = {**PADDING, "g<groups>": {}, "d<dilation>": {}, "nobias": {"bias": False}}
@@ -84,7 +84,7 @@ class Conv(Sliding):
 
     @property
     def plain_bias(self) -> bool:
-        """Whether every map has one bias, so that a relu and a pool behind can be fused."""
+        """Whether every map has a single bias, so that a following ReLU and pool can be fused."""
         return self.bias and not self.bias_per_position
 
     @nn.compact
@@ -94,28 +94,28 @@ class Conv(Sliding):
         *,
         kernel_init: KernelInit = he,
         pool: int = 1,
-        rectify: bool = False,
+        relu: bool = False,
         feedback_key: Array | None = None,
     ) -> Array:
-        """With `rectify` a relu and with `pool` > 1 a max pool of that size follow, in one operation with the
-        convolution; both need `plain_bias`. `feedback_key` sends the signal back through random weights."""
+        """`relu` and `pool` > 1 apply a ReLU and a max pool of that size in the same operation as the convolution; both
+        need `plain_bias`. `feedback_key` replaces the kernel by random weights in the backward pass."""
         shape = images.shape[1:]
         kernel_shape = self._kernel_shape(shape[2])
         if self.connections is None:
             kernel = self.param("kernel", kernel_init, kernel_shape)
         else:
             kernel = self.param("kernel", self._table_init(kernel_init), kernel_shape)
-            into = [(channel, f) for f, channels in enumerate(self.connections) for channel in channels]
-            channel, filter = map(jnp.asarray, zip(*into, strict=True))
-            whole = jnp.zeros((self.size, self.size, shape[2], self.features), kernel.dtype)
-            kernel = whole.at[:, :, channel, filter].set(kernel)
+            pairs = [(channel, f) for f, channels in enumerate(self.connections) for channel in channels]
+            channel, filter = map(jnp.asarray, zip(*pairs, strict=True))
+            dense_kernel = jnp.zeros((self.size, self.size, shape[2], self.features), kernel.dtype)
+            kernel = dense_kernel.at[:, :, channel, filter].set(kernel)
         kernel = jnp.asarray(kernel, images.dtype)
         if self.bias:
             bias = jnp.asarray(self.param("bias", nn.initializers.zeros, self._bias_shape(shape)), images.dtype)
-        if rectify or pool > 1:
-            return ops.convolution_pooled(images, kernel, bias, *self.windows(shape), self.groups, pool, rectify)
+        if relu or pool > 1:
+            return ops.convolution_pooled(images, kernel, bias, *self.windows(shape), self.groups, pool, relu)
         windows, groups = self.windows(shape), self.groups
-        maps = sent_back(lambda x, k: ops.convolution(x, k, *windows, groups=groups), images, kernel, feedback_key)
+        maps = with_feedback(lambda x, k: ops.convolution(x, k, *windows, groups=groups), images, kernel, feedback_key)
         return maps + bias[(None,) * (1 if self.bias_per_position else 3)] if self.bias else maps
 
     def _table_init(self, kernel_init: KernelInit) -> KernelInit:
@@ -133,9 +133,9 @@ class Conv(Sliding):
 
 @register_described("Pool")
 class Pool(Sliding):
-    """Max or average pooling over a square window. `stride` is `size` unless given; `ceil` rounds the output size up.
+    """Max or average pooling over a square window. `stride` defaults to `size`; `ceil` rounds the output size up.
 
-    In an average, padding counts as zeros, the overhang of `ceil` does not count.
+    In an average, padding counts as zeros; the overhang of `ceil` does not count.
     """
 
     kind: Literal["max", "avg"]  # type: ignore[misc]
@@ -149,7 +149,7 @@ class Pool(Sliding):
 
     @classmethod
     def make(cls, **fields: Any) -> "Pool":
-        """A stride that is written out is none where it is the size."""
+        """The pool with the fields given in the notation; a stride equal to the size becomes the default, None."""
         return cls(**fields | {"stride": None} if fields.get("stride") == fields["size"] else fields)
 
     def _window(self, length: int) -> Window:
@@ -176,7 +176,7 @@ class GlobalPool(Fixed):
         return spatial(shape)[2:]
 
     def windows(self, shape: Shape) -> Windows:
-        return whole(shape)
+        return full_windows(shape)
 
     @nn.compact
     def __call__(self, images: Array) -> Array:
@@ -185,7 +185,7 @@ class GlobalPool(Fixed):
 
 @register_described("Pad")
 class Pad(Fixed):
-    """A border of `amount` positions with `value` on all four sides."""
+    """A border of `amount` positions of `value` on all four sides."""
 
     amount: int
     value: float = 0.0
@@ -227,7 +227,7 @@ class Dense(Layer):
         return (self.features,)
 
     def windows(self, shape: Shape) -> Windows | None:
-        return whole(shape) if len(shape) == 3 else None
+        return full_windows(shape) if len(shape) == 3 else None
 
     def parameters(self, shape: Shape) -> int:
         return (math.prod(shape) + self.bias) * self.features
@@ -237,10 +237,10 @@ class Dense(Layer):
 
     @nn.compact
     def __call__(self, x: Array, *, kernel_init: KernelInit = he, feedback_key: Array | None = None) -> Array:
-        """`feedback_key` sends the signal back through random weights."""
+        """`feedback_key` replaces the kernel by random weights in the backward pass."""
         x = x.reshape(x.shape[0], math.prod(x.shape[1:]))
         kernel = self.param("kernel", kernel_init, (x.shape[1], self.features))
-        x = sent_back(jnp.matmul, x, kernel.astype(x.dtype), feedback_key)
+        x = with_feedback(jnp.matmul, x, kernel.astype(x.dtype), feedback_key)
         if self.bias:
             x += self.param("bias", nn.initializers.zeros, (self.features,)).astype(x.dtype)[None]
         return x
@@ -271,10 +271,10 @@ class Dropout(Fixed):
         dropout_key: Array | None = None,
         dropout_rate: Array | None = None,
     ) -> Array:
-        """`dropout_rate`, which may be traced, stands in for `rate`."""
+        """`dropout_rate`, which may be traced, overrides `rate`."""
         rate = self.rate if dropout_rate is None else dropout_rate
         if not train or (dropout_rate is None and rate == 0.0):
             return x
         assert dropout_key is not None, "a network with dropout is trained with a key"
-        kept = jax.random.bernoulli(dropout_key, 1.0 - rate, x.shape)
-        return jnp.where(kept, x / (1.0 - rate), 0.0).astype(x.dtype)
+        keep = jax.random.bernoulli(dropout_key, 1.0 - rate, x.shape)
+        return jnp.where(keep, x / (1.0 - rate), 0.0).astype(x.dtype)

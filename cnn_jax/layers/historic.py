@@ -14,8 +14,8 @@ from cnn_jax.ops import Window
 
 @register_described("Subsample")
 class Subsample(Sliding):
-    """The trainable subsampling of lecun1998gradient, II.B: the sum under a window times a coefficient plus a bias,
-    one of each per map. The coefficient starts as 1 / size², an average."""
+    """The trainable subsampling of lecun1998gradient, II.B: the sum over a window, times a coefficient, plus a bias.
+    Each map has one coefficient, which starts as 1 / size² (an average), and one bias."""
 
     size: int
 
@@ -43,7 +43,7 @@ class Subsample(Sliding):
 
 @register_described("RadialBasis")
 class RadialBasis(Fixed):
-    """The output layer of LeNet-5 (lecun1998gradient, II.B): minus the squared distance to each class's fixed code."""
+    """The output layer of LeNet-5 (lecun1998gradient, II.B): minus the squared distance to the code of each class."""
 
     codes: tuple[tuple[int, ...], ...]
 

@@ -18,14 +18,14 @@ from cnn_jax.layers.base import Fixed, Layer, Shape, register_described
 class BatchNorm(Layer):
     """Batch normalisation per channel (ioffe2015batch, algorithm 1) with a running mean and (biased) variance.
 
-    In training the statistics are those of the whole batch: examples with mask 0 have no part in them, and with
-    `axis_name` they are summed over that mesh axis.
+    In training the statistics are taken over the whole batch, without the examples whose mask is 0; with `axis_name`
+    they are summed over that mesh axis.
     """
 
     momentum: float = 0.9
     epsilon: float = 1e-5
 
-    context = ("train", "mask", "axis_name", "rectify")
+    context = ("train", "mask", "axis_name", "relu")
     kind = "bn"
     words = {"bn": {}}
 
@@ -43,9 +43,9 @@ class BatchNorm(Layer):
         train: bool = False,
         mask: Array | None = None,
         axis_name: str | None = None,
-        rectify: bool = False,
+        relu: bool = False,
     ) -> Array:
-        """With `rectify` a relu follows, in one operation."""
+        """`relu` applies a ReLU in the same operation."""
         channels = x.shape[-1:]
         scale = self.param("scale", nn.initializers.ones, channels)
         bias = self.param("bias", nn.initializers.zeros, channels)
@@ -57,19 +57,19 @@ class BatchNorm(Layer):
         if train:
             mean, variance, count = _batch_statistics(x.astype(dtype), mask, axis_name)
             if not self.is_initializing():
-                kept = jnp.where(count > 0, self.momentum, 1.0)  # a batch of padding alone says nothing
+                decay = jnp.where(count > 0, self.momentum, 1.0)  # a batch of padding alone changes nothing
                 for running, new in ((running_mean, mean), (running_variance, variance)):
-                    running.value = kept * running.value + (1.0 - kept) * lax.stop_gradient(new)
+                    running.value = decay * running.value + (1.0 - decay) * lax.stop_gradient(new)
         factor = scale * lax.rsqrt(variance + self.epsilon)
         offset = bias - mean * factor
         if x.ndim == 4:
-            return ops.affine(x.astype(dtype), factor, offset, rectify).astype(x.dtype)
-        made = (x.astype(dtype) * factor[leading] + offset[leading]).astype(x.dtype)
-        return jax.nn.relu(made) if rectify else made
+            return ops.affine(x.astype(dtype), factor, offset, relu).astype(x.dtype)
+        output = (x.astype(dtype) * factor[leading] + offset[leading]).astype(x.dtype)
+        return jax.nn.relu(output) if relu else output
 
 
 def _batch_statistics(x: Array, mask: Array | None, axis_name: str | None) -> tuple[Array, Array, Array]:
-    """Mean, variance and the number of values they are of, per channel, over the whole batch."""
+    """Mean and variance per channel over the whole batch, and the number of values per channel."""
     if mask is None:
         mask = jnp.ones(x.shape[0], x.dtype)
     if x.ndim == 4 and axis_name is None:
@@ -88,7 +88,8 @@ def _total(value: Array, axis_name: str | None) -> Array:
 def _moments(axis_name: str | None, x: Array, weight: Array) -> tuple[Array, Array]:
     """Weighted mean and variance per channel; the weights sum to one.
 
-    Its own derivative, since that of the variance by way of the mean is zero, but a pass over memory to compute.
+    The derivative is written out, since the variance has zero derivative with respect to the mean, and autodiff would
+    spend a pass over memory on it.
     """
     axes = tuple(range(x.ndim - 1))
     mean = _total((x * weight).sum(axes), axis_name)
@@ -97,12 +98,12 @@ def _moments(axis_name: str | None, x: Array, weight: Array) -> tuple[Array, Arr
 
 @_moments.defjvp
 def _(axis_name: str | None, primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> Any:
-    (x, weight), (dx, _) = primals, tangents  # the weights are the mask's, which is no function of anything
+    (x, weight), (dx, _) = primals, tangents  # the weights come from the mask, which is constant
     axes = tuple(range(x.ndim - 1))
     mean, variance = _moments(axis_name, x, weight)
     dx = dx * weight
-    of_variance = _total((2.0 * (x - mean[(None,) * len(axes)]) * dx).sum(axes), axis_name)
-    return (mean, variance), (_total(dx.sum(axes), axis_name), of_variance)
+    variance_tangent = _total((2.0 * (x - mean[(None,) * len(axes)]) * dx).sum(axes), axis_name)
+    return (mean, variance), (_total(dx.sum(axes), axis_name), variance_tangent)
 
 
 @register_described("LocalResponseNorm")

@@ -1,6 +1,6 @@
-"""How a layer is written: the templates of its words and options, read and filled in.
+"""How a layer is written: parsing and filling in the templates of its words and options.
 
-A template is text with fields in `<…>`, which stand for numbers, and one part in `[…]` that may be left out.
+A template is text with fields in `<…>`, which stand for numbers, and at most one optional part in `[…]`.
 """
 
 import functools
@@ -25,14 +25,14 @@ def _pattern(template: str, floats: frozenset[str]) -> re.Pattern:
 
 
 def read(template: str, types: dict[str, Any], text: str) -> dict[str, Any] | None:
-    """The fields that `text` gives by a template; None where it does not fit. RequestError for a huge number."""
+    """The fields that `template` reads from `text`; None if it does not match. RequestError for a huge number."""
     floats = frozenset(name for name, kind in types.items() if kind is float)
-    found = _pattern(template, floats).fullmatch(text)
-    if found is None:
+    match = _pattern(template, floats).fullmatch(text)
+    if match is None:
         return None
     return {
         name: float(digits) if name in floats else _number(digits)
-        for name, digits in found.groupdict().items()
+        for name, digits in match.groupdict().items()
         if digits is not None
     }
 
@@ -43,20 +43,20 @@ def _number(digits: str) -> int:
     return value
 
 
-def read_option(layer: Any, token: str, option: str, said: Any) -> dict[str, Any]:
-    """The fields that an option behind a word of `layer` (a class) sets; `said` are those that are set already.
-    RequestError that lists what would be right."""
+def read_option(layer: Any, token: str, option: str, given: Any) -> dict[str, Any]:
+    """The fields that `option` of a `token` sets in the class `layer`; `given` are the fields already set. Raises
+    RequestError that lists the valid options."""
     types = {name: field.type for name, field in layer.fields().items()}
     for template, fixed in layer.options.items():
-        if (found := read(template, types, option)) is not None:
-            return {**fixed, **found}
+        if (fields := read(template, types, option)) is not None:
+            return {**fixed, **fields}
     name, equals, text = option.partition("=")
     if equals and layer.open and name.isidentifier() and name not in types:
         return {name: value_of(text)}
     if equals and types.get(name) in _SCALARS:
         value = text if types[name] is str else value_of(text)
         return {name: convert(f"network token {quote(token)}: {name}", value, types[name])}
-    listed = {*said, *(name for fixed in layer.options.values() for name in fixed)}
+    listed = {*given, *(name for fixed in layer.options.values() for name in fixed)}
     listed |= {name for template in layer.options for name in _FIELD.findall(template)}
     free = [f"{name}=…" for name, kind in types.items() if kind in _SCALARS and name not in listed]
     valid = [f":{template}" for template in (*layer.options, *free, *["<name>=…"] * layer.open)]
@@ -66,7 +66,7 @@ def read_option(layer: Any, token: str, option: str, said: Any) -> dict[str, Any
 
 
 def value_of(text: str) -> Any:
-    """A value as an option gives it: true or false, a number, else the text itself."""
+    """The value of an option: true or false, a number, else the text itself."""
     if text in ("true", "false"):
         return text == "true"
     for number in (int, float):
@@ -78,7 +78,7 @@ def value_of(text: str) -> Any:
 
 
 def text_of(value: Any) -> str:
-    """The inverse of `value_of`; numbers without an exponent where that is exact."""
+    """The inverse of `value_of`; numbers without an exponent if that is exact."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, float) and 0 <= value < 1e6:
@@ -88,25 +88,25 @@ def text_of(value: Any) -> str:
 
 
 def write(layer: Any) -> str:
-    """The token of a layer. RequestError for a field that no token can say."""
+    """The token of a layer. Raises RequestError for a field that no token can express."""
     values, defaults = layer.described(), {name: field.default for name, field in layer.fields().items()}
     for template, fixed in layer.spellings().items():
         if all(values[name] == value for name, value in fixed.items()):
-            said = {*fixed, *_FIELD.findall(template)}
-            rest = [name for name in values if name not in said and values[name] != defaults.get(name, ...)]
+            given = {*fixed, *_FIELD.findall(template)}
+            rest = [name for name in values if name not in given and values[name] != defaults.get(name, ...)]
             options = [_write_option(layer, name, values[name]) for name in rest]
             return ":".join([_fill(template, values, defaults), *options])
     raise RequestError(f"{type(layer).__name__} has no notation; use its JSON form")
 
 
 def _fill(template: str, values: dict[str, Any], defaults: dict[str, Any]) -> str:
-    """A template with the layer's numbers; what is in brackets is left out where its field has its default."""
+    """A template filled in with the layer's numbers, without the part in brackets if its field has the default."""
     text, bracket, optional = template.partition("[")
     if bracket:
         (name,) = _FIELD.findall(optional)
         if values[name] != defaults[name]:
             text += optional.rstrip("]")
-    return _FIELD.sub(lambda found: text_of(values[found[1]]), text)
+    return _FIELD.sub(lambda match: text_of(values[match[1]]), text)
 
 
 def _write_option(layer: Any, name: str, value: Any) -> str:
@@ -117,4 +117,4 @@ def _write_option(layer: Any, name: str, value: Any) -> str:
             return _fill(template, {name: value}, {})
     if isinstance(value, _SCALARS):
         return f"{name}={text_of(value)}"
-    raise RequestError(f"{type(layer).__name__} has fields that the notation cannot say; use its JSON form")
+    raise RequestError(f"{type(layer).__name__} has fields that the notation cannot express; use its JSON form")

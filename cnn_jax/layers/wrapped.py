@@ -1,4 +1,4 @@
-"""Modules of one's own as layers: Flax Linen, Flax NNX, or a pair of pure functions."""
+"""User-defined modules as layers: Flax Linen, Flax NNX, or a pair of pure functions."""
 
 import inspect
 import sys
@@ -19,9 +19,9 @@ M = TypeVar("M")
 
 
 def register_layer(name: str) -> Callable[[M], M]:
-    """Registers a subclass of `Layer`, or a module of one's own: a Linen class, an NNX class, a pair (init, apply), or
-    a function that returns a Linen module or a pair, see `Wrapped`. The notation then calls it `name`; fields and
-    arguments are its options, `name:width=16`."""
+    """Registers a subclass of `Layer` or a user-defined module: a Linen class, an NNX class, a pair (init, apply), or a
+    function that returns a Linen module or a pair, see `Wrapped`. In the notation it is called `name`, and its fields
+    or arguments are options: `name:width=16`."""
 
     def add(thing: M) -> M:
         if isinstance(thing, type) and issubclass(thing, Layer):
@@ -33,8 +33,8 @@ def register_layer(name: str) -> Callable[[M], M]:
 
 
 def register_module(name: str) -> Callable[[M], M]:
-    """Registers what makes a module: a Linen class, an NNX class, a pair (init, apply), or a function that returns a
-    Linen module or a pair. Its arguments are the options of the notation, `name:width=16`."""
+    """Registers a module: a Linen class, an NNX class, a pair (init, apply), or a function that returns a Linen module
+    or a pair. Its arguments are options in the notation: `name:width=16`."""
 
     def add(thing: M) -> M:
         refuse_taken(name, MODULES)
@@ -48,12 +48,12 @@ def register_module(name: str) -> Callable[[M], M]:
 class Wrapped(Layer):
     """A registered module with its arguments.
 
-    The module is called with the images and, by the names that it gives its parameters, with `train` (or `training`,
-    `is_training`; `deterministic` and `use_running_average` are the opposite), `mask` (float32 [n], 0 for padding) and,
-    of a pair, `key` (for dropout). Its batch statistics are kept where they are in the collection `batch_stats` (Linen)
-    or of the type `BatchStat` (NNX).
+    The module is called with the images and with those of these keywords that its signature has: `train` (or
+    `training`, `is_training`; `deterministic` and `use_running_average` are the opposite), `mask` (float32 [n], 0 for
+    padding) and, for a pair, `key` (for dropout). Batch statistics are kept if they are in the collection `batch_stats`
+    (Linen) or of the type `BatchStat` (NNX).
 
-    A pair is `init(key, input_shape) -> params` and `apply(params, images, …) -> output`; params are any pytree.
+    A pair is `init(key, input_shape) -> params` and `apply(params, images, …) -> output`; params can be any pytree.
     """
 
     kind: str  # type: ignore[misc]
@@ -99,7 +99,7 @@ class Wrapped(Layer):
         def state_of(module: Any, kind: type) -> Any:
             return nnx.to_pure_dict(nnx.state(module, kind))
 
-        key = jax.random.key(0)  # only for shapes: what is drawn with it is replaced
+        key = jax.random.key(0)  # only for shapes: the values drawn with it are replaced
         module = fresh(key, key if dropout_key is None else dropout_key)
         params = self.param("module", lambda key: state_of(fresh(key, key), nnx.Param))
         stats = self.variable("batch_stats", "module", lambda: state_of(module, nnx.BatchStat))
@@ -119,41 +119,44 @@ class Wrapped(Layer):
 
     @property
     def takes_mask(self) -> bool:
-        """Whether the module is told which examples are padding."""
-        make = MODULES[self.kind]
-        if not isinstance(make, type):
-            made = make(**dict(self.arguments))
-            make = made[1] if isinstance(made, tuple) else type(made)
-        return "mask" in inspect.signature(make.__call__ if isinstance(make, type) else make).parameters
+        """Whether the module takes a mask of which examples are padding."""
+        target = MODULES[self.kind]
+        if not isinstance(target, type):
+            module = target(**dict(self.arguments))
+            target = module[1] if isinstance(module, tuple) else type(module)
+        return "mask" in inspect.signature(target.__call__ if isinstance(target, type) else target).parameters
 
 
 def _accepted(function: Callable[..., Any], train: bool, mask: Any, key: Any = None) -> dict[str, Any]:
-    """The keywords of ours that a function has parameters for."""
-    ours: Mapping[str, Any] = {
+    """The keyword arguments of those we offer that `function` has parameters for."""
+    offered: Mapping[str, Any] = {
         "train": train, "training": train, "is_training": train, "deterministic": not train,
         "use_running_average": not train, "mask": mask, "key": key,
     }  # fmt: skip
-    return {name: ours[name] for name in inspect.signature(function).parameters if name in ours}
+    return {name: offered[name] for name in inspect.signature(function).parameters if name in offered}
 
 
 def is_module(thing: Any) -> bool:
-    """Whether a thing is a module's class or a pair (init, apply)."""
+    """Whether `thing` is a module class or a pair (init, apply)."""
     return isinstance(thing, tuple) or (isinstance(thing, type) and issubclass(thing, nn.Module)) or _is_nnx(thing)
 
 
 def _is_nnx(thing: Any) -> bool:
-    """Without importing NNX where nobody has: that takes a quarter of a second."""
+    """Whether `thing` is an NNX class. Does not import NNX, which takes a quarter of a second, if nobody has."""
     nnx = sys.modules.get("flax.nnx")
     return nnx is not None and isinstance(thing, type) and issubclass(thing, nnx.Module)
 
 
 def wrap(module: Any) -> Wrapped:
-    """A layer that is `module`: a Linen module, an NNX class or a pair (init, apply). Its class (of a pair, `apply`) is
-    registered under its own name, so that a config can say which it was; a run's folder keeps its source."""
+    """`module` as a layer: a Linen module, an NNX class or a pair (init, apply).
+
+    Its class is registered under its own name (a pair under the module name of `apply`), so that a config can refer to
+    it; the folder of a run keeps its source.
+    """
     thing: Any
     if isinstance(module, nn.Module):
         fields = {field: getattr(module, field) for field in type(module).__dataclass_fields__}
-        own = {field: value for field, value in fields.items() if field not in ("parent", "name")}
+        own = {field: value for field, value in fields.items() if field not in ("parent", "name")}  # not Flax's
         defaults = {name: field.default for name, field in type(module).__dataclass_fields__.items()}
         thing, name = type(module), type(module).__name__
         arguments = tuple((field, value) for field, value in own.items() if value != defaults[field])

@@ -1,4 +1,4 @@
-"""Convolution and pooling as pure functions on NHWC arrays, and the window arithmetic that they share."""
+"""Convolution, pooling and channel normalisation as pure functions on NHWC arrays, and their window arithmetic."""
 
 from cnn_jax.ops.choice import IMPLEMENTATIONS, Implementation, choice, resolve, using
 from cnn_jax.ops.convolution import convolution, convolution_pooled

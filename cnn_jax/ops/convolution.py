@@ -1,4 +1,4 @@
-"""Convolution as networks mean it: cross-correlation, the filter is not flipped."""
+"""Convolution as in neural networks: cross-correlation, without flipping the filter."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -30,8 +30,9 @@ def convolution(
     images[n, i·stride + a·dilation - low, j·stride + b·dilation - low, c] · kernel[a, b, c, f], zero outside.
 
     With `groups` > 1 the channels and filters are split into that many independent parts (krizhevsky2012imagenet, 3.2).
-    Every implementation sums in its own order; on a CPU each result, and each gradient, lies within γ_n = n·u/(1 - n·u)
-    of the sum of its n products' absolute values, u = 2⁻²⁴ in float32 (higham2002accuracy, 3.1).
+    Each implementation sums in its own order. On a CPU the error of every output and gradient is at most
+    γ_n = n·u/(1 - n·u) times the sum of the absolute values of its n products, with u = 2⁻²⁴ in float32
+    (higham2002accuracy, 3.1).
     """
     implementation = chosen(images.dtype)
     if implementation != "lax":
@@ -55,20 +56,25 @@ def convolution_pooled(
     columns: Window,
     groups: int,
     pool: int,
-    rectify: bool,
+    relu: bool,
 ) -> Float[Array, "n ph pw f"]:
-    """max_pool(relu(convolution + bias)) over windows of `pool` x `pool` positions side by side, without the relu if
-    `rectify` is False. `pool` 1 pools nothing.
+    """max_pool(relu(convolution + bias)) in one operation, over non-overlapping windows of `pool` x `pool` positions.
 
-    The same values and gradients as the three one after another; in the native implementation the full maps never
-    leave the processor's cache, in the backward pass neither.
+    Gives the same values and gradients as the three operations in sequence. In the native implementation the full maps
+    never leave the processor's cache, in the forward or the backward pass.
+
+    Args:
+      images, kernel, rows, columns, groups: as for `convolution`.
+      bias: one number per filter.
+      pool: size of the pooling windows; 1 for no pooling.
+      relu: whether to apply the ReLU.
     """
     implementation = chosen(images.dtype, pool**2)
     if implementation != "lax":
-        geometry = Geometry(rows, columns, groups, pool, rectify, implementation)
+        geometry = Geometry(rows, columns, groups, pool, relu, implementation)
         return pooled_p.bind(images, kernel, bias, geometry=geometry)[0]
     maps = convolution(images, kernel, rows, columns, groups) + bias[None, None, None]
-    maps = jax.nn.relu(maps) if rectify else maps
+    maps = jax.nn.relu(maps) if relu else maps
     return max_pool(maps, *Geometry(rows, columns, pool=pool).pool_windows)
 
 
@@ -80,60 +86,60 @@ def _shape(images: Any, kernel: Any, bias: Any, geometry: Geometry) -> tuple[int
 def _pooled(images: Array, kernel: Array, bias: Array, *, geometry: Geometry) -> Sequence[Array]:
     if geometry.implementation == "native":
         shape = _shape(images, kernel, bias, geometry)
-        made = [jax.ShapeDtypeStruct(shape, images.dtype), jax.ShapeDtypeStruct(shape, jnp.uint8)]
-        return jax.ffi.ffi_call("cnn_forward_pooled", made)(images, kernel, bias, geometry=numbers(geometry))
+        outputs = [jax.ShapeDtypeStruct(shape, images.dtype), jax.ShapeDtypeStruct(shape, jnp.uint8)]
+        return jax.ffi.ffi_call("cnn_forward_pooled", outputs)(images, kernel, bias, geometry=numbers(geometry))
     maps = canonical.forward(images, kernel, geometry=geometry) + bias[..., None, None, None, :]
     pooled, codes = canonical.max_pool(maps, *geometry.pool_windows)
-    return canonical.rectified(pooled, codes) if geometry.rectify else [pooled, codes]
+    return canonical.relu(pooled, codes) if geometry.relu else [pooled, codes]
 
 
 def _pooled_jvp(
     primals: tuple[Array, Array, Array], tangents: tuple[Any, Any, Any], *, geometry: Geometry
 ) -> tuple[list[Array], list[Any]]:
     images, kernel, _ = primals
-    of_images, of_kernel, of_bias = tangents
+    images_tangent, kernel_tangent, bias_tangent = tangents
     pooled, codes = pooled_p.bind(*primals, geometry=geometry)
     terms = []
-    if type(of_images) is not ad.Zero:
-        terms.append(forward_p.bind(of_images, kernel, codes, geometry=geometry))
-    if type(of_kernel) is not ad.Zero:
-        terms.append(forward_p.bind(images, of_kernel, codes, geometry=geometry))
-    if type(of_bias) is not ad.Zero:
-        terms.append(spread_p.bind(of_bias, codes, implementation=geometry.implementation))
-    nothing = ad.Zero(jax.typeof(codes).to_tangent_aval())
+    if type(images_tangent) is not ad.Zero:
+        terms.append(forward_p.bind(images_tangent, kernel, codes, geometry=geometry))
+    if type(kernel_tangent) is not ad.Zero:
+        terms.append(forward_p.bind(images, kernel_tangent, codes, geometry=geometry))
+    if type(bias_tangent) is not ad.Zero:
+        terms.append(broadcast_bias_p.bind(bias_tangent, codes, implementation=geometry.implementation))
+    no_tangent = ad.Zero(jax.typeof(codes).to_tangent_aval())
     if not terms:
-        return [pooled, codes], [ad.Zero(jax.typeof(pooled).to_tangent_aval()), nothing]
-    return [pooled, codes], [sum(terms[1:], terms[0]), nothing]
+        return [pooled, codes], [ad.Zero(jax.typeof(pooled).to_tangent_aval()), no_tangent]
+    return [pooled, codes], [sum(terms[1:], terms[0]), no_tangent]
 
 
-def _spread(bias: Array, codes: Array, *, implementation: str) -> Array:
-    """The bias at every position that gets a gradient."""
+def _broadcast_bias(bias: Array, codes: Array, *, implementation: str) -> Array:
+    """The bias at every position that passes a gradient, zero elsewhere."""
     return jnp.where(codes != canonical.NOWHERE, bias[..., None, None, None, :], 0)
 
 
-def _gather(gradient: Array, codes: Array, *, implementation: str) -> Array:
-    """The transpose of `_spread`: the sum per channel over the positions that get a gradient."""
+def _reduce_bias(gradient: Array, codes: Array, *, implementation: str) -> Array:
+    """The transpose of `_broadcast_bias`: the sum per channel over the positions that pass a gradient."""
     if implementation == "native":
-        made = jax.ShapeDtypeStruct(_gather_shape(gradient, codes), gradient.dtype)
-        return jax.ffi.ffi_call("cnn_bias_gradient", made)(gradient, codes)
+        output = jax.ShapeDtypeStruct(_reduce_bias_shape(gradient, codes), gradient.dtype)
+        return jax.ffi.ffi_call("cnn_bias_gradient", output)(gradient, codes)
     return jnp.where(codes != canonical.NOWHERE, gradient, 0).sum((-2, -3, -4))
 
 
-def _spread_shape(bias: Any, codes: Any) -> tuple[int, ...]:
+def _broadcast_bias_shape(bias: Any, codes: Any) -> tuple[int, ...]:
     return (*np.broadcast_shapes(bias.shape[:-1], codes.shape[:-4]), *codes.shape[-4:])
 
 
-def _gather_shape(gradient: Any, codes: Any) -> tuple[int, ...]:
+def _reduce_bias_shape(gradient: Any, codes: Any) -> tuple[int, ...]:
     return (*np.broadcast_shapes(gradient.shape[:-4], codes.shape[:-4]), gradient.shape[-1])
 
 
-spread_p, gather_p = Primitive("spread_bias"), Primitive("gather_bias")
-spread_p.def_abstract_eval(lambda bias, codes, **_: ShapedArray(_spread_shape(bias, codes), bias.dtype))
-gather_p.def_abstract_eval(lambda maps, codes, **_: ShapedArray(_gather_shape(maps, codes), maps.dtype))
-define(spread_p, _spread)
-define(gather_p, _gather)
-linear_in_values(spread_p, gather_p)
-linear_in_values(gather_p, spread_p)
+broadcast_bias_p, reduce_bias_p = Primitive("broadcast_bias"), Primitive("reduce_bias")
+broadcast_bias_p.def_abstract_eval(lambda bias, codes, **_: ShapedArray(_broadcast_bias_shape(bias, codes), bias.dtype))
+reduce_bias_p.def_abstract_eval(lambda maps, codes, **_: ShapedArray(_reduce_bias_shape(maps, codes), maps.dtype))
+define(broadcast_bias_p, _broadcast_bias)
+define(reduce_bias_p, _reduce_bias)
+linear_in_values(broadcast_bias_p, reduce_bias_p)
+linear_in_values(reduce_bias_p, broadcast_bias_p)
 
 pooled_p = Primitive("convolution_pooled")
 pooled_p.multiple_results = True

@@ -1,7 +1,7 @@
-"""What batch normalisation is made of: moments per channel, and a scale and an offset per channel with a relu.
+"""The parts of batch normalisation: moments per channel, and a scale and offset per channel with an optional ReLU.
 
-Each is one pass over memory forward, and the second one backward, with its sums per channel taken in the same pass. Any
-number of leading axes may stand before the shapes given here, see products.py.
+Each is a single pass over memory. So is the backward pass of the second, which takes the sums per channel as it goes.
+Any number of leading axes may precede the shapes given here, see products.py.
 """
 
 import functools
@@ -18,11 +18,11 @@ from jax.interpreters import ad
 from jaxtyping import Float
 
 from cnn_jax.ops.choice import chosen
-from cnn_jax.ops.products import define
+from cnn_jax.ops.products import define, sum_leading
 
 
 def moments(x: Float[Array, "n h w c"], mask: Float[Array, " n"]) -> tuple[Float[Array, " c"], Float[Array, " c"]]:
-    """Mean and (biased) variance per channel over the examples whose mask is 1; zeros where there are none."""
+    """Mean and (biased) variance per channel over the examples whose mask is 1; zeros if there are none."""
     if chosen(x.dtype) == "native":
         mean, variance = moments_p.bind(x, mask)
         return mean, variance
@@ -30,12 +30,12 @@ def moments(x: Float[Array, "n h w c"], mask: Float[Array, " n"]) -> tuple[Float
 
 
 def affine(
-    x: Float[Array, "n h w c"], factor: Float[Array, " c"], offset: Float[Array, " c"], rectify: bool
+    x: Float[Array, "n h w c"], factor: Float[Array, " c"], offset: Float[Array, " c"], relu: bool
 ) -> Float[Array, "n h w c"]:
-    """x · factor + offset per channel, and with `rectify` a relu of it."""
+    """x · factor + offset per channel, followed by a ReLU if `relu`."""
     if chosen(x.dtype) == "native":
-        return affine_p.bind(x, factor, offset, rectify=rectify)
-    return _affine(x, factor, offset, rectify=rectify)
+        return affine_p.bind(x, factor, offset, relu=relu)
+    return _affine(x, factor, offset, relu=relu)
 
 
 def _wide(channels: Array) -> Array:
@@ -46,76 +46,80 @@ def _examples(mask: Array) -> Array:
     return mask[..., :, None, None, None]
 
 
-def _shares(x: Array, mask: Array) -> Array:
-    """What each value of an example counts; the sum over all positions is 1."""
+def _weights(x: Array, mask: Array) -> Array:
+    """The weight of each value of an example; the weights over all positions sum to 1."""
     count = mask.sum(-1, keepdims=True) * (x.shape[-3] * x.shape[-2])
     return _examples(mask / jnp.maximum(count, 1.0))
 
 
 def _moments(x: Array, mask: Array) -> tuple[Array, Array]:
-    share = _shares(x, mask)
-    mean = (x * share).sum((-4, -3, -2))
-    return mean, (jnp.square(x - _wide(mean)) * share).sum((-4, -3, -2))
+    weight = _weights(x, mask)
+    mean = (x * weight).sum((-4, -3, -2))
+    return mean, (jnp.square(x - _wide(mean)) * weight).sum((-4, -3, -2))
 
 
 def _moments_tangent(x: Array, mask: Array, mean: Array, tangent: Array) -> tuple[Array, Array]:
-    """Linear in the tangent. (That of the variance by way of the mean is zero.)"""
-    tangent = tangent * _shares(x, mask)
+    """Linear in the tangent. (The variance has zero derivative with respect to the mean.)"""
+    tangent = tangent * _weights(x, mask)
     return tangent.sum((-4, -3, -2)), (2.0 * (x - _wide(mean)) * tangent).sum((-4, -3, -2))
 
 
-def _affine(x: Array, factor: Array, offset: Array, *, rectify: bool) -> Array:
-    made = x * _wide(factor) + _wide(offset)
-    return jax.nn.relu(made) if rectify else made
+def _affine(x: Array, factor: Array, offset: Array, *, relu: bool) -> Array:
+    output = x * _wide(factor) + _wide(offset)
+    return jax.nn.relu(output) if relu else output
 
 
 def _affine_tangent(
-    x: Array, factor: Array, offset: Array, of_x: Array, of_factor: Array, of_offset: Array, *, rectify: bool
+    x: Array, factor: Array, offset: Array, dx: Array, dfactor: Array, doffset: Array, *, relu: bool
 ) -> Array:
-    """Linear in the last three."""
-    made = of_x * _wide(factor) + x * _wide(of_factor) + _wide(of_offset)
-    return jnp.where(_affine(x, factor, offset, rectify=False) > 0, made, 0) if rectify else made
+    """Linear in the tangents `dx`, `dfactor` and `doffset`."""
+    tangent = dx * _wide(factor) + x * _wide(dfactor) + _wide(doffset)
+    return jnp.where(_affine(x, factor, offset, relu=False) > 0, tangent, 0) if relu else tangent
 
 
 def _affine_gradient(
-    x: Array, factor: Array, offset: Array, gradient: Array, *, rectify: bool
+    x: Array, factor: Array, offset: Array, gradient: Array, *, relu: bool
 ) -> tuple[Array, Array, Array]:
     """The transpose of `_affine_tangent`."""
-    if rectify:
-        gradient = jnp.where(_affine(x, factor, offset, rectify=False) > 0, gradient, 0)
+    if relu:
+        gradient = jnp.where(_affine(x, factor, offset, relu=False) > 0, gradient, 0)
     sums = (gradient * x).sum((-4, -3, -2)), gradient.sum((-4, -3, -2))
     return gradient * _wide(factor), *sums
 
 
 def _moments_native(x: Array, mask: Array) -> Sequence[Array]:
     leading = np.broadcast_shapes(x.shape[:-4], mask.shape[:-1])
-    made = jax.ShapeDtypeStruct((*leading, x.shape[-1]), x.dtype)
-    return jax.ffi.ffi_call("cnn_moments", [made, made])(x, mask)
-
-
-def _affine_gradient_native(
-    x: Array, factor: Array, offset: Array, gradient: Array, *, rectify: bool
-) -> Sequence[Array]:
-    leading = np.broadcast_shapes(x.shape[:-4], factor.shape[:-1], offset.shape[:-1], gradient.shape[:-4])
-    whole = jax.ShapeDtypeStruct((*leading, *x.shape[-4:]), x.dtype)
     channels = jax.ShapeDtypeStruct((*leading, x.shape[-1]), x.dtype)
-    call = jax.ffi.ffi_call("cnn_affine_gradient", [whole, channels, channels])
-    return call(x, factor, offset, gradient, rectify=np.int64(rectify))
+    return jax.ffi.ffi_call("cnn_moments", [channels, channels])(x, mask)
+
+
+def _affine_gradient_native(x: Array, factor: Array, offset: Array, gradient: Array, *, relu: bool) -> Sequence[Array]:
+    leading = np.broadcast_shapes(x.shape[:-4], factor.shape[:-1], offset.shape[:-1], gradient.shape[:-4])
+    images = jax.ShapeDtypeStruct((*leading, *x.shape[-4:]), x.dtype)
+    channels = jax.ShapeDtypeStruct((*leading, x.shape[-1]), x.dtype)
+    call = jax.ffi.ffi_call("cnn_affine_gradient", [images, channels, channels])
+    return call(x, factor, offset, gradient, rectify=np.int64(relu))
+
+
+def _instantiate(primals: Sequence[Any], tangents: Sequence[Any]) -> list[Any]:
+    """The tangents with symbolic zeros replaced by arrays of zeros."""
+    return [jnp.zeros_like(x) if type(t) is ad.Zero else t for x, t in zip(primals, tangents, strict=True)]
 
 
 def _primitive(name: str, reference: Callable[..., Any], compute: Callable[..., Any], several: bool) -> Primitive:
-    """A primitive whose shapes and derivative are those of `reference`."""
+    """A primitive with the shapes and the derivative of `reference`."""
     primitive = Primitive(name)
     primitive.multiple_results = several
 
     def shapes(*operands: Any, **parameters: Any) -> Any:
         structs = [jax.ShapeDtypeStruct(x.shape, x.dtype) for x in operands]
-        made = jax.eval_shape(functools.partial(reference, **parameters), *structs)
-        return [ShapedArray(x.shape, x.dtype) for x in made] if several else ShapedArray(made.shape, made.dtype)
+        output = jax.eval_shape(functools.partial(reference, **parameters), *structs)
+        return [ShapedArray(x.shape, x.dtype) for x in output] if several else ShapedArray(output.shape, output.dtype)
 
     def jvp(primals: Sequence[Any], tangents: Sequence[Any], **parameters: Any) -> Any:
-        whole = [jnp.zeros_like(x) if type(t) is ad.Zero else t for x, t in zip(primals, tangents, strict=True)]
-        return jax.jvp(functools.partial(reference, **parameters), tuple(primals), tuple(whole))
+        return jax.jvp(
+            functools.partial(reference, **parameters), tuple(primals), tuple(_instantiate(primals, tangents))
+        )
 
     primitive.def_abstract_eval(shapes)
     ad.primitive_jvps[primitive] = jvp
@@ -133,29 +137,23 @@ def _moments_jvp(primals: tuple[Array, Array], tangents: tuple[Any, Any]) -> tup
     x, mask = primals
     mean, variance = moments_p.bind(x, mask)
     if type(tangents[0]) is ad.Zero:
-        nothing = [ad.Zero(jax.typeof(one).to_tangent_aval()) for one in (mean, variance)]
-        return [mean, variance], nothing
+        return [mean, variance], [ad.Zero(jax.typeof(moment).to_tangent_aval()) for moment in (mean, variance)]
     return [mean, variance], list(_moments_tangent(x, mask, mean, tangents[0]))
 
 
-def _affine_jvp(primals: Sequence[Array], tangents: Sequence[Any], *, rectify: bool) -> tuple[Array, Any]:
-    made = affine_p.bind(*primals, rectify=rectify)
-    whole = [jnp.zeros_like(x) if type(t) is ad.Zero else t for x, t in zip(primals, tangents, strict=True)]
-    return made, tangent_p.bind(*primals, *whole, rectify=rectify)
+def _affine_jvp(primals: Sequence[Array], tangents: Sequence[Any], *, relu: bool) -> tuple[Array, Any]:
+    output = affine_p.bind(*primals, relu=relu)
+    return output, tangent_p.bind(*primals, *_instantiate(primals, tangents), relu=relu)
 
 
-def _tangent_transpose(cotangent: Any, x: Any, factor: Any, offset: Any, *tangents: Any, rectify: bool) -> list[Any]:
-    known: list[Any] = [None, None, None]
+def _tangent_transpose(cotangent: Any, x: Any, factor: Any, offset: Any, *tangents: Any, relu: bool) -> list[Any]:
+    cotangents: list[Any] = [None, None, None]  # of x, factor and offset, which the operation is not linear in
     if type(cotangent) is ad.Zero:
-        return known + [ad.Zero(t.aval) if ad.is_undefined_primal(t) else None for t in tangents]
-    made = gradient_p.bind(x, factor, offset, cotangent, rectify=rectify)
-    for one, tangent in zip(made, tangents, strict=True):
-        if not ad.is_undefined_primal(tangent):
-            known.append(None)
-            continue
-        shared = [axis for axis, size in enumerate(tangent.aval.shape) if size < one.shape[axis]]
-        known.append(one.sum(shared, keepdims=True) if shared else one)
-    return known
+        return cotangents + [ad.Zero(t.aval) if ad.is_undefined_primal(t) else None for t in tangents]
+    gradients = gradient_p.bind(x, factor, offset, cotangent, relu=relu)
+    for gradient, tangent in zip(gradients, tangents, strict=True):
+        cotangents.append(sum_leading(gradient, tangent) if ad.is_undefined_primal(tangent) else None)
+    return cotangents
 
 
 ad.primitive_jvps[moments_p] = _moments_jvp

@@ -1,8 +1,8 @@
 """Max and average pooling.
 
-A max pool gives, beside the values, a code for each: the number of the tap of its window where the largest value first
-stands. Its derivative needs nothing else: tangents are picked at the codes, gradients are put back there. On a CPU the
-gradient of XLA's own reduce_window is 30 times slower (select-and-scatter).
+A max pool returns a code beside each value: the index of the first tap of the window that holds the maximum. Its
+derivative needs no_tangent else: tangents are read at the codes, gradients are written there. On a CPU the gradient of
+XLA's own reduce_window (select-and-scatter) is 30 times slower.
 """
 
 import functools
@@ -20,13 +20,13 @@ from jaxtyping import Float
 
 from cnn_jax.ops import canonical
 from cnn_jax.ops.choice import chosen
-from cnn_jax.ops.products import define
+from cnn_jax.ops.products import define, sum_leading
 from cnn_jax.ops.window import Window
 
 
 def max_pool(images: Float[Array, "n h w c"], rows: Window, columns: Window) -> Float[Array, "n oh ow c"]:
-    """The largest value under each window; padding never wins. Where values tie, the gradient goes to the first in
-    row-major order. NaN passes through."""
+    """The maximum of each window; padding never wins. Of equal values the first in row-major order gets the gradient.
+    NaN passes through."""
     implementation = chosen(images.dtype, rows.size * columns.size)
     if implementation == "lax":
         return _reduce_window(images, rows, columns, -jnp.inf, lax.max)
@@ -34,8 +34,8 @@ def max_pool(images: Float[Array, "n h w c"], rows: Window, columns: Window) -> 
 
 
 def average_pool(images: Float[Array, "n h w c"], rows: Window, columns: Window) -> Float[Array, "n oh ow c"]:
-    """The mean under each window. Padding counts as zeros, the overhang of a rounding-up pool does not count
-    (as PyTorch)."""
+    """The mean of each window. Padding counts as zeros; the overhang of a pool that rounds up does not count (as in
+    PyTorch)."""
     if chosen(images.dtype) == "lax":
         total = _reduce_window(images, rows, columns, 0.0, lax.add)
     else:
@@ -56,13 +56,13 @@ def _reduce_window(images: Array, rows: Window, columns: Window, outside: float,
 
 
 def _counts(axis: Window) -> np.ndarray:
-    """How many positions of input or declared padding lie under each position of the window."""
+    """How many positions of the input or its declared padding each window covers."""
     starts = np.arange(axis.output) * axis.stride
     return np.minimum(starts + axis.size, axis.length + axis.low + axis.high) - starts
 
 
 def _numbers(rows: Window, columns: Window) -> np.ndarray:
-    """The windows as the native handlers read them."""
+    """The windows in the form that the native handlers read."""
     pairs = [(rows.size, columns.size), (rows.stride, columns.stride), (rows.low, columns.low)]
     return np.asarray(pairs, np.int64).ravel()
 
@@ -83,15 +83,15 @@ def _unpool_shape(pooled: Any, codes: Any, rows: Window, columns: Window) -> tup
 def _max_pool(images: Array, *, rows: Window, columns: Window, implementation: str) -> Sequence[Array]:
     if implementation == "native":
         shape = _pooled_shape(images.shape, rows, columns)
-        made = [jax.ShapeDtypeStruct(shape, images.dtype), jax.ShapeDtypeStruct(shape, jnp.uint8)]
-        return jax.ffi.ffi_call("cnn_max_pool", made)(images, geometry=_numbers(rows, columns))
+        outputs = [jax.ShapeDtypeStruct(shape, images.dtype), jax.ShapeDtypeStruct(shape, jnp.uint8)]
+        return jax.ffi.ffi_call("cnn_max_pool", outputs)(images, geometry=_numbers(rows, columns))
     return canonical.max_pool(images, rows, columns)
 
 
 def _unpool(pooled: Array, codes: Array, *, rows: Window, columns: Window, implementation: str) -> Array:
     if implementation == "native":
-        made = jax.ShapeDtypeStruct(_unpool_shape(pooled, codes, rows, columns), pooled.dtype)
-        return jax.ffi.ffi_call("cnn_unpool", made)(pooled, codes, geometry=_numbers(rows, columns))
+        output = jax.ShapeDtypeStruct(_unpool_shape(pooled, codes, rows, columns), pooled.dtype)
+        return jax.ffi.ffi_call("cnn_unpool", output)(pooled, codes, geometry=_numbers(rows, columns))
     return canonical.unpool(pooled, codes, rows, columns)
 
 
@@ -102,10 +102,10 @@ def _pick(maps: Array, codes: Array, *, rows: Window, columns: Window, implement
 def _max_pool_jvp(primals: tuple[Array], tangents: tuple[Any], **parameters: Any) -> tuple[list[Array], list[Any]]:
     pooled, codes = max_pool_p.bind(*primals, **parameters)
     (tangent,) = tangents
-    nothing = ad.Zero(jax.typeof(codes).to_tangent_aval())
+    no_tangent = ad.Zero(jax.typeof(codes).to_tangent_aval())
     if type(tangent) is ad.Zero:
-        return [pooled, codes], [ad.Zero(jax.typeof(pooled).to_tangent_aval()), nothing]
-    return [pooled, codes], [pick_p.bind(tangent, codes, **parameters), nothing]
+        return [pooled, codes], [ad.Zero(jax.typeof(pooled).to_tangent_aval()), no_tangent]
+    return [pooled, codes], [pick_p.bind(tangent, codes, **parameters), no_tangent]
 
 
 max_pool_p, pick_p, unpool_p = Primitive("max_pool"), Primitive("pick"), Primitive("unpool")
@@ -131,20 +131,18 @@ ad.primitive_jvps[max_pool_p] = _max_pool_jvp
 
 
 def linear_in_values(primitive: Primitive, transposed: Primitive) -> None:
-    """The derivative of a primitive that is linear in its first operand and takes codes as its second."""
+    """Defines the derivative of a primitive that is linear in its first operand and takes codes as its second."""
 
     def jvp(primals: tuple[Array, Array], tangents: tuple[Any, Any], **parameters: Any) -> tuple[Array, Any]:
-        made = primitive.bind(*primals, **parameters)
+        output = primitive.bind(*primals, **parameters)
         if type(tangents[0]) is ad.Zero:
-            return made, ad.Zero(jax.typeof(made).to_tangent_aval())
-        return made, primitive.bind(tangents[0], primals[1], **parameters)
+            return output, ad.Zero(jax.typeof(output).to_tangent_aval())
+        return output, primitive.bind(tangents[0], primals[1], **parameters)
 
     def transpose(cotangent: Any, values: Any, codes: Array, **parameters: Any) -> list[Any]:
         if type(cotangent) is ad.Zero:
             return [ad.Zero(values.aval), None]
-        made = transposed.bind(cotangent, codes, **parameters)
-        shared = [axis for axis, size in enumerate(values.aval.shape) if size < made.shape[axis]]
-        return [made.sum(shared, keepdims=True) if shared else made, None]
+        return [sum_leading(transposed.bind(cotangent, codes, **parameters), values), None]
 
     ad.primitive_jvps[primitive] = jvp
     ad.primitive_transposes[primitive] = transpose

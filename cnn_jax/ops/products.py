@@ -1,12 +1,12 @@
-"""The three products of a convolution as primitives of JAX.
+"""The three products of a convolution as JAX primitives.
 
-`forward` makes maps of images and a kernel, `data_gradient` images of maps and a kernel, `kernel_gradient` a kernel of
-images and maps. Each is linear in either operand, and the transposes of one are the other two: so derivatives of any
-order and direction stay within the three. Any number of leading axes, which vmap adds, stands before the shapes given
-here; every operand has as many of them, of full size or of size 1.
+`forward` maps images and a kernel to maps, `data_gradient` maps and a kernel to images, `kernel_gradient` images and
+maps to a kernel. Each is linear in both operands, and its transposes are the other two, so derivatives of any order and
+mode need only these three. Any number of leading axes, added by vmap, may precede the shapes given here; all operands
+have the same number of them, each of full size or of size 1.
 
-The maps may be pooled: with `codes` (n, h, w, f), which name for each pooled value the position it came from, forward
-gives only the values there, and the gradients take them to be zero elsewhere. See pooling.py.
+The maps may be pooled: `codes` (n, h, w, f) give for each pooled value the position it came from. Then `forward`
+returns only the values at those positions, and the gradients treat the maps as zero elsewhere. See pooling.py.
 """
 
 import functools
@@ -28,11 +28,11 @@ Shape = tuple[int, ...]
 
 
 def numbers(geometry: Geometry) -> np.ndarray:
-    """The geometry as the native handlers read it."""
+    """The geometry in the form that the native handlers read."""
     rows, columns = geometry.rows, geometry.columns
     pairs = [(axis.stride, axis.dilation, axis.low) for axis in (rows, columns)]
-    whole = [geometry.groups, geometry.pool, geometry.rectify, rows.output, columns.output]
-    return np.asarray([*np.transpose(pairs).ravel(), *whole], np.int64)
+    rest = [geometry.groups, geometry.pool, geometry.relu, rows.output, columns.output]
+    return np.asarray([*np.transpose(pairs).ravel(), *rest], np.int64)
 
 
 def _forward_shape(images: Shape, kernel: Shape, geometry: Geometry) -> Shape:
@@ -57,8 +57,8 @@ def _make(name: str, shape: Callable[[Shape, Shape, Geometry], Shape], in_jax: C
     def compute(left: Array, right: Array, *codes: Array, geometry: Geometry) -> Array:
         if geometry.implementation == "native" and not (codes and name == "forward"):
             target = f"cnn_{name}" + ("_pooled" if codes else "")
-            made = jax.ShapeDtypeStruct(*result(left, right, *codes, geometry=geometry))
-            return jax.ffi.ffi_call(target, made)(left, right, *codes, geometry=numbers(geometry))
+            output = jax.ShapeDtypeStruct(*result(left, right, *codes, geometry=geometry))
+            return jax.ffi.ffi_call(target, output)(left, right, *codes, geometry=numbers(geometry))
         return in_jax(left, right, *codes, geometry=geometry)
 
     primitive.def_abstract_eval(lambda *x, geometry: ShapedArray(*result(*x, geometry=geometry)))
@@ -67,7 +67,7 @@ def _make(name: str, shape: Callable[[Shape, Shape, Geometry], Shape], in_jax: C
 
 
 def define(primitive: Primitive, compute: Callable[..., Any]) -> None:
-    """Gives a primitive its evaluation, its lowering and its batching rule, all from `compute`."""
+    """Defines the evaluation, lowering and batching rule of a primitive, all by `compute`."""
 
     @functools.lru_cache(maxsize=256)
     def compiled(**parameters: Any) -> Callable:
@@ -78,8 +78,8 @@ def define(primitive: Primitive, compute: Callable[..., Any]) -> None:
             jnp.expand_dims(x, 0) if axis is None else jnp.moveaxis(x, axis, 0)
             for x, axis in zip(operands, axes, strict=True)
         ]
-        made = primitive.bind(*moved, **parameters)
-        return (made, [0] * len(made)) if primitive.multiple_results else (made, 0)
+        output = primitive.bind(*moved, **parameters)
+        return (output, [0] * len(output)) if primitive.multiple_results else (output, 0)
 
     primitive.def_impl(lambda *operands, **parameters: compiled(**parameters)(*operands))
     mlir.register_lowering(primitive, mlir.lower_fun(compute, multiple_results=primitive.multiple_results))
@@ -91,35 +91,37 @@ data_gradient_p = _make("data_gradient", _data_shape, canonical.data_gradient)
 kernel_gradient_p = _make("kernel_gradient", _kernel_shape, canonical.kernel_gradient)
 
 
-def _sum_leading(gradient: Array, operand: Any) -> Array:
-    """The gradient of an operand that was shared along a leading axis: the sum along it."""
+def sum_leading(gradient: Array, operand: Any) -> Array:
+    """The gradient of an operand that was broadcast along some axes: the sum along them."""
     shared = [axis for axis, size in enumerate(operand.aval.shape) if size < gradient.shape[axis]]
     return gradient.sum(shared, keepdims=True) if shared else gradient
 
 
-def differentiate(primitive: Primitive, of_left: Callable[..., Array], of_right: Callable[..., Array]) -> None:
-    """Makes `primitive` bilinear: `of_left(cotangent, right, *codes)` and `of_right(cotangent, left, *codes)` are its
-    transposes."""
+def differentiate(
+    primitive: Primitive, left_transpose: Callable[..., Array], right_transpose: Callable[..., Array]
+) -> None:
+    """Defines the derivatives of a bilinear `primitive` from its transposes, `left_transpose(cotangent, right, *codes)`
+    and `right_transpose(cotangent, left, *codes)`."""
 
     def jvp(primals: tuple[Array, ...], tangents: tuple[Any, ...], **parameters: Any) -> tuple[Array, Any]:
         left, right, *codes = primals
-        made = primitive.bind(*primals, **parameters)
+        output = primitive.bind(*primals, **parameters)
         terms = []
         if type(tangents[0]) is not ad.Zero:
             terms.append(primitive.bind(tangents[0], right, *codes, **parameters))
         if type(tangents[1]) is not ad.Zero:
             terms.append(primitive.bind(left, tangents[1], *codes, **parameters))
-        return made, functools.reduce(jnp.add, terms) if terms else ad.Zero(jax.typeof(made).to_tangent_aval())
+        return output, functools.reduce(jnp.add, terms) if terms else ad.Zero(jax.typeof(output).to_tangent_aval())
 
     def transpose(cotangent: Any, left: Any, right: Any, *codes: Any, **parameters: Any) -> list[Any]:
-        nothing = [None] * len(codes)
+        none = [None] * len(codes)
         if ad.is_undefined_primal(left):
             if type(cotangent) is ad.Zero:
-                return [ad.Zero(left.aval), None, *nothing]
-            return [_sum_leading(of_left(cotangent, right, *codes, **parameters), left), None, *nothing]
+                return [ad.Zero(left.aval), None, *none]
+            return [sum_leading(left_transpose(cotangent, right, *codes, **parameters), left), None, *none]
         if type(cotangent) is ad.Zero:
-            return [None, ad.Zero(right.aval), *nothing]
-        return [None, _sum_leading(of_right(cotangent, left, *codes, **parameters), right), *nothing]
+            return [None, ad.Zero(right.aval), *none]
+        return [None, sum_leading(right_transpose(cotangent, left, *codes, **parameters), right), *none]
 
     ad.primitive_jvps[primitive] = jvp
     ad.primitive_transposes[primitive] = transpose

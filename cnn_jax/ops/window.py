@@ -12,8 +12,8 @@ Padding = Literal["valid", "same"] | int
 class Window:
     """A filter or pool along one axis of `length` positions.
 
-    `low` and `high` are the positions of padding before and after the input, `overhang` those after the padding that
-    only a rounding-up pool reaches (they are no part of an average).
+    `low` and `high` count the positions of padding before and after the input, `overhang` the positions after the
+    padding that only a pool which rounds up reaches (they do not count in an average).
     Source of the formulas: dumoulin2016guide, "A guide to convolution arithmetic for deep learning", section 2.
     """
 
@@ -29,9 +29,13 @@ class Window:
     def along(
         cls, length: int, size: int, stride: int, padding: Padding, dilation: int = 1, ceil: bool = False
     ) -> "Window":
-        """The window that `padding` asks for: 'valid' (none), 'same' (output ceil(length / stride), the low side gets
-        the smaller half, as XLA does it) or a number of positions on both sides. With `ceil` the output length is
-        rounded up, except that no window starts in the padding after the input (as Caffe and PyTorch).
+        """The window of `size` taps over an axis of `length` positions.
+
+        Args:
+          padding: 'valid' (none), 'same' (the output has ceil(length / stride) positions; the low side gets the smaller
+            half, as in XLA) or the number of positions on both sides.
+          ceil: rounds the output length up, except that no window starts in the padding after the input (as in Caffe
+            and PyTorch).
 
         Raises RequestError with the arithmetic if no window fits.
         """
@@ -61,32 +65,32 @@ class Window:
 
     @property
     def extent(self) -> int:
-        """Positions from the first to the last tap, holes of the dilation included."""
+        """Positions from the first to the last tap, including the holes of the dilation."""
         return (self.size - 1) * self.dilation + 1
 
     @property
     def output(self) -> int:
-        """Number of positions of the window."""
+        """Number of output positions."""
         return (self.length + self.low + self.high + self.overhang - self.extent) // self.stride + 1
 
     @property
     def side_by_side(self) -> bool:
-        """Whether the windows touch but do not overlap, without padding or holes."""
+        """Whether the windows tile the axis without overlap, padding or holes."""
         return self.size == self.stride and self.dilation == 1 and not (self.low or self.high or self.overhang)
 
 
 @dataclass(frozen=True)
 class Geometry:
-    """What the shapes of a convolution's operands do not say, and what computes it.
+    """The parameters of a convolution that the shapes of its operands do not determine, and its implementation.
 
-    With `pool` > 1 the maps are pooled over windows of that size side by side, with `rectify` after a relu.
+    With `pool` > 1 the maps are pooled over non-overlapping windows of that size, with `relu` after a ReLU.
     """
 
     rows: Window
     columns: Window
     groups: int = 1
     pool: int = 1
-    rectify: bool = False
+    relu: bool = False
     implementation: str = "canonical"
 
     @property

@@ -17,7 +17,7 @@ from cnn_jax.network import Network
 from cnn_jax.runs.model import with_weights
 from cnn_jax.statistics import above_chance
 from cnn_jax.training.config import Config
-from cnn_jax.training.epoch import Streamed, check_batch_norm, check_wrapped
+from cnn_jax.training.epoch import StreamedExamples, check_batch_norm, check_wrapped
 from cnn_jax.training.fit import evaluate
 from cnn_jax.training.schedule import check_schedule
 from cnn_jax.training.state import Examples, Program, TrainState, initial_state
@@ -78,11 +78,11 @@ class Task:
         return replicate(self.program.devices, tree)
 
     @property
-    def train(self) -> Examples | Streamed:
+    def train(self) -> Examples | StreamedExamples:
         """The training split: on the device, or streamed from disk."""
         if isinstance(self.dataset.train, Split):
             return self.examples("train")
-        return Streamed(self.dataset.train, self.dataset.mean, self.dataset.std)
+        return StreamedExamples(self.dataset.train, self.dataset.mean, self.dataset.std)
 
     def examples(self, split: str) -> Examples:
         """A split on the device."""

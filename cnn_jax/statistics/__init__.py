@@ -1,8 +1,8 @@
-"""The statistics that verdicts rest on: order statistics, proportions, paired comparisons, power, and comparisons with
-the best. Pure functions of numbers; docs/statistics.md says which is used where, and its simulated error rate.
+"""The statistics of verdicts: order statistics, proportions, paired comparisons, power, and comparisons with the best.
+Pure functions of numbers; docs/statistics.md lists where each is used and its simulated error rate.
 
-A failed seed (diverged, interrupted) has no number. It is None where ranks are taken, and a count where rates are
-compared; no mean or t test ever takes it in as a zero.
+A failed seed (diverged, interrupted) has no value. It is None in functions of ranks, and counted in comparisons of
+rates; it never enters a mean or t test as a zero.
 """
 
 from cnn_jax.statistics.best import BestComparison, compare_with_best, p_not_best

@@ -1,4 +1,4 @@
-"""Which cells of a grid are worse than the best one, where nobody knows which is the best."""
+"""Which cells of a grid are worse than the best, if it is unknown which is the best."""
 
 import math
 from collections.abc import Sequence
@@ -13,13 +13,15 @@ from cnn_jax.statistics.power import detectable
 
 @dataclass(frozen=True)
 class BestComparison:
-    """A cell against the best of the others.
+    """A cell compared with the best of the others.
 
-    `difference` is its mean minus the highest mean of another cell, `low` to `high` the simultaneous interval of its
-    true mean minus the highest true mean among the others. `p` is corrected for the number of cells and for the choice
-    of the best; `worse` is p <= level, and then `high` is at most 0. If not `worse`, the cell is not distinguishable
-    from the best, and `detectable` is the smallest true difference to it that this procedure finds with 80 %
-    probability.
+    Attributes:
+      difference: its mean minus the highest mean of another cell.
+      low, high: the simultaneous interval of its true mean minus the highest true mean of the others.
+      p: corrected for the number of cells and the choice of the best.
+      worse: p <= level; then `high` is at most 0. Otherwise the cell is not distinguishable from the best.
+      detectable: the smallest true difference to the best that this procedure detects with probability `power`
+        (default: 80 %).
     """
 
     difference: float
@@ -34,21 +36,25 @@ def compare_with_best(
     cells: Sequence[Sequence[float | None]], level: float = 0.05, power: float = 0.8
 ) -> list[BestComparison | None]:
     """Multiple comparisons with the best (hsu1984constrained, hsu1996multiple), for cells that share their seeds and
-    whose values may scatter differently: all pairs by paired t tests, with a step-down correction.
+    may have different variances: paired t tests of all pairs, with a step-down correction.
 
     Of m cells that are still candidates for the best, the one with the largest t statistic in favour of any other cell
-    is tested, with Bonferroni's correction for the m(m - 1)/2 pairs of candidates. If it is worse it is no candidate
-    any more and the correction gets milder, as Holm's does. So that a cell that is in truth the best, or one of several
-    equally good ones, is called worse in at most `level` of the grids: for tied cells this follows from the sequential
-    rejection principle (goeman2010sequential), with normal differences of any covariance; that a cell which is a little
-    worse beats the best one in the wrong direction is rarer still, by simulation (docs/statistics.md). To compare every
-    cell with the one that these very values put first, corrected for the k - 1 comparisons, is not enough: it gives
-    10 to 12 % false alarms among 10 to 20 equal cells.
+    is tested, with Bonferroni's correction for the m(m - 1)/2 pairs of candidates. If it is worse, it is no longer a
+    candidate and the correction becomes milder, as in Holm's procedure. Thus a cell that is truly the best, or equal to
+    the best, is called worse in at most `level` of the grids. For tied cells this follows from the sequential rejection
+    principle (goeman2010sequential), for normal differences of any covariance; simulations show that it is even rarer
+    for a slightly worse cell to beat the best (docs/statistics.md). It would not be enough to compare every cell with
+    the one that has the highest observed mean, corrected for the k - 1 comparisons: that gives 10 to 12 % false alarms
+    among 10 to 20 equal cells.
 
-    `cells` holds a row per cell, a value per seed in the same order, at least 2 seeds. A failed seed is None. It has no
-    number, so a cell with one gets None for a comparison and takes no part as the best either: how often it fails is
-    the first thing to say of it, and `compare_with_failures` says it, against any other cell. Of fewer than two cells
-    without failures all get None.
+    Args:
+      cells: a row per cell, with a value per seed in the same order (at least 2 seeds), None for a failed seed.
+      level: probability that any best cell is called worse.
+      power: probability for `BestComparison.detectable`.
+
+    Returns:
+      A comparison per cell. It is None for a cell with failed seeds, which is not a candidate for the best either
+      (compare how often it fails by `compare_with_failures`), and for all if fewer than two cells have no failures.
     """
     require_share("level", level)
     rows = [i for i, cell in enumerate(cells) if None not in cell]
@@ -61,13 +67,13 @@ def compare_with_best(
 
 
 def p_not_best(values: np.ndarray) -> np.ndarray:
-    """The corrected p values of `compare_with_best`, (..., cells), from finite values (..., cells, seeds) of at least 2
-    seeds; of many grids at once, where error rates are simulated."""
+    """The corrected p values of `compare_with_best`, (..., cells), of finite values (..., cells, seeds) with at least 2
+    seeds. Vectorised over grids, to simulate error rates."""
     return _step_down(*_differences(values), values.shape[-1])
 
 
 def _differences(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Means and standard deviations over the seeds of [..., i, j] = cell i minus cell j."""
+    """Means and standard deviations over the seeds of the differences [..., i, j] = cell i minus cell j."""
     differences = values[..., :, None, :] - values[..., None, :, :]
     return differences.mean(-1), differences.std(-1, ddof=1)
 
@@ -87,7 +93,7 @@ def _step_down(mean: np.ndarray, deviation: np.ndarray, n: int) -> np.ndarray:
 
 
 def _compare(values: np.ndarray, level: float, power: float) -> list[BestComparison]:
-    """Of finite values, (cells, seeds)."""
+    """The comparisons of finite `values` (cells, seeds)."""
     cells, n = values.shape
     if n < 2 or not np.isfinite(values).all():
         raise ValueError(f"values of shape {values.shape} are not all finite, of at least 2 seeds")

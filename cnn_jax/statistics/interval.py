@@ -1,17 +1,22 @@
-"""An interval, what kind it is, and how it is printed."""
+"""Intervals with their kind and level, and how they are printed."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-FAILED = "failed"  # what is printed for the accuracy of a failed seed
+FAILED = "failed"  # printed instead of the accuracy of a failed seed
 
 
 @dataclass(frozen=True)
 class Interval:
-    """`low` to `high`, None for an end that is a failed seed. `kind` says in words what it is, with its level; `level`
-    is the probability that it covers, None for the range of too few values."""
+    """An interval.
+
+    Attributes:
+      low, high: its ends; None for an end that is a failed seed.
+      kind: a description in words, with the level.
+      level: its coverage probability; None for the range of too few values.
+    """
 
     low: float | None
     high: float | None
@@ -19,23 +24,23 @@ class Interval:
     level: float | None
 
     def text(self, form: str = ".4g", scale: float = 1.0) -> str:
-        """'98.1 – 99.3 (96.9 % interval of the median)': the ends times `scale` in the format `form`, and the kind."""
+        """The ends times `scale` in the format `form`, and the kind: '98.1 – 99.3 (96.9 % interval of the median)'."""
         low, high = (FAILED if end is None else format(scale * end, form) for end in (self.low, self.high))
         return f"{low} – {high} ({self.kind})"
 
 
 def percent(level: float) -> str:
-    """A level in words with three digits: 0.95 as '95 %', 0.96875 as '96.9 %'."""
+    """A level as text with three digits: 0.95 as '95 %', 0.96875 as '96.9 %'."""
     return f"{100.0 * level:.3g} %"
 
 
 def require_finite(values: Sequence[float]) -> None:
-    """ValueError for NaN or infinity."""
+    """Raises ValueError for NaN or infinity."""
     if not np.isfinite(values).all():
         raise ValueError(f"{list(values)} are not all finite")
 
 
 def require_share(name: str, value: float) -> None:
-    """ValueError for a level, power or share that is not between 0 and 1, both excluded."""
+    """Raises ValueError unless 0 < `value` < 1."""
     if not 0.0 < value < 1.0:
         raise ValueError(f"{name} {value:g} is not between 0 and 1")

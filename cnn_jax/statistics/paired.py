@@ -1,4 +1,4 @@
-"""Two settings compared over the same seeds, and many such comparisons at once."""
+"""Comparisons of two settings over the same seeds, and corrections for several comparisons."""
 
 import math
 from collections.abc import Sequence
@@ -9,13 +9,13 @@ from scipy import special
 
 from cnn_jax.statistics.interval import require_finite, require_share
 
-MOST_FLIPS = 20  # pairs of the exact test, which counts 2^n cases
+MOST_FLIPS = 20  # maximum number of pairs of the exact test, which enumerates 2^n cases
 
 
 @dataclass(frozen=True)
 class Paired:
-    """A comparison a - b over the same seeds: mean difference, its t interval, the two-sided p value, the standard
-    deviation of single differences, n."""
+    """A comparison a - b over the same seeds: the mean difference, its t interval, the two-sided p value, the standard
+    deviation of the differences, and n."""
 
     difference: float
     low: float
@@ -27,8 +27,8 @@ class Paired:
 
 @dataclass(frozen=True)
 class Equivalence:
-    """Whether a - b lies within ± `margin`: the mean difference, its interval of level 1 - 2·`level` (90 %), which lies
-    inside the margin exactly if `equivalent`, and the larger of the two one-sided p values."""
+    """Whether a - b lies within ± `margin`: the mean difference, its interval at 1 - 2·`level` (90 %), which lies
+    within the margin exactly if `equivalent`, and the larger of the two one-sided p values."""
 
     difference: float
     low: float
@@ -48,8 +48,8 @@ def _differences(a: Sequence[float], b: Sequence[float], least: int = 2) -> np.n
 
 
 def paired_t(a: Sequence[float], b: Sequence[float], level: float = 0.95) -> Paired:
-    """Student's paired t test and interval (student1908probable). `a` and `b` are in the same order of seeds, at
-    least two."""
+    """Student's paired t test and interval (student1908probable). `a` and `b` are in the same order of seeds, of which
+    there are at least two."""
     require_share("level", level)
     differences = _differences(a, b)
     n = len(differences)
@@ -63,7 +63,8 @@ def paired_t(a: Sequence[float], b: Sequence[float], level: float = 0.95) -> Pai
 
 def equivalent(a: Sequence[float], b: Sequence[float], margin: float, level: float = 0.05) -> Equivalence:
     """Two one-sided paired t tests (schuirmann1987comparison): equivalent if both "a - b is at most -margin" and "a - b
-    is at least margin" are rejected at `level`. `margin` is positive and chosen before the values are seen."""
+    is at least margin" are rejected at `level`. `margin` is positive and must be chosen before looking at the values.
+    """
     if not (math.isfinite(margin) and margin > 0.0):
         raise ValueError(f"the margin {margin:g} is not a positive number")
     test = paired_t(a, b, 1.0 - 2.0 * level)
@@ -76,8 +77,8 @@ def equivalent(a: Sequence[float], b: Sequence[float], margin: float, level: flo
 
 
 def sign_flips(a: Sequence[float], b: Sequence[float]) -> float:
-    """The two-sided p value of the exact sign-flip test of paired values: the share of all 2^n assignments of signs to
-    the differences whose sum is at least as far from zero (fisher1935design, section 21). 1 to 20 pairs."""
+    """The two-sided p value of the exact sign-flip test of 1 to 20 pairs: the share of all 2^n assignments of signs to
+    the differences whose sum is at least as far from zero (fisher1935design, section 21)."""
     differences = _differences(a, b, least=1)
     if len(differences) > MOST_FLIPS:
         raise ValueError(f"{len(differences)} pairs: the exact test takes at most {MOST_FLIPS}")
@@ -89,8 +90,8 @@ def sign_flips(a: Sequence[float], b: Sequence[float]) -> float:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """p values corrected for their number, in the order given (holm1979simple): never more than the smallest is tested
-    at full strength."""
+    """p values corrected for their number by Holm's procedure, in the order given (holm1979simple): the smallest is
+    corrected for all n, the second for n - 1, and so on."""
     require_finite(p_values)
     order = sorted(range(len(p_values)), key=p_values.__getitem__)
     corrected, highest = [0.0] * len(p_values), 0.0

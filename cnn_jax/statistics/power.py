@@ -1,4 +1,4 @@
-"""What a paired t test could have seen, and how many seeds it would need."""
+"""The differences that a paired t test can detect, and the number of seeds that it needs."""
 
 import functools
 import math
@@ -9,24 +9,24 @@ from scipy import special
 from cnn_jax.statistics.interval import require_finite, require_share
 from cnn_jax.statistics.order import SEEDS_FOR_A_VERDICT
 
-MOST_SEEDS = 10_000  # more than anyone trains: not counted further
+MOST_SEEDS = 10_000  # more than anyone trains; larger numbers are not computed
 MOST_POWER = 0.9999
 NEGLIGIBLE = 1e-12  # probability left out at each end of an integral
 
 
 def _power(shift: float, n: int, level: float) -> float:
-    """The probability that a two-sided t test of `n` differences rejects at `level`, where their true mean is `shift`
-    standard errors from 0: that of the noncentral t distribution beyond the critical values.
+    """The probability that a two-sided t test of `n` differences rejects at `level` if their true mean is `shift`
+    standard errors from 0: the mass of the noncentral t distribution beyond the critical values.
 
-    It is integrated over the estimated standard deviation s, given which the mean is normal: SciPy's own noncentral t
-    (1.17) is NaN where the shift is large.
+    It is integrated over the estimated standard deviation s, given which the mean is normal, since the noncentral t of
+    SciPy (1.17) is NaN for a large shift.
     """
     half = (n - 1) / 2.0
     critical = -float(special.stdtrit(n - 1, level / 2.0))
     scale = math.log(2.0) + half * math.log(half) - math.lgamma(half)
 
     def rejects(s: float) -> float:
-        """At an estimate of s true deviations: its density, that of a scaled chi, times the probability to reject."""
+        """The density (of a scaled chi) of an estimate of s true deviations, times the probability to reject then."""
         density = math.exp(scale + (n - 2) * math.log(s) - half * s * s)
         return density * float(special.ndtr(shift - critical * s) + special.ndtr(-shift - critical * s))
 
@@ -47,15 +47,15 @@ def _require_design(deviation: float, pairs: int, level: float, power: float) ->
 
 def detectable(deviation: float, n: int, level: float = 0.05, power: float = 0.8) -> float:
     """The smallest true mean difference, in the unit of `deviation`, that a two-sided paired t test over `n` seeds
-    finds with the probability `power`, where single differences scatter with this standard deviation
-    (cohen1988statistical, 2.3)."""
+    detects with probability `power`, if the differences have the standard deviation `deviation` (cohen1988statistical,
+    2.3)."""
     _require_design(deviation, n, level, power)
     return _shift(n, level, power) * deviation / math.sqrt(n)
 
 
 @functools.cache
 def _shift(n: int, level: float, power: float) -> float:
-    """The shift, in standard errors, that gives a t test this power."""
+    """The shift, in standard errors, at which a t test has this power."""
     high = 1.0
     while _power(high, n, level) < power:
         high *= 2.0
@@ -66,8 +66,8 @@ def _shift(n: int, level: float, power: float) -> float:
 
 @dataclass(frozen=True)
 class SeedsNeeded:
-    """The number of seeds that a paired t test needs, and the interval of that number which comes from knowing the
-    deviation only from a few pairs. None stands for more than MOST_SEEDS."""
+    """The number of seeds that a paired t test needs, and an interval of it, since the deviation is estimated from few
+    pairs. None stands for more than MOST_SEEDS."""
 
     n: int | None
     low: int | None
@@ -81,11 +81,11 @@ class SeedsNeeded:
 def seeds_needed(
     deviation: float, difference: float, pairs: int, level: float = 0.05, power: float = 0.8, confidence: float = 0.95
 ) -> SeedsNeeded:
-    """How many pairs a two-sided paired t test at `level` needs to find a true mean `difference` with the probability
-    `power` (cohen1988statistical, 2.3); never below what a verdict needs.
+    """The number of pairs that a two-sided paired t test at `level` needs to detect a true mean `difference` with
+    probability `power` (cohen1988statistical, 2.3); at least SEEDS_FOR_A_VERDICT.
 
-    The standard `deviation` of single differences was estimated from `pairs` of them (at least 2); the interval is
-    that of the number under the chi-square interval of the deviation at `confidence`, for normal differences.
+    `deviation` is the standard deviation of the differences, estimated from `pairs` pairs (at least 2). The interval of
+    the number follows from the chi-square interval of the deviation at `confidence`, for normal differences.
     """
     _require_design(deviation, pairs, level, power)
     require_finite([difference])

@@ -1,4 +1,4 @@
-"""Proportions: accuracies over n images, and how often seeds fail."""
+"""Proportions: accuracies over n images, and failure rates of seeds."""
 
 import math
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from cnn_jax.statistics.paired import Paired, paired_t
 
 @dataclass(frozen=True)
 class ProportionInterval(Interval):
-    """Of a proportion: both ends are numbers, and so is the level."""
+    """The interval of a proportion, whose ends and level are always numbers."""
 
     low: float
     high: float
@@ -25,7 +25,7 @@ def _require_counts(count: int, n: int) -> None:
 
 
 def binomial_interval(correct: int, n: int, level: float = 0.95) -> ProportionInterval:
-    """Wilson's score interval of a proportion (wilson1927probable): that of an accuracy over n test images."""
+    """Wilson's score interval of a proportion (wilson1927probable), such as an accuracy over n test images."""
     _require_counts(correct, n)
     require_share("level", level)
     z = -special.ndtri((1.0 - level) / 2.0)
@@ -36,8 +36,8 @@ def binomial_interval(correct: int, n: int, level: float = 0.95) -> ProportionIn
 
 
 def above_chance(correct: int, n: int, share: float, level: float = 0.01) -> bool:
-    """Whether `correct` of `n` images is more than the largest class's `share` of them explains: the exact one-sided
-    binomial test, p <= `level`. Where one class is all there is (`share` = 1), nothing is above chance."""
+    """Whether `correct` of `n` images is above chance, which is the `share` of the largest class: the exact one-sided
+    binomial test, p <= `level`. With a single class (`share` = 1) nothing is above chance."""
     _require_counts(correct, n)
     require_share("level", level)
     if not 0.0 < share <= 1.0:
@@ -46,8 +46,8 @@ def above_chance(correct: int, n: int, share: float, level: float = 0.01) -> boo
 
 
 def failure_interval(failed: int, n: int, level: float = 0.95) -> ProportionInterval:
-    """The exact interval of a failure rate, of which `failed` of `n` seeds are known (clopper1934use): for few seeds,
-    where it must cover with at least `level` whatever the rate is."""
+    """The exact interval of a failure rate if `failed` of `n` seeds failed (clopper1934use). Its coverage is at least
+    `level` for every rate, which matters for few seeds."""
     _require_counts(failed, n)
     require_share("level", level)
     tail = (1.0 - level) / 2.0
@@ -59,22 +59,22 @@ def failure_interval(failed: int, n: int, level: float = 0.95) -> ProportionInte
 def fisher_exact(failed_a: int, n_a: int, failed_b: int, n_b: int) -> float:
     """The two-sided p value of Fisher's exact test that two failure rates are equal (fisher1935design, section 21.02).
 
-    Used also where both cells have the same seeds. Failures of one seed under two settings are independent or go
-    together, and then this test errs on the safe side. McNemar's exact test, which would use the pairs, is a sign test
-    on the discordant ones: with 6 seeds only 6 failures against 0 reach 0.05, Fisher's already 5 against 0.
+    Also used for cells with the same seeds. Failures of a seed under two settings are independent or positively
+    correlated; in the latter case this test is conservative. McNemar's exact test, which uses the pairs, is a sign test
+    on the discordant pairs: with 6 seeds only 6 failures against 0 reach 0.05, with Fisher's already 5 against 0.
     """
     _require_counts(failed_a, n_a)
     _require_counts(failed_b, n_b)
-    from scipy import stats  # which takes a second to import
+    from scipy import stats  # takes a second to import
 
     return float(stats.fisher_exact([[failed_a, n_a - failed_a], [failed_b, n_b - failed_b]]).pvalue)
 
 
 @dataclass(frozen=True)
 class WithFailures:
-    """Two statements on two cells a and b of which seeds failed: how often each fails, with Fisher's p value; and how
-    they differ over the seeds that finished in both (`finished`, None below two such seeds), which says nothing of the
-    others."""
+    """A comparison of two cells a and b with failed seeds: how often each fails, with Fisher's p value; and their
+    difference over the seeds that finished in both (`finished`, None for fewer than two such seeds), which says nothing
+    about the other seeds."""
 
     failed_a: int
     failed_b: int
@@ -85,9 +85,9 @@ class WithFailures:
 
 
 def compare_with_failures(a: Sequence[float | None], b: Sequence[float | None]) -> WithFailures:
-    """Cells in the same order of seeds, None for a failed one. The mean difference is conditional on having finished
-    in both: where the seeds that fail are those that would score low, it favours the cell that fails more, so the two
-    statements belong together."""
+    """Compares two cells with the same order of seeds, None for a failed seed. The mean difference is conditional on
+    finishing in both cells: if the seeds that fail are those that would score low, it favours the cell that fails more.
+    So report it together with the failures."""
     both = [(x, y) for x, y in zip(a, b, strict=True) if x is not None and y is not None]
     failed_a, failed_b = (sum(value is None for value in values) for values in (a, b))
     finished = paired_t([x for x, _ in both], [y for _, y in both]) if len(both) > 1 else None

@@ -1,1 +1,1 @@
-"""Training: pure functions inside jit, a loop that yields events, checkpoints. It knows no folders, no pages."""
+"""Training: pure functions inside jit, a loop that yields events, checkpoints. No run folders, no reports."""

@@ -1,5 +1,5 @@
-"""Augmentations inside the jitted step. Each example has a key of its own, so that its augmentation depends neither on
-its neighbours nor on the number of devices."""
+"""Augmentations inside the jitted step. Each example has its own key, so that its augmentation depends neither on its
+neighbours nor on the number of devices."""
 
 import functools
 import inspect
@@ -22,9 +22,15 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 @dataclass(frozen=True)
 class Augmentation:
-    """A function of (key, image) or, where it `mixes`, of (key, image, other image) that returns an image of the same
-    shape; one that mixes returns the share of the first image's label beside it. `value` is the number behind the name,
-    where the function has one more parameter for it."""
+    """An augmentation of one image, or (`mixes`) of two.
+
+    Attributes:
+      name: its registered name.
+      function: maps (key, image[, value]) to an image of the same shape; if `mixes`, (key, image, other image[, value])
+        to (image, share of the label of the first image).
+      mixes: whether it mixes two images of a batch.
+      value: the number after the name, for a function with a parameter for it.
+    """
 
     name: str
     function: Callable[..., Any]
@@ -36,7 +42,7 @@ class Augmentation:
 
     @property
     def parameter(self) -> inspect.Parameter | None:
-        """The parameter for the number behind the name; None where there is none."""
+        """The parameter for the number after the name; None if there is none."""
         rest = list(inspect.signature(self.function).parameters.values())[3 if self.mixes else 2 :]
         return rest[0] if rest else None
 
@@ -49,9 +55,9 @@ AUGMENTATIONS: Registry[Augmentation] = Registry("augmentation")
 
 
 def register_augmentation(name: str, *, mixes: bool = False) -> Callable[[F], F]:
-    """Registers a function of (key, image [h, w, c] of values 0 … 1) and maybe one number, an int or a float by its
-    annotation, that returns the augmented image. With `mixes` it takes another image of the batch as its third argument
-    and returns (image, share of the first one's label)."""
+    """Registers a function of (key, image [h, w, c] of values 0 … 1[, number annotated as int or float]) that returns
+    the augmented image. With `mixes` it takes another image of the batch as third argument and returns (image, share of
+    the label of the first image)."""
 
     def add(function: F) -> F:
         AUGMENTATIONS.add(name, Augmentation(name, function, mixes))
@@ -62,13 +68,13 @@ def register_augmentation(name: str, *, mixes: bool = False) -> Callable[[F], F]
 
 @register_augmentation("flip")
 def flip(key: Array, image: Image) -> Image:
-    """Left and right exchanged in half of the examples."""
+    """Mirrors half of the examples left to right."""
     return jnp.where(jax.random.bernoulli(key), image[:, ::-1], image)
 
 
 @register_augmentation("crop")
 def crop(key: Array, image: Image, pad: int) -> Image:
-    """A window of the image's size from the image with `pad` black pixels around it (he2016deep, 4.2)."""
+    """A random window of the original size from the image padded with `pad` black pixels (he2016deep, 4.2)."""
     height, width, _ = image.shape
     if pad >= (side := min(height, width)):
         raise RequestError(f"crop{pad} can leave nothing of a {height}x{width} image: at most crop{side - 1}")
@@ -78,7 +84,8 @@ def crop(key: Array, image: Image, pad: int) -> Image:
 
 @register_augmentation("cutout")
 def cutout(key: Array, image: Image, size: int) -> Image:
-    """A square of `size` pixels, centred anywhere in the image, set to the image's mean (devries2017improved)."""
+    """Sets a square of `size` x `size` pixels, centred anywhere in the image, to the mean of the image
+    (devries2017improved)."""
     height, width, _ = image.shape
     if size > (side := min(height, width)):
         raise RequestError(f"cutout{size} is larger than a {height}x{width} image: at most cutout{side}")
@@ -93,7 +100,7 @@ def cutout(key: Array, image: Image, size: int) -> Image:
 
 @register_augmentation("mixup", mixes=True)
 def mixup(key: Array, image: Image, other: Image, alpha: float) -> tuple[Image, Array]:
-    """Each example mixed with another of its batch, weight ~ Beta(alpha, alpha) (zhang2018mixup, equation 2)."""
+    """Mixes each example with another of its batch, with a weight ~ Beta(alpha, alpha) (zhang2018mixup, equation 2)."""
     share = jax.random.beta(key, alpha, alpha)
     return share * image + (1.0 - share) * other, share
 
@@ -104,22 +111,22 @@ AUGMENTATIONS.seal()
 def parse(text: str) -> tuple[Augmentation, ...]:
     """The augmentations that `text` lists, in order. Raises RequestError for an unknown one."""
     augmentations = tuple(map(_parse_token, text.split()))
-    names = [one.name for one in augmentations]
+    names = [augmentation.name for augmentation in augmentations]
     for name in names:
         if names.count(name) > 1:
             raise RequestError(f"augment = {quote(text)} lists {name} twice")
-    if sum(one.mixes for one in augmentations) > 1:
+    if sum(augmentation.mixes for augmentation in augmentations) > 1:
         raise RequestError(f"augment = {quote(text)} mixes images in two ways")
     return augmentations
 
 
 def _parse_token(token: str) -> Augmentation:
-    found = re.fullmatch(r"([A-Za-z_]\w*?)(\d{0,5}\.?\d{0,9})", token, re.ASCII)
-    if found is None or found[1] not in AUGMENTATIONS:
-        names = ", ".join(one.token for one in AUGMENTATIONS.values())
+    match = re.fullmatch(r"([A-Za-z_]\w*?)(\d{0,5}\.?\d{0,9})", token, re.ASCII)
+    if match is None or match[1] not in AUGMENTATIONS:
+        names = ", ".join(augmentation.token for augmentation in AUGMENTATIONS.values())
         raise RequestError(f"augmentation {quote(token)} is unknown; there are {names}, and those of a --plugin")
-    plain = AUGMENTATIONS[found[1]]
-    parameter, digits = plain.parameter, found[2]
+    plain = AUGMENTATIONS[match[1]]
+    parameter, digits = plain.parameter, match[2]
     if parameter is None and not digits:
         return plain
     kind = int if parameter is not None and parameter.annotation is int else float
@@ -137,23 +144,23 @@ def _parse_token(token: str) -> Augmentation:
 
 @functools.lru_cache(maxsize=256)
 def check(augmentations: tuple[Augmentation, ...], shape: tuple[int, int, int]) -> None:
-    """RequestError for an augmentation that does not fit images of `shape`, or returns something else."""
-    for one in augmentations:
-        images = [jnp.zeros(shape)] * (2 if one.mixes else 1)
+    """Raises RequestError for an augmentation that fails on images of `shape` or does not return such an image."""
+    for augmentation in augmentations:
+        images = [jnp.zeros(shape)] * (2 if augmentation.mixes else 1)
         try:
-            made = jax.eval_shape(functools.partial(one, jax.random.key(0)), *images)
+            output = jax.eval_shape(functools.partial(augmentation, jax.random.key(0)), *images)
         except RequestError:
             raise
-        except Exception as error:  # of any type, from code that is not ours
-            raise RequestError(f"augmentation {one.name}: {reason(error)}") from error
-        image_of = made[0] if one.mixes and isinstance(made, tuple) else made
-        if getattr(image_of, "shape", None) != shape:
-            raise RequestError(f"augmentation {one.name} returns {made}, not an image of {shape}")
+        except Exception as error:  # of any type: the code is not ours
+            raise RequestError(f"augmentation {augmentation.name}: {reason(error)}") from error
+        image = output[0] if augmentation.mixes and isinstance(output, tuple) else output
+        if getattr(image, "shape", None) != shape:
+            raise RequestError(f"augmentation {augmentation.name} returns {output}, not an image of {shape}")
 
 
 def augment(augmentations: tuple[Augmentation, ...], keys: Array, images: Float[Array, "n h w c"]) -> Array:
-    """`images` (values 0 … 1) with the one-image augmentations applied in order; `keys` has one key per example."""
-    for i, one in enumerate(augmentations):
-        if not one.mixes:
-            images = jax.vmap(one)(jax.vmap(jax.random.fold_in, (0, None))(keys, i), images)
+    """Applies the augmentations of one image in order to `images` (values 0 … 1), with a key per example."""
+    for i, augmentation in enumerate(augmentations):
+        if not augmentation.mixes:
+            images = jax.vmap(augmentation)(jax.vmap(jax.random.fold_in, (0, None))(keys, i), images)
     return images

@@ -1,4 +1,5 @@
-"""Checkpoints of a run. The only user of Orbax, which restores damaged data without an error: hence the sha256."""
+"""Checkpoints of a run. The only module that uses Orbax, which restores damaged data without an error: hence the
+sha256."""
 
 import contextlib
 import dataclasses
@@ -26,12 +27,13 @@ T = TypeVar("T")
 _saving = threading.RLock()
 _busy: ocp.CheckpointManager | None = None  # the manager that may be saving
 
-KEEP_LATEST = 2  # the newest, and the one before in case the newest is damaged
+KEEP_LATEST = 2  # the newest, and the previous in case the newest is damaged
 
 
 @dataclass(frozen=True)
 class Restored:
-    """A good checkpoint: the state on the host, what was saved beside it, and one line for each bad one passed over."""
+    """An intact checkpoint: the state on the host, the metadata saved with it, and a line for each newer checkpoint
+    that was skipped as damaged."""
 
     step: int
     state: TrainState
@@ -40,7 +42,7 @@ class Restored:
 
 
 class _Arrays(ocp.CheckpointHandler):
-    """Arrays by name in one file. (Orbax's own handler of arrays writes those of the first process alone.)"""
+    """Saves arrays by name in one file. (Orbax's own array handler writes only in the first process.)"""
 
     def save(self, directory: Any, args: "_Leaves") -> None:
         np.savez(Path(directory) / "leaves.npz", **args.leaves)  # type: ignore[arg-type]
@@ -53,14 +55,14 @@ class _Arrays(ocp.CheckpointHandler):
 @ocp.args.register_with_handler(_Arrays, for_save=True, for_restore=True)
 @dataclass
 class _Leaves(ocp.args.CheckpointArgs):
-    """What is saved; nothing where it is to be restored."""
+    """The arrays to save; empty when restoring."""
 
     leaves: dict[str, np.ndarray] = field(default_factory=dict)
 
 
 class SavedCheckpoints:
-    """The checkpoints in one folder, named by step, to be read: nothing is created or deleted. RunError where the
-    folder is, or holds, a link: what lies behind it belongs to somebody else."""
+    """Read access to the checkpoints in a folder, named by step: nothing is created or deleted. Raises RunError if the
+    folder is or contains a link, since its target may belong to someone else."""
 
     def __init__(self, directory: Path):
         self.directory = directory.absolute()  # Orbax accepts a relative path and then fails in the background
@@ -68,23 +70,23 @@ class SavedCheckpoints:
         self._manager = self._open()
 
     def _open(self, **options: Any) -> ocp.CheckpointManager:
-        alone = ocp.options.MultiprocessingOptions(  # each process saves what it has trained itself
+        per_process = ocp.options.MultiprocessingOptions(  # each process saves the trials that it has trained
             primary_host=jax.process_index(),
             active_processes={jax.process_index()},
             barrier_sync_key_prefix=f"process{jax.process_index()}",
         )
         handlers = {
             "state": _Arrays(),
-            "meta": ocp.JsonCheckpointHandler(multiprocessing_options=alone),
+            "meta": ocp.JsonCheckpointHandler(multiprocessing_options=per_process),
         }
         self._host = contextlib.ExitStack()
         self._host.enter_context(runtime.host_logging)
-        made = ocp.CheckpointManagerOptions(multiprocessing_options=alone, create=False, **options)
-        return ocp.CheckpointManager(self.directory, options=made, item_handlers=handlers)
+        manager_options = ocp.CheckpointManagerOptions(multiprocessing_options=per_process, create=False, **options)
+        return ocp.CheckpointManager(self.directory, options=manager_options, item_handlers=handlers)
 
     def latest(self, like: TrainState) -> Restored | None:
-        """The newest good checkpoint in the form of `like`; None where there is none at all. Raises RunError if there
-        are only bad ones."""
+        """The newest intact checkpoint, with the tree structure of `like`; None if there are no checkpoints. Raises
+        RunError if all are damaged."""
         skipped: list[str] = []
         for step in reversed(self.steps()):
             try:
@@ -96,13 +98,13 @@ class SavedCheckpoints:
         return None
 
     def steps(self) -> list[int]:
-        """The steps that there are checkpoints of, the first first."""
+        """The steps with a checkpoint, in ascending order."""
         return sorted(self._manager.all_steps())
 
     def at(self, step: int, like: TrainState) -> Restored:
-        """The checkpoint of a step in the form of `like`. Raises RunError if it is missing, unreadable, damaged or of
-        another form."""
-        where = self.directory / str(step)
+        """The checkpoint of a step, with the tree structure of `like`. Raises RunError if it is missing, unreadable,
+        damaged or has other arrays."""
+        path = self.directory / str(step)
         try:
             items = self._manager.restore(
                 step,
@@ -112,28 +114,28 @@ class SavedCheckpoints:
             expected_digest = meta["sha256"]
         except Exception as error:  # Orbax raises whatever its parts raise: KeyError, ValueError, bare Exception
             reason = str(error).strip().splitlines() or [type(error).__name__]
-            raise RunError(f"checkpoint {where} is unreadable ({reason[0][:120]})") from None
+            raise RunError(f"checkpoint {path} is unreadable ({reason[0][:120]})") from None
         if _digest(leaves) != expected_digest:
-            raise RunError(f"checkpoint {where} is damaged: its sha256 is not the one it was saved with")
+            raise RunError(f"checkpoint {path} is damaged: its sha256 is not the one it was saved with")
         expected = _leaves(like)
         if differs := _difference(leaves, expected):
-            raise RunError(f"checkpoint {where} is of another network or optimizer: {differs}")
+            raise RunError(f"checkpoint {path} is of another network or optimizer: {differs}")
         state = jax.tree.unflatten(jax.tree.structure(like), [leaves[name] for name in expected])
         return Restored(step, state, meta)
 
     def close(self) -> None:
         global _busy
         with self._host:
-            _one_at_a_time(self._manager, self._manager.close)
+            _exclusively(self._manager, self._manager.close)
         with _saving:
             if _busy is self._manager:
                 _busy = None
 
 
 class Checkpoints(SavedCheckpoints):
-    """The checkpoints of a run that goes on: only the holder of the folder's lock may open them so. Keeps the newest
-    two and the one of the best validation accuracy (the first that reached it), or with `keep_all` every one; what
-    killed saves left is removed."""
+    """The checkpoints of a run in progress; only the process that holds the lock of the folder may open them. Keeps the
+    newest two and the first one with the best validation accuracy, or all with `keep_all`. Removes leftovers of killed
+    saves."""
 
     def __init__(self, directory: Path, keep_all: bool = False):
         self.directory = directory.absolute()
@@ -146,8 +148,11 @@ class Checkpoints(SavedCheckpoints):
             raise RunError(f"{error.filename or self.directory} cannot be written: {error.strerror}") from None
         newest = policies.LatestN(KEEP_LATEST)
         best = policies.BestN(get_metric_fn=rank, n=1, keep_checkpoints_without_metrics=False)
-        some = policies.AnyPreservationPolicy([newest, best])
-        self._manager = self._open(preservation_policy=policies.preservation_policy.PreserveAll() if keep_all else some)
+        if keep_all:
+            policy = policies.preservation_policy.PreserveAll()
+        else:
+            policy = policies.AnyPreservationPolicy([newest, best])
+        self._manager = self._open(preservation_policy=policy)
 
     def save(self, state: TrainState, meta: dict[str, Any], evaluation: EpochMetrics | None = None) -> None:
         """Saves in the background; returns as soon as the state has been copied. `evaluation` ranks the checkpoint."""
@@ -160,21 +165,21 @@ class Checkpoints(SavedCheckpoints):
             state=_Leaves(leaves),
             meta=ocp.args.JsonSave({"sha256": _digest(leaves), **meta}),
         )
-        if not _one_at_a_time(self._manager, lambda: self._manager.save(step, args=items, metrics=metrics)):
+        if not _exclusively(self._manager, lambda: self._manager.save(step, args=items, metrics=metrics)):
             raise RunError(f"{self.directory}: checkpoint {step} was not saved, since a later one is there")
 
     def discard_after(self, step: int) -> None:
-        """Removes the checkpoints after a step, so that a run which goes on from there can save those steps again."""
+        """Removes the checkpoints after a step, so that a run resumed from there can save those steps again."""
         for later in [other for other in self.steps() if other > step]:
             self._manager.delete(later)
 
     def wait(self) -> None:
-        """Returns when everything is on disk."""
-        _one_at_a_time(self._manager, self._manager.wait_until_finished)
+        """Blocks until everything is on disk."""
+        _exclusively(self._manager, self._manager.wait_until_finished)
 
 
 def _refuse_links(directory: Path) -> None:
-    """RunError if a folder of checkpoints is a link, no folder, or has a link in it."""
+    """Raises RunError if `directory` exists and is a link, not a folder, or contains a link."""
     if directory.is_symlink():
         raise RunError(
             f"{directory} is a link: checkpoints lie in the run's own folder, and are not followed elsewhere"
@@ -190,21 +195,21 @@ def _refuse_links(directory: Path) -> None:
 
 
 def _difference(leaves: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> str | None:
-    """In which array saved leaves are of another form than those expected, None where they are of the same."""
+    """The first array that is missing, unexpected or of another shape or dtype; None if there is none."""
     for name in [*expected, *leaves]:
         if name not in leaves:
             return f"it has no {name}"
         if name not in expected:
             return f"it has {name}, which is not expected"
-        one, other = leaves[name], expected[name]
-        if (one.shape, one.dtype) != (other.shape, other.dtype):
-            return f"its {name} is {one.dtype} {one.shape}, not {other.dtype} {other.shape}"
+        leaf, like = leaves[name], expected[name]
+        if (leaf.shape, leaf.dtype) != (like.shape, like.dtype):
+            return f"its {name} is {leaf.dtype} {leaf.shape}, not {like.dtype} {like.shape}"
     return None
 
 
-def _one_at_a_time(manager: ocp.CheckpointManager, work: Callable[[], T]) -> T:
-    """What `work` returns. Orbax's saves in the background wait for each other for ever where two of them are under way
-    in one process, so another manager's is let come to its end first."""
+def _exclusively(manager: ocp.CheckpointManager, work: Callable[[], T]) -> T:
+    """Runs `work` once the saves of other managers are done: two background saves of Orbax in one process would wait
+    for each other forever."""
     global _busy
     with _saving:
         if _busy is not None and _busy is not manager:
@@ -215,12 +220,12 @@ def _one_at_a_time(manager: ocp.CheckpointManager, work: Callable[[], T]) -> T:
 
 
 def rank(metrics: Any) -> tuple[float, int]:
-    """What Orbax ranks checkpoints by: validation accuracy, the earlier step where several share it."""
+    """The key by which Orbax ranks checkpoints: validation accuracy, then the earlier step."""
     return metrics["validation_accuracy"], -metrics["step"]
 
 
 def _leaves(state: TrainState) -> dict[str, np.ndarray]:
-    """The leaves of a state on the host by path, in the order of the tree."""
+    """The leaves of a state by path, on the host, in the order of the tree."""
     paths, _ = jax.tree.flatten_with_path(jax.device_get(state))
     return {jax.tree_util.keystr(path, simple=True, separator="."): np.array(leaf) for path, leaf in paths}
 

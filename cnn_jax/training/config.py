@@ -1,4 +1,4 @@
-"""The config of a run: every field is read, checked where it is made, and written into the run's folder."""
+"""The config of a run: validated when created, and written into the folder of the run."""
 
 import dataclasses
 import difflib
@@ -28,7 +28,7 @@ DEFAULT_NETWORK = "conv3-16:same relu max2 conv3-32:same relu max2 dense-64 relu
 
 @dataclass(frozen=True)
 class Config:
-    """One training run. Raises RequestError for a value that cannot be."""
+    """One training run. Raises RequestError for an invalid value or combination."""
 
     network: str | list[dict[str, Any]] = DEFAULT_NETWORK
     """A network in the notation, the name of one in the zoo, or (from a file) its JSON form."""
@@ -37,21 +37,21 @@ class Config:
     filters: int | None = None
     """Filters of the first convolution; the others keep their proportion to it."""
     dataset: str = "digits"
-    """digits, mnist, fashion_mnist, cifar10, a prepared TFDS set, a folder of images or a zip of one."""
+    """digits, mnist, fashion_mnist, cifar10, a prepared TFDS data set, a folder of images, or a zip file of one."""
     data_dir: str | None = None
-    """Where archives are looked up (only read)."""
+    """Folder with the data archives (read only)."""
     image_size: int | str | None = None
-    """Resize images to squares of N pixels a side, or to HxW, e.g. 48x64."""
+    """Resize images to NxN pixels, or to HxW, e.g. 48x64."""
     resize: Literal["squash", "fit", "crop"] = "squash"
-    """How: squash to that shape, fit into it with black borders, crop what does not fit."""
+    """How to resize: squash changes the aspect ratio, fit adds black borders, crop cuts off what does not fit."""
     stream: bool = False
-    """Read the training images from disk as they are needed: for prepared TFDS sets that do not fit in memory."""
+    """Read the training images from disk as needed: for prepared TFDS data sets that do not fit in memory."""
     validation: int | None = None
-    """Number of validation examples cut from the training split (default: the data set's own)."""
+    """Number of validation examples taken from the training split (default: that of the data set)."""
     train_examples: int | None = None
-    """Train with so many examples only; fewer are always among more (default: all)."""
+    """Train on this many examples only; a smaller subset is always part of a larger one (default: all)."""
     without_test: bool = False
-    """Accept data that has no test split: nothing is scored on it then, and nothing can be cited."""
+    """Accept data without a test split: then there is no test score, and nothing can be cited."""
 
     epochs: int = 10
     """Passes over the training split."""
@@ -59,38 +59,38 @@ class Config:
     """Examples per step; the last batch of an epoch may be smaller."""
     learning_rate: float = 0.01
     optimizer: str = "sgd"
-    """sgd, signsgd, adam, adamw, one of optax (optax.lion), or a registered one."""
+    """sgd, signsgd, adam, adamw, an optimizer of optax (optax.lion), or a registered one."""
     optimizer_args: dict[str, Any] = field(default_factory=dict)
-    """Arguments of an optimizer beside the fields below, e.g. b1=0.95; each number can be an axis."""
+    """Arguments of the optimizer other than the fields below, e.g. b1=0.95; each number can be an axis."""
     momentum: float = 0.9
-    """Momentum of SGD (of whose update signsgd takes the sign), or the first-moment decay of Adam."""
+    """Momentum of SGD and signsgd (the sign of SGD's update), or the first-moment decay of Adam."""
     nesterov: bool = False
     weight_decay: float = 0.0
     """L2 on kernels: part of the gradient for sgd, signsgd and adam, decoupled from it for adamw."""
     clip_norm: float | None = None
     """Scale the gradient down to this global norm."""
     accumulate: int = 1
-    """Split every batch in this many parts whose gradients are summed before the update."""
+    """Split every batch into this many parts, whose gradients are summed before the update."""
     backward: Literal["gradient", "feedback_alignment"] = "gradient"
-    """What carries the error back: the transposed weights, or fixed random ones."""
+    """Weights used in the backward pass: the transposed weights, or fixed random ones."""
     gradient_noise: float = 0.0
-    """Variance of normal noise added to the gradient at the first step; it falls as (1 + step)^-0.55."""
+    """Variance of the normal noise added to the gradient at the first step; it decays as (1 + step)^-0.55."""
     ema: float = 0.0
-    """Decay per step of an average of the weights, which is then what is evaluated (0: off)."""
+    """Decay per step of a moving average of the weights, which is evaluated instead of the weights (0: off)."""
 
     schedule: str = "constant"
-    """How the learning rate changes over the run: constant, step, cosine, onecycle (which peaks at it), one of optax
-    (optax.polynomial_schedule), or a registered one."""
+    """How the learning rate changes over the run: constant, step, cosine, onecycle (learning_rate is its peak), a
+    schedule of optax (optax.polynomial_schedule), or a registered one."""
     schedule_args: dict[str, Any] = field(default_factory=dict)
-    """Arguments of a schedule, e.g. power=2."""
+    """Arguments of the schedule, e.g. power=2."""
     warmup_epochs: float = 0.0
-    """Linear rise of the learning rate from 0 at the start; onecycle has its own."""
+    """Epochs of linear warm-up of the learning rate from 0; onecycle has its own."""
     decay_epochs: tuple[float, ...] = ()
     """Epochs of the run, warm-up included, after which schedule `step` multiplies the learning rate by decay_factor."""
     decay_factor: float = 0.1
 
     loss: str = "cross_entropy"
-    """cross_entropy, squared_error or a registered one."""
+    """cross_entropy, squared_error or a registered loss."""
     label_smoothing: float = 0.0
     initialiser: Literal["he", "glorot", "lecun", "normal"] = "he"
     init_scale: float = 1.0
@@ -98,34 +98,34 @@ class Config:
     dropout: float | None = None
     """Rate of every dropout layer, instead of the network's own."""
     augment: str = ""
-    """Augmentations separated by blanks: flip, crop<pad>, cutout<size>, mixup<alpha>."""
+    """Augmentations separated by spaces: flip, crop<pad>, cutout<size>, mixup<alpha>."""
 
     init: str | None = None
-    """Start from the weights of a run's folder or of a file (npz, safetensors) instead of random ones; the last layer
-    starts anew where it does not fit."""
+    """Start from the weights of a run folder or a file (npz, safetensors) instead of random ones; the last layer starts
+    at random if it does not fit."""
     seed: int = 0
     """Seed of the initial weights, the order of the examples, dropout and augmentation."""
     split_seed: int = 0
-    """Seed of the cut into training and validation."""
+    """Seed of the split into training and validation."""
     keep_all: bool = False
     """Keep a checkpoint of every epoch, instead of the newest two and the best."""
     select: Literal["final", "best"] = "final"
-    """Which weights the test split is scored with: the final ones or those of the best validation accuracy."""
+    """Which weights to score on the test split: the final ones or those with the best validation accuracy."""
     final_fit: bool = False
-    """Train on the training and the validation images together, and score the test split. A sweep first chooses its
-    cell on validation without them, then trains that cell so, with the same seeds."""
+    """Train on the training and validation images together, and score the test split. A sweep first chooses its cell on
+    the validation images without training on them, then trains that cell on both, with the same seeds."""
     precision: Literal["highest", "high", "default"] = "highest"
-    """Of float32 matrix products and convolutions on accelerators; highest means no TF32 and no bfloat16."""
+    """Precision of float32 matrix products and convolutions on accelerators; highest means no TF32 and no bfloat16."""
     dtype: Literal["float32", "bfloat16"] = "float32"
-    """What activations are computed in; parameters stay float32."""
+    """Dtype of the activations; parameters stay float32."""
     implementation: Literal["auto", "lax", "canonical", "native"] = "auto"
-    """Of convolution and pooling; auto takes the fastest there is (`python -m cnn_jax ops` says which and why)."""
+    """Implementation of convolution and pooling; auto is the fastest available (see `python -m cnn_jax ops`)."""
     devices: int | None = None
-    """Local devices to split each batch over (default: all)."""
+    """Number of local devices to split each batch over (default: all)."""
 
     def __post_init__(self):
         if isinstance(self.network, Network):
-            object.__setattr__(self, "network", _said(self.network))
+            object.__setattr__(self, "network", _to_text_or_json(self.network))
         for name, hint in typing.get_type_hints(Config).items():
             object.__setattr__(self, name, convert(name, getattr(self, name), hint))
         for name, (ok, what) in _RANGES.items():
@@ -145,20 +145,20 @@ class Config:
         self._check_schedule()
         optimizer_of(self)
         self._check_optimizer()
-        mixing = [one.name for one in augment.parse(self.augment) if one.mixes]
+        mixing = [augmentation.name for augmentation in augment.parse(self.augment) if augmentation.mixes]
         if mixing and self.batch_size == 1:
             raise RequestError(f"{mixing[0]} needs a batch_size of at least 2: it mixes the examples of a batch")
         _check_network(self.network, self.network_args, self.filters)
         size_of(self.image_size, self.resize)
 
     def _check_schedule(self):
-        """What can be said before the number of steps is known; see `schedule.check_schedule` for the rest."""
-        asked = schedule.parameters_of(self.schedule)
+        """Checks that do not need the number of steps; see `schedule.check_schedule` for the others."""
+        parameters = schedule.parameters_of(self.schedule)
         if self.schedule == "step" and not self.decay_epochs:
             raise RequestError("schedule 'step' needs decay_epochs, e.g. --decay-epochs 10 15")
-        if "decay_epochs" not in asked and self.decay_epochs:
+        if "decay_epochs" not in parameters and self.decay_epochs:
             raise RequestError(f"decay_epochs belong to schedule 'step', not to {self.schedule!r}")
-        if "decay_factor" not in asked and self.decay_factor != Config.decay_factor:
+        if "decay_factor" not in parameters and self.decay_factor != Config.decay_factor:
             raise RequestError(f"decay_factor belongs to schedule 'step', not to {self.schedule!r}")
         if self.schedule == "onecycle" and self.warmup_epochs:
             raise RequestError("schedule 'onecycle' has a warm-up of its own: leave out warmup_epochs")
@@ -185,13 +185,13 @@ class Config:
             )
 
     def to_json(self) -> dict[str, Any]:
-        """Every field, as JSON has it."""
+        """All fields as JSON values."""
         return json.loads(json.dumps(dataclasses.asdict(self)))
 
     @classmethod
     def from_json(cls, values: Any) -> "Config":
-        """The inverse of `to_json`; fields that are missing keep their default. Raises RequestError for an unknown name
-        or a wrong type, with what is valid."""
+        """The inverse of `to_json`; missing fields get their default. Raises RequestError for an unknown name or a
+        wrong type, with what is valid."""
         if not isinstance(values, dict):
             raise RequestError(f"a config is a JSON object of fields, not {quote(values)}")
         hints = typing.get_type_hints(cls)
@@ -203,7 +203,7 @@ class Config:
         return cls(**values)
 
     def build(self, input_shape: Shape, classes: int) -> Network:
-        """The network of this config for images of `input_shape` (height, width, channels). RequestError for one that
+        """The network of this config for images of `input_shape` (height, width, channels). Raises RequestError if it
         does not fit them."""
         return build(self.network, input_shape, classes, self.filters, self.network_args)
 
@@ -215,8 +215,8 @@ class Config:
         return hashlib.sha256(json.dumps(self.to_json(), sort_keys=True).encode()).hexdigest()[:12]
 
 
-def _said(network: Network) -> str | list[dict[str, Any]]:
-    """A network as a config keeps it: in text, as far as that can say it."""
+def _to_text_or_json(network: Network) -> str | list[dict[str, Any]]:
+    """A network as text if the notation can express it, else as JSON."""
     try:
         return notation.format(network.layers)
     except RequestError:
@@ -230,7 +230,7 @@ def differences(old: Config, new: Config) -> list[str]:
 
 
 def _check_network(network: str | list[dict[str, Any]], arguments: dict[str, Any], filters: int | None) -> None:
-    """RequestError for what is no network, or has no filters to set."""
+    """Raises RequestError for an invalid network, or if it has no filters to set."""
     layers = layers_of(network, arguments)
     if not layers:
         raise RequestError("network is empty: it needs at least one layer")
@@ -239,7 +239,7 @@ def _check_network(network: str | list[dict[str, Any]], arguments: dict[str, Any
 
 
 def _in_float32(value: float) -> float:
-    """What a training step computes with: what is smaller than a normal number is 0 there."""
+    """The value that a training step uses: float32, with subnormal numbers as 0."""
     with np.errstate(over="ignore", under="ignore"):
         rounded = np.float32(value)
     return float(rounded) if abs(rounded) >= np.finfo(np.float32).tiny else 0.0

@@ -1,4 +1,4 @@
-"""The loop: an iterator of events. It draws no bars, writes no files and stops when its user stops asking."""
+"""The training loop: a generator of events. It prints no_evaluations, writes no files and stops when it is closed."""
 
 import contextlib
 import math
@@ -15,26 +15,33 @@ import numpy as np
 from cnn_jax import metrics, randomness
 from cnn_jax.metrics import EpochMetrics, Evaluation, Totals
 from cnn_jax.training.config import Config
-from cnn_jax.training.epoch import Streamed, steps_of_epoch
+from cnn_jax.training.epoch import StreamedExamples, steps_of_epoch
 from cnn_jax.training.schedule import learning_rates
 from cnn_jax.training.state import Examples, Program, TrainState, hparams_of, initial_state
 from cnn_jax.training.step import HParams, batches, evaluate_steps, home_device, replicate, train_steps
 from cnn_jax.training.trials import stack, unstack
 
-POLL_SECONDS = 0.2  # how long the device is left alone, so that a caller can show progress, save or stop
-GROWTH = 8.0  # at most, from one number of steps without a word to the next
+POLL_SECONDS = 0.2  # target duration of a dispatch, after which a caller can show progress, save or stop
+GROWTH = 8.0  # maximum factor by which the number of steps per dispatch grows at a time
 _compiling = threading.Lock()  # two workers that need the same program wait for each other
-_compiled: set[tuple] = set()  # programs with the shapes that this process has compiled them for
+_compiled: set[tuple] = set()  # the programs that this process has compiled, with their input shapes
 
 
 @dataclass(frozen=True)
 class Event:
-    """A run as it stands between two steps. `state` is good until the next event is asked for.
+    """The state of a run between two steps.
 
-    `evaluation` is set at the end of an epoch. `nonfinite` says that after `step` the loss (of a batch, or at the end
-    of an epoch that of a split) or a parameter was not finite; there is no state then. `paused` marks the events that
-    were asked for. Do not resume from a paused state: its epoch may be complete but not yet evaluated.
-    `images` were trained on so far by this loop, in `seconds` of steps alone.
+    Attributes:
+      step: number of steps done.
+      epoch: number of epochs done.
+      state: valid until the next event is requested; None if `nonfinite`.
+      evaluation: set at the end of an epoch.
+      nonfinite: whether after `step` the loss (of a batch or, at the end of an epoch, of a split) or a parameter was
+        not finite.
+      paused: whether the event was requested by `pause_at`. Do not resume from a paused state: its epoch may be
+        complete but not yet evaluated.
+      images: number of images that this loop has trained on so far.
+      seconds: this trial's share of the time spent in training steps so far.
     """
 
     step: int
@@ -47,20 +54,20 @@ class Event:
     seconds: float = 0.0
 
 
-class Stretch:
-    """How many steps to take at once, so that they last about POLL_SECONDS."""
+class StepsPerDispatch:
+    """Chooses the number of steps per dispatch such that they take about POLL_SECONDS."""
 
     def __init__(self) -> None:
         self.steps = 1
 
-    def took(self, steps: int, seconds: float) -> None:
-        """Learns from what `steps` steps have taken."""
+    def update(self, steps: int, seconds: float) -> None:
+        """Adapts to the last dispatch, in which `steps` steps took `seconds`."""
         factor = min(GROWTH, POLL_SECONDS / max(seconds, 1e-6))
         self.steps = max(1, int(steps * factor))
 
 
-class _Score:
-    """Scores every example of a split once, in one program."""
+class _Evaluator:
+    """Evaluates every example of a split once, in one program."""
 
     def __init__(self, program: Program, trials: int, examples: Examples, batch_size: int):
         self.program, self.examples, self.n = program, examples, examples.labels.shape[0]
@@ -78,15 +85,15 @@ class _Score:
 
 
 def evaluate(program: Program, state: TrainState, examples: Examples, batch_size: int) -> Evaluation:
-    """Scores every example of a split once: the average weights if the program keeps them, else the current ones."""
-    return Evaluation.of(_Score(program, 1, examples, batch_size)(state))
+    """Evaluates every example of a split once, with the averaged weights if the program keeps them."""
+    return Evaluation.of(_Evaluator(program, 1, examples, batch_size)(state))
 
 
 def compile_program(
-    configs: Sequence[Config], program: Program, train: Examples | Streamed, validation: Examples
+    configs: Sequence[Config], program: Program, train: Examples | StreamedExamples, validation: Examples
 ) -> float:
-    """Compiles the steps that `fit` will take and returns the seconds that took, 0 where the same program has been
-    compiled for the same shapes before. No step is taken."""
+    """Compiles the steps that `fit` will take, without taking any. Returns the seconds that took, or 0 if the same
+    program has already been compiled for the same shapes."""
     train_shape = train.images.shape if isinstance(train, Examples) else (len(train.labels), *train.stream.image_shape)
     shapes = (program, len(configs), configs[0].batch_size, train_shape, validation.images.shape, home_device())
     with _compiling:
@@ -94,7 +101,7 @@ def compile_program(
             return 0.0
         started = time.perf_counter()
         state = initial_states(configs, program)
-        jax.block_until_ready(_Score(program, len(configs), validation, configs[0].batch_size).run(state, 0))
+        jax.block_until_ready(_Evaluator(program, len(configs), validation, configs[0].batch_size).run(state, 0))
         with contextlib.closing(steps_of_epoch(configs, program, train, 0, 0)) as epoch:
             jax.block_until_ready(train_steps(program, state, next(epoch)[1], 0, 0, *traced_numbers(configs, program)))
         _compiled.add(shapes)
@@ -102,13 +109,13 @@ def compile_program(
 
 
 def initial_states(configs: Sequence[Config], program: Program) -> TrainState:
-    """The states of the trials of a program before the first step."""
+    """The initial states of the trials of a program."""
     states = [initial_state(config, program) for config in configs]
     return replicate(program.devices, stack(program.transform, states))
 
 
 def traced_numbers(configs: Sequence[Config], program: Program) -> tuple[HParams, jax.Array]:
-    """The hparams and the key of the trials of a program."""
+    """The hparams and keys of the trials of a program."""
     numbers = [(hparams_of(config), randomness.run_key(config.seed)) for config in configs]
     return replicate(program.devices, stack(program.transform, numbers))
 
@@ -116,65 +123,70 @@ def traced_numbers(configs: Sequence[Config], program: Program) -> tuple[HParams
 def fit(
     configs: Sequence[Config],
     program: Program,
-    train: Examples | Streamed,
+    train: Examples | StreamedExamples,
     validation: Examples,
     state: TrainState,
     pause_at: Collection[int] = (),
 ) -> Generator[list[Event], None, None]:
-    """Trains from `state` (the initial one, or one that was saved) to the last epoch, yielding events at the end of
-    every epoch, after the steps in `pause_at`, and about every POLL_SECONDS between. Ends when all trials diverged.
+    """Trains from `state` to the last epoch. Stops early if all trials have diverged.
 
-    There is one trial, or as many as `state` has where the program has a transform; they share a number of epochs. Each
-    yield has an event for every trial; one that has diverged goes on saying so. `state` and those of the events are
-    used up when the next events are asked for.
+    Args:
+      configs: one per trial, with the same number of epochs; a single one if the program has no transform.
+      state: the initial or a saved state of the trials. It is donated: it and the states in the events are invalid once
+        the next events are requested.
+      pause_at: numbers of steps after which to yield.
+
+    Yields:
+      An event for every trial, at the end of each epoch, after the steps in `pause_at`, and about every POLL_SECONDS in
+      between. A trial that has diverged keeps yielding `nonfinite` events.
     """
     examples = train.labels.shape[0]
     batch_size = configs[0].batch_size
     steps_per_epoch = math.ceil(examples / batch_size)
     trials = range(len(configs))
     step = int(np.asarray(state.step).flat[0])
-    images, seconds, stretch = 0, 0.0, Stretch()
+    images, seconds, dispatch = 0, 0.0, StepsPerDispatch()
     unscored = np.full(len(configs), -1)  # the step at which the validation loss of a trial was not finite
 
-    def of(trial: int, tree: Any) -> Any:
+    def select(trial: int, tree: Any) -> Any:
         return unstack(program.transform, tree, trial)
 
     def events(epoch: int, bad: np.ndarray, evaluations: Sequence[EpochMetrics | None], paused: bool) -> list[Event]:
         return [
             Event(int(bad[i]), epoch, None, nonfinite=True) if bad[i] >= 0
-            else Event(step, epoch, of(i, state), evaluations[i], False, paused, images, seconds / len(configs))
+            else Event(step, epoch, select(i, state), evaluations[i], False, paused, images, seconds / len(configs))
             for i in trials
         ]  # fmt: skip
 
-    score = _Score(program, len(configs), validation, batch_size)
+    evaluator = _Evaluator(program, len(configs), validation, batch_size)
     hparams, key = traced_numbers(configs, program)
-    nothing: list[None] = [None] * len(configs)
+    no_evaluations: list[None] = [None] * len(configs)
     for number in range(step // steps_per_epoch, configs[0].epochs):
         end = (number + 1) * steps_per_epoch
         with contextlib.closing(steps_of_epoch(configs, program, train, number, step)) as epoch:
             for numbers, steps in epoch:
                 while step < numbers.stop:
-                    last = min(step + stretch.steps, numbers.stop, *(pause for pause in pause_at if pause > step))
+                    last = min(step + dispatch.steps, numbers.stop, *(pause for pause in pause_at if pause > step))
                     started = time.perf_counter()
                     at, to = step - numbers.start, last - numbers.start
                     state = train_steps(program, state, steps, at, to, hparams, key)
                     bad = np.atleast_1d(jax.device_get(state.diverged_step))
                     bad = np.where(unscored >= 0, unscored, bad)
                     spent = time.perf_counter() - started
-                    stretch.took(last - step, spent)
+                    dispatch.update(last - step, spent)
                     seconds += spent
                     images += (last - step) * batch_size - (steps_per_epoch * batch_size - examples) * (last == end)
                     step = last
                     if (bad >= 0).all():
-                        yield events(number, bad, nothing, False)
+                        yield events(number, bad, no_evaluations, False)
                         return
-                    # No other event at the end of an epoch: its evaluation comes next, and belongs to the same step.
+                    # At the end of an epoch the event with its evaluation follows, for the same step.
                     if step < end or step in pause_at:
-                        yield events(number, bad, nothing, step in pause_at)
+                        yield events(number, bad, no_evaluations, step in pause_at)
 
-        trained, scored = jax.device_get(state.totals), score(state)
+        train_totals, totals = jax.device_get(state.totals), evaluator(state)
         rates = [float(learning_rates(config, steps_per_epoch, np.array([step - 1]))[0]) for config in configs]
-        train_scores, scores = ([Evaluation.of(of(i, totals)) for i in trials] for totals in (trained, scored))
+        train_scores, scores = ([Evaluation.of(select(i, tree)) for i in trials] for tree in (train_totals, totals))
         evaluations = [EpochMetrics(number + 1, step, train_scores[i], scores[i], rates[i]) for i in trials]
         finite = np.isfinite([train_scores[i].loss + scores[i].loss for i in trials])
         unscored = np.where((bad < 0) & ~finite, step, unscored)

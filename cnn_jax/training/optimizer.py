@@ -1,7 +1,7 @@
-"""Optimizers by name: the built-in ones, a researcher's own, and all of optax.
+"""Optimizers by name: built-in, user-defined, and all of optax.
 
-The learning rate of a step, and every number that an optimizer takes where optax allows it, are arguments of the
-compiled step: another rate is another number and not another program.
+The learning rate and, if optax allows it, all other numbers of an optimizer are arguments of the compiled step, so that
+changing them does not recompile it.
 """
 
 import difflib
@@ -23,40 +23,40 @@ from cnn_jax.registry import Registry
 Make = Callable[..., optax.GradientTransformation]
 F = TypeVar("F", bound=Make)
 OPTAX = "optax."
-SHARED = {"momentum": 0.9, "nesterov": False, "weight_decay": 0.0}  # defaults of the fields that optimizers share
+SHARED = {"momentum": 0.9, "nesterov": False, "weight_decay": 0.0}  # defaults of the shared config fields
 
 
 @dataclass(frozen=True)
-class Entry:
-    """An optimizer: a function of the learning rate and its arguments, and its publication by its key."""
+class OptimizerEntry:
+    """A registered optimizer: a function of the learning rate and its arguments, and the key of its publication."""
 
     make: Make
     source: str | None
 
 
-OPTIMIZERS: Registry[Entry] = Registry("optimizer", ", those of optax (optax.adam)")
+OPTIMIZERS: Registry[OptimizerEntry] = Registry("optimizer", ", those of optax (optax.adam)")
 
 
 def register_optimizer(name: str, source: str | None = None) -> Callable[[F], F]:
-    """Registers a function of a learning rate, and of any other arguments, that returns an optax
-    `GradientTransformation`. Parameters called momentum, nesterov and weight_decay are given the fields of the config
-    of these names, all others come from `optimizer_args`."""
+    """Registers a function of a learning rate, and any other arguments, that returns an optax `GradientTransformation`.
+    Its parameters momentum, nesterov and weight_decay get the config fields of these names; all others come from
+    `optimizer_args`. `source` is the key of its publication."""
 
     def add(make: F) -> F:
-        OPTIMIZERS.add(name, Entry(make, source))
+        OPTIMIZERS.add(name, OptimizerEntry(make, source))
         return make
 
     return add
 
 
 def kernels(params: Any) -> Any:
-    """A tree of booleans: True for what weight decay acts on, which biases and the scales and offsets of norms are
-    spared. These are the kernels, and arrays of another name with more than one axis."""
-    small = ("bias", "scale", "mean", "var", "variance")
+    """A tree of booleans: True for the arrays that weight decay acts on. These are the kernels, and arrays of other
+    names with more than one axis, except biases and the scales and offsets of norms."""
+    excluded = ("bias", "scale", "mean", "var", "variance")
 
     def decays(path: tuple, leaf: Any) -> bool:
         name = getattr(path[-1], "key", None)
-        return name == "kernel" or (name not in small and len(path) > 2 and leaf.ndim > 1)
+        return name == "kernel" or (name not in excluded and len(path) > 2 and leaf.ndim > 1)
 
     return jax.tree_util.tree_map_with_path(decays, params)
 
@@ -108,8 +108,14 @@ def _scaled(learning_rate: ArrayLike) -> optax.GradientTransformation:
 
 @dataclass(frozen=True)
 class Optimizer:
-    """What of an optimizer shapes the compiled step: the function, the arguments that are no traced numbers, the names
-    of those that are, and whether the gradient is clipped first."""
+    """The part of an optimizer that determines the compiled step.
+
+    Attributes:
+      make: the function that returns the transformation.
+      static: arguments that are not traced.
+      traced: names of the arguments that are traced numbers.
+      clip: whether the gradient is clipped first.
+    """
 
     make: Make
     static: tuple[tuple[str, Any], ...]
@@ -117,8 +123,8 @@ class Optimizer:
     clip: bool
 
     def __call__(self, learning_rate: ArrayLike, hparams: Mapping[str, Any]) -> optax.GradientTransformationExtraArgs:
-        """The transformation of a gradient to an update that is added to the parameters. Clipping comes first, so that
-        it does not see the weight decay."""
+        """The transformation of the gradient into an update, which is added to the parameters. Clipping comes first, so
+        that it excludes the weight decay."""
         traced = {name: hparams["optimizer"][name] for name in self.traced}
         transformation = self.make(learning_rate, **dict(self.static), **traced)
         if self.clip:
@@ -127,8 +133,8 @@ class Optimizer:
 
 
 def optimizer_of(config: Any) -> tuple[Optimizer, dict[str, float]]:
-    """The optimizer of a config and its traced numbers. RequestError for one that is unknown, for an argument that it
-    does not have, and for what it cannot be made with."""
+    """The optimizer of a config and its traced numbers. Raises RequestError for an unknown optimizer or argument, and
+    for values that it does not accept."""
     make, arguments = _make(config.optimizer), dict(config.optimizer_args)
     parameters = inspect.signature(make).parameters
     open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
@@ -157,18 +163,18 @@ def optimizer_of(config: Any) -> tuple[Optimizer, dict[str, float]]:
 def _make(name: str) -> Make:
     if not name.startswith(OPTAX):
         return OPTIMIZERS[name].make
-    found: Any = optax
+    make: Any = optax
     for word in name.split(".")[1:]:
-        found = getattr(found, word, None)
-    if not callable(found) or next(iter(inspect.signature(found).parameters), None) != "learning_rate":
+        make = getattr(make, word, None)
+    if not callable(make) or next(iter(inspect.signature(make).parameters), None) != "learning_rate":
         near = difflib.get_close_matches(name.removeprefix(OPTAX), optax_optimizers(), n=5) or optax_optimizers()
-        raise RequestError(f"optimizer {quote(name)} is none of optax: try {', '.join(OPTAX + one for one in near)}")
-    return found
+        raise RequestError(f"optimizer {quote(name)} is not in optax: try {', '.join(OPTAX + n for n in near)}")
+    return make
 
 
 @functools.cache
 def optax_optimizers() -> list[str]:
-    """The names of what optax has whose first parameter is the learning rate."""
+    """The names of the functions in optax whose first parameter is the learning rate."""
     functions = {name: value for name, value in vars(optax).items() if inspect.isfunction(value)}
     return [
         name
@@ -180,10 +186,11 @@ def optax_optimizers() -> list[str]:
 
 @functools.lru_cache(maxsize=256)
 def _traceable(make: Make, arguments: tuple[tuple[str, Any], ...]) -> tuple[str, ...]:
-    """The numbers among the arguments that may be traced. RequestError where not even their values will do."""
+    """The names of the numbers that may be traced. Raises RequestError if the optimizer does not accept the arguments
+    even as constants."""
     numbers = [name for name, value in arguments if isinstance(value, float)]
 
-    def works(traced: list[str]) -> Exception | None:
+    def failure(traced: list[str]) -> Exception | None:
         rest = {name: value for name, value in arguments if name not in traced}
 
         def step(rate: Array, values: dict[str, Array]) -> Any:
@@ -195,12 +202,12 @@ def _traceable(make: Make, arguments: tuple[tuple[str, Any], ...]) -> tuple[str,
 
         try:
             jax.eval_shape(step, jnp.float32(0.1), {name: jnp.float32(0.5) for name in traced})
-        except Exception as error:  # of any type, from code that is not ours
+        except Exception as error:  # of any type: the code is not ours
             return error
         return None
 
-    if (error := works([])) is not None:
+    if (error := failure([])) is not None:
         raise RequestError(f"the optimizer cannot be used with {dict(arguments)}: {reason(error)}") from error
-    if works(numbers) is None:
+    if failure(numbers) is None:
         return tuple(numbers)
-    return tuple(name for name in numbers if works([name]) is None)
+    return tuple(name for name in numbers if failure([name]) is None)

@@ -1,4 +1,4 @@
-"""Schedules of the learning rate by name: the built-in ones, a researcher's own, and all of optax."""
+"""Learning rate schedules by name: built-in, user-defined, and all of optax."""
 
 import inspect
 from collections.abc import Callable
@@ -15,32 +15,33 @@ from cnn_jax.registry import Registry
 
 F = TypeVar("F", bound=Callable[..., Any])
 OPTAX = "optax."
-ONE_CYCLE = ((0.3, 1.0), (0.85, 1 / 25), (1.0, 1 / 25e4))  # from 1/25: the factor after which share of the steps
-ENDINGS = ("_schedule", "exponential_decay")  # of the names of schedules in optax
-PEAKS = ("peak_value", "init_value", "value")  # what a schedule of optax calls the rate that others are relative to
+ONE_CYCLE = ((0.3, 1.0), (0.85, 1 / 25), (1.0, 1 / 25e4))  # (share of the steps, factor reached then), from 1/25
+ENDINGS = ("_schedule", "exponential_decay")  # suffixes of the names of schedules in optax
+PEAKS = ("peak_value", "init_value", "value")  # the parameters of optax schedules that scale the learning rate
 
 
 @dataclass(frozen=True)
-class Entry:
-    """A schedule: a function that gives factors of the learning rate, and its publication by its key."""
+class ScheduleEntry:
+    """A registered schedule: a function that returns factors of the learning rate, and the key of its publication."""
 
     factors: Callable[..., Any]
     source: str | None
 
 
-SCHEDULES: Registry[Entry] = Registry("schedule", ", those of optax (optax.cosine_decay_schedule)")
+SCHEDULES: Registry[ScheduleEntry] = Registry("schedule", ", those of optax (optax.cosine_decay_schedule)")
 
 
 def register_schedule(name: str, source: str | None = None) -> Callable[[F], F]:
-    """Registers a function that returns the factors of the learning rate at some steps, float [n].
+    """Registers a function that returns the factors of the learning rate at n steps, float [n].
 
-    It is given what its parameters are called: `step` (the numbers of the steps after the warm-up, float [n], from 0),
-    `steps` (how many there are), `number` (their numbers since the start of the run), `steps_per_epoch`, `epochs`,
-    `decay_epochs` and `decay_factor` of the config; all others come from `schedule_args`.
+    Its parameters get, by name: `step` (the number of each step since the end of the warm-up, float [n]), `steps` (the
+    number of steps after the warm-up), `number` (the number of each step since the start of the run),
+    `steps_per_epoch`, and `epochs`, `decay_epochs` and `decay_factor` of the config. All others come from
+    `schedule_args`. `source` is the key of its publication.
     """
 
     def add(factors: F) -> F:
-        SCHEDULES.add(name, Entry(factors, source))
+        SCHEDULES.add(name, ScheduleEntry(factors, source))
         return factors
 
     return add
@@ -56,11 +57,10 @@ def constant(step: np.ndarray) -> np.ndarray:
 def stepwise(
     number: np.ndarray, steps_per_epoch: int, decay_epochs: tuple[float, ...], decay_factor: float
 ) -> np.ndarray:
-    """`decay_factor` once for every milestone that has been reached, counted from the start of the run, warm-up
-    included."""
+    """Multiplies by `decay_factor` at every milestone, counted from the start of the run including the warm-up."""
     milestones = [round(epoch * steps_per_epoch) for epoch in decay_epochs]
     reached = np.searchsorted(milestones, number, side="right")
-    with np.errstate(over="ignore", under="ignore"):  # `check_schedule` speaks of it
+    with np.errstate(over="ignore", under="ignore"):  # `check_schedule` reports it
         return np.power(decay_factor, reached.astype(float))
 
 
@@ -72,7 +72,7 @@ def cosine(step: np.ndarray, steps: int) -> np.ndarray:
 
 @register_schedule("onecycle", "smith2018super")
 def one_cycle(step: np.ndarray, steps: int) -> np.ndarray:
-    """From 1/25 up to 1 and down to 1/25e4, in straight lines (smith2018super)."""
+    """Rises from 1/25 to 1 and falls to 1/25e4, piecewise linearly (smith2018super)."""
     shares, values = zip(*ONE_CYCLE, strict=True)
     return np.interp(step, [0, *(int(share * steps) for share in shares)], [1 / 25, *values])
 
@@ -81,7 +81,7 @@ SCHEDULES.seal()
 
 
 def parameters_of(name: str) -> tuple[str, ...]:
-    """What a schedule asks for. RequestError for an unknown one."""
+    """The names of the parameters of a schedule. Raises RequestError for an unknown schedule."""
     if name.startswith(OPTAX):
         return tuple(inspect.signature(_optax(name)).parameters)
     return tuple(inspect.signature(SCHEDULES[name].factors).parameters)
@@ -101,54 +101,54 @@ def learning_rates(config: Any, steps_per_epoch: int, numbers: np.ndarray) -> np
 
 
 def _factors(config: Any, facts: dict[str, Any]) -> np.ndarray:
-    """RequestError for what a schedule of someone else raises, and for arguments that it does not have."""
+    """The factors of the learning rate. Raises RequestError for an unknown argument, or if the schedule fails."""
     names, given = parameters_of(config.schedule), dict(config.schedule_args)
     if unknown := [name for name in given if name not in names]:
         takes = ", ".join(name for name in names if name not in facts) or "none"
         raise RequestError(f"{config.schedule} has no argument {quote(unknown[0])}; it has {takes}")
     try:
         if config.schedule.startswith(OPTAX):
-            schedule = _optax(config.schedule)(**_usual(_optax(config.schedule), facts["steps"]) | given)
+            schedule = _optax(config.schedule)(**_defaults(_optax(config.schedule), facts["steps"]) | given)
             return np.asarray(jax.vmap(schedule)(jnp.asarray(np.maximum(facts["step"], 0))), float)
         known = {name: value for name, value in facts.items() if name in names}
         return np.asarray(SCHEDULES[config.schedule].factors(**known | given), float)
     except RequestError:
         raise
-    except Exception as error:  # of any type, from code that is not ours
+    except Exception as error:  # of any type: the code is not ours
         raise RequestError(f"schedule {config.schedule} with {given or 'no arguments'}: {reason(error)}") from error
 
 
 def _optax(name: str) -> Callable[..., Any]:
-    found = getattr(optax, name.removeprefix(OPTAX), None)
-    if not callable(found) or not name.endswith(ENDINGS):
-        names = ", ".join(OPTAX + one for one in dir(optax) if one.endswith(ENDINGS))
-        raise RequestError(f"schedule {quote(name)} is none of optax: there are {names}")
-    return found
+    make = getattr(optax, name.removeprefix(OPTAX), None)
+    if not callable(make) or not name.endswith(ENDINGS):
+        names = ", ".join(OPTAX + n for n in dir(optax) if n.endswith(ENDINGS))
+        raise RequestError(f"schedule {quote(name)} is not in optax: there are {names}")
+    return make
 
 
-def _usual(make: Callable[..., Any], steps: int) -> dict[str, Any]:
-    """What is meant where an argument is left out: factors relative to 1, over all steps of the run."""
+def _defaults(make: Callable[..., Any], steps: int) -> dict[str, Any]:
+    """Defaults of required arguments: factors relative to 1, over all steps of the run."""
     needed = [name for name, p in inspect.signature(make).parameters.items() if p.default is p.empty]
     peak = next((name for name in PEAKS if name in needed), None)
-    usual: dict[str, Any] = {name: steps for name in needed if name in ("decay_steps", "transition_steps")}
-    return usual | ({peak: 1.0} if peak else {})
+    defaults: dict[str, Any] = {name: steps for name in needed if name in ("decay_steps", "transition_steps")}
+    return defaults | ({peak: 1.0} if peak else {})
 
 
 def warmup_steps(config: Any, steps_per_epoch: int) -> int:
-    """The steps over which the learning rate rises from 0."""
+    """The number of steps over which the learning rate rises from 0."""
     return round(config.warmup_epochs * steps_per_epoch)
 
 
 def check_schedule(config: Any, steps_per_epoch: int) -> list[str]:
-    """What of the schedule never acts in a run with so many steps per epoch, a line each. RequestError for a schedule
-    that cannot be in so few steps."""
+    """A warning for each part of the schedule that never acts in a run with so many steps per epoch. Raises
+    RequestError for a schedule that is impossible in so few steps, or not finite."""
     total, warmup = config.epochs * steps_per_epoch, warmup_steps(config, steps_per_epoch)
     of = f"of {total} steps ({steps_per_epoch} per epoch)"
     if config.schedule == "onecycle" and int(ONE_CYCLE[0][0] * total) < 1:
         raise RequestError(f"schedule 'onecycle' cannot rise and fall in a run {of}: it needs at least 4")
     milestones = [round(epoch * steps_per_epoch) for epoch in config.decay_epochs]
     changes = np.array([step for step in milestones if step < total], int)
-    if config.schedule not in ("constant", "step", "cosine", "onecycle"):  # which may do anything at any step
+    if config.schedule not in ("constant", "step", "cosine", "onecycle"):  # these may change at any step
         changes = np.unique(np.linspace(0, total - 1, 1000).astype(int))
     rates = learning_rates(config, steps_per_epoch, changes)
     if not np.isfinite(rates).all():

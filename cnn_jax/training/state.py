@@ -1,4 +1,4 @@
-"""What a training step reads and writes, as pytrees."""
+"""The inputs and outputs of a training step, as pytrees."""
 
 import functools
 from dataclasses import dataclass
@@ -19,12 +19,13 @@ from cnn_jax.training.config import Config
 from cnn_jax.training.optimizer import Optimizer, optimizer_of
 from cnn_jax.training.trials import Transform
 
-# For a program that runs once: with all optimizations XLA:CPU compiles it three times as long, to the same bits.
+# For a program that runs once: with all optimizations XLA:CPU takes three times as long to compile it, for the same
+# result.
 ONCE = {"xla_backend_optimization_level": 1}
 
 
 class Examples(NamedTuple):
-    """One split on the device, and how its pixels are normalised."""
+    """One split on the device, with the mean and std that normalise its pixels."""
 
     images: Array  # uint8 (n, height, width, channels)
     labels: Array  # int32 (n,)
@@ -33,7 +34,7 @@ class Examples(NamedTuple):
 
 
 class TrainState(NamedTuple):
-    """All that changes from step to step."""
+    """Everything that a training step updates."""
 
     step: Array  # int32, steps done
     params: Any
@@ -41,12 +42,12 @@ class TrainState(NamedTuple):
     opt_state: Any
     ema: Any  # averaged parameters, {} when off
     totals: Totals  # training metrics of the epoch so far
-    diverged_step: Array  # int32, the first step with a non-finite loss or parameter, -1 before
+    diverged_step: Array  # int32, the first step with a non-finite loss or parameter, -1 if there is none
 
 
 @dataclass(frozen=True)
 class Program:
-    """What shapes the compiled step: two configs with the same program share it."""
+    """Everything that determines the compiled step: configs with equal programs share it."""
 
     network: Network
     loss: Loss
@@ -61,8 +62,8 @@ class Program:
     precision: str
     devices: int
     implementation: ops.Implementation
-    parts: int  # the generation of the registries, by which layers and metrics are looked up
-    transform: Transform = None  # over the trials, where there are several
+    parts: int  # the generation of the registries in which layers and metrics are looked up
+    transform: Transform = None  # over the trials, if there are several
 
     @classmethod
     def of(
@@ -72,8 +73,14 @@ class Program:
         devices: int | None = None,
         implementation: ops.Implementation | None = None,
     ) -> "Program":
-        """The program of a config on `devices` local devices (default: as many as the config says, or all), with the
-        implementation of convolution and pooling that it says (auto: `implementation`, or what is best here)."""
+        """The program of a config.
+
+        Args:
+          devices: number of local devices (default: that of the config, or all).
+          implementation: of convolution and pooling (default: that of the config; if it says auto, the best available).
+
+        Raises RequestError for a config that does not fit the network or the devices.
+        """
         if config.dropout is not None and not any(isinstance(node.layer, Dropout) for node in network.walk()):
             raise RequestError(f"dropout = {config.dropout}, but the network has no drop layer")
         augmentations = augment.parse(config.augment)
@@ -101,12 +108,12 @@ class Program:
 
     @property
     def axis_name(self) -> str | None:
-        """The mesh axis of the batch, where there is more than one device."""
+        """The mesh axis of the batch; None on a single device."""
         return "batch" if self.devices > 1 else None
 
 
 def hparams_of(config: Config) -> dict[str, Any]:
-    """The numbers of a config that are traced, as float32 scalars: another value is the same program."""
+    """The numbers of a config that are traced, as float32 scalars: changing them does not change the program."""
     values = {
         "clip_norm": config.clip_norm if config.clip_norm is not None else float("inf"),
         "ema": config.ema,
@@ -119,7 +126,7 @@ def hparams_of(config: Config) -> dict[str, Any]:
 
 
 def initial_state(config: Config, program: Program) -> TrainState:
-    """The state before the first step, from the config's seed alone."""
+    """The state before the first step, which depends only on the config and its seed."""
     init = _compiled_init(program, config.initialiser)
     key = randomness.initial_weights(randomness.run_key(config.seed))
     return init(key, jnp.float32(config.init_scale), jnp.float32(config.learning_rate), hparams_of(config))

@@ -1,4 +1,4 @@
-"""The training step: forward pass, loss, backward pass, update. Pure functions, one jit, one program for everything."""
+"""The training step: forward pass, loss, backward pass and update as pure functions in one jitted program."""
 
 import functools
 from collections.abc import Callable
@@ -23,7 +23,7 @@ HParams = dict[str, Any]  # traced numbers, see `state.hparams_of`
 
 
 class Batch(NamedTuple):
-    """Which examples a step sees, slot by slot; with a leading axis of steps where it is many batches."""
+    """The examples of a step, by slot; many batches have a leading axis of steps."""
 
     positions: Array  # int32 (b,), of the examples in the split
     mask: Array  # float32 (b,), 1 for an example, 0 for padding
@@ -35,7 +35,7 @@ class Batch(NamedTuple):
 
 
 class Steps(NamedTuple):
-    """What some successive steps need, on the device."""
+    """The inputs of consecutive steps, on the device."""
 
     examples: Examples
     batches: Batch  # (…, steps, slots)
@@ -43,29 +43,29 @@ class Steps(NamedTuple):
 
 
 class _Moment(NamedTuple):
-    """What the randomness of a step derives from: the run's key and the number of steps done."""
+    """The source of randomness of a step: the key of the run and the number of steps done."""
 
     key: Array
     step: Array
 
 
 class _Slots(NamedTuple):
-    """A batch with what belongs to each of its slots; split over devices and accumulated parts alike."""
+    """A batch with the data of each slot; split over devices and over accumulated parts."""
 
     positions: Array
     mask: Array
-    slot: Array  # number of the slot in the whole batch, for its random keys
+    slot: Array  # index of the slot in the whole batch, for its random keys
     partner: Array  # position of the example that mixup mixes in
     partner_slot: Array
 
 
 def normalise(images: Array, mean: ArrayLike, std: ArrayLike, dtype: str) -> Array:
-    """Images of 0 … 1 to zero mean and unit variance over the training split (per channel), in the compute dtype."""
+    """Normalises images of 0 … 1 to zero mean and unit variance over the training split, per channel, in `dtype`."""
     return ((images - jnp.asarray(mean)[None, None, None]) / jnp.asarray(std)[None, None, None]).astype(dtype)
 
 
 def pixels(examples: Examples, positions: Array) -> Array:
-    """The images at `positions` as float32, 0 … 1."""
+    """The images at `positions` as float32 in 0 … 1."""
     return examples.images[positions].astype(jnp.float32) / 255.0
 
 
@@ -78,11 +78,11 @@ def _gradient(
     hparams: HParams,
     moment: _Moment,
 ) -> tuple[Any, tuple[Totals, Any]]:
-    """The gradient of the mean loss over the batch, the totals of its metrics and the new batch statistics. With
-    several devices this runs on each with its part of the slots, and the results are summed."""
+    """The gradient of the mean loss over the batch, the metric totals and the new batch statistics. With several
+    devices this runs on each device with its part of the slots, and the results are summed."""
     axis_name = program.axis_name
     device = 0 if axis_name is None else jax.lax.axis_index(axis_name)
-    mix = next((one for one in program.augmentations if one.mixes), None)
+    mix = next((augmentation for augmentation in program.augmentations if augmentation.mixes), None)
 
     def total(tree: Any) -> Any:
         return tree if axis_name is None else jax.lax.psum(tree, axis_name)
@@ -94,7 +94,7 @@ def _gradient(
         return augment(program.augmentations, keys, pixels(examples, positions))
 
     def mean_loss(params: Any, batch_stats: Any, part: _Slots, number: int) -> tuple[Array, tuple[Totals, Any]]:
-        """What part `number` of the slots adds to the batch's mean loss, with (metric totals, batch statistics)."""
+        """The contribution of part `number` of the slots to the mean loss, with (metric totals, batch statistics)."""
         labels = examples.labels[part.positions]
         images = augmented(part.positions, part.slot)
         if mix is not None:
@@ -138,8 +138,8 @@ def train_step(
 ) -> TrainState:
     """One step: gradient, update, new parameters.
 
-    `key` is the run's; what is drawn depends on the number of the step, so that a resumed run draws what it would have
-    drawn.
+    `key` is the key of the run. All randomness derives from it and the number of the step, so that a resumed run draws
+    the same numbers as an uninterrupted one.
     """
     numbers = jnp.arange(batch.positions.size)
     slots = _Slots(batch.positions, batch.mask, numbers, batch.positions[batch.partners], batch.partners)
@@ -157,7 +157,7 @@ def train_step(
     finite = functools.reduce(jnp.logical_and, (jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(params)))
     bad = ~(finite & jnp.isfinite(totals.sums["loss"]))
     ema = state.ema
-    if program.ema:  # the decay rises from 0.1, else the average would start at random weights for long
+    if program.ema:  # the decay rises from 0.1; otherwise the random initial weights would dominate for long
         decay = jnp.minimum(hparams["ema"], (1.0 + state.step) / (10.0 + state.step))
         ema = jax.tree.map(lambda e, p: decay * e + (1.0 - decay) * p, ema, params)
     return TrainState(
@@ -172,13 +172,13 @@ def train_step(
 
 
 def _with_noise(grads: Any, variance: Array, moment: _Moment) -> Any:
-    """A gradient with normal noise of this variance on every number (neelakantan2015adding, 3)."""
+    """Adds normal noise of this variance to every element of the gradient (neelakantan2015adding, 3)."""
     leaves, tree = jax.tree.flatten(grads)
-    drawn = [
+    noise = [
         jax.random.normal(randomness.gradient_noise(*moment, i), leaf.shape, leaf.dtype)
         for i, leaf in enumerate(leaves)
     ]
-    return jax.tree.unflatten(tree, [g + jnp.sqrt(variance) * z for g, z in zip(leaves, drawn, strict=True)])
+    return jax.tree.unflatten(tree, [g + jnp.sqrt(variance) * z for g, z in zip(leaves, noise, strict=True)])
 
 
 @functools.partial(jax.jit, static_argnums=0, donate_argnums=1)
@@ -191,10 +191,10 @@ def train_steps(
     hparams: HParams,
     key: Array,
 ) -> TrainState:
-    """The state after the steps from number `first` to before number `last` of `steps`; `state` is used up.
+    """The state after steps `first` up to, excluding, `last` of `steps`. `state` is donated.
 
-    Any number of steps is one dispatch of the same compiled program. Where the program has several trials, state,
-    batches, learning rates, hparams and key have a leading axis of them.
+    Any number of steps is one dispatch of the same compiled program. If the program has a transform, then state,
+    batches, learning rates, hparams and key have a leading axis of trials.
     """
 
     def step(i: Array, state: TrainState) -> TrainState:
@@ -206,7 +206,7 @@ def train_steps(
 
 
 def evaluate_step(program: Program, params: Any, batch_stats: Any, examples: Examples, batch: Batch) -> Totals:
-    """The metric totals of one batch under the inference form of the network."""
+    """The metric totals of one batch, with the network in inference mode."""
 
     def score(program: Program, params: Any, batch_stats: Any, examples: Examples, batch: Batch) -> Totals:
         labels = examples.labels[batch.positions]
@@ -229,9 +229,8 @@ def evaluate_steps(
     last: ArrayLike,
     totals: Totals,
 ) -> Totals:
-    """`totals` with those of the batches from number `first` to before number `last` added: of the average weights if
-    the program keeps them, else of the current ones. Where the program has several trials, state and totals have a
-    leading axis of them."""
+    """`totals` plus the metric totals of batches `first` up to, excluding, `last`, with the averaged weights if the
+    program keeps them. If the program has a transform, state and totals have a leading axis of trials."""
     params = state.ema if program.ema else state.params
 
     def step(i: Array, totals: Totals) -> Totals:
@@ -244,34 +243,35 @@ def evaluate_steps(
 
 
 def home_device() -> jax.Device:
-    """The device of what runs on one: that of the surrounding `jax.default_device`, else the first local one."""
+    """The device of programs on a single device: the current `jax.default_device`, else the first local one."""
     return jax.config.jax_default_device or jax.local_devices()[0]  # type: ignore[attr-defined]
 
 
 @functools.lru_cache(maxsize=8)
 def mesh(devices: int) -> jax.sharding.Mesh:
-    """The first local devices along one axis, the batch."""
+    """The first `devices` local devices along one axis, the batch."""
     return jax.make_mesh((devices,), ("batch",), (jax.sharding.AxisType.Auto,), devices=jax.local_devices()[:devices])
 
 
 def _on_devices(program: Program, function: Callable, in_specs: Any, out_specs: Any) -> Callable:
-    """`function(program, …)` on every device of the program with its part of what is split."""
-    whole = functools.partial(function, program)
+    """`function(program, …)`, run on every device of the program with its shard of the arguments."""
+    local = functools.partial(function, program)
     if program.devices == 1:
-        return whole
-    return jax.shard_map(whole, mesh=mesh(program.devices), in_specs=in_specs, out_specs=out_specs, check_vma=False)
+        return local
+    return jax.shard_map(local, mesh=mesh(program.devices), in_specs=in_specs, out_specs=out_specs, check_vma=False)
 
 
 def replicate(devices: int, tree: Any) -> Any:
-    """`tree` on each of the first `devices` local devices; on the home device where it is one."""
+    """`tree` on each of the first `devices` local devices, or on the home device if `devices` is 1."""
     if devices == 1:
         return jax.device_put(tree, home_device())
     return jax.device_put(tree, NamedSharding(mesh(devices), P()))
 
 
 def batches(index: np.ndarray, batch_size: int, multiple: int) -> Batch:
-    """`index` cut into batches of `batch_size` slots, rounded up to a multiple of `multiple`, each of shape (steps,
-    slots); the last is padded with masked slots. Every position of `index` stands in exactly one unmasked slot."""
+    """Cuts `index` into batches of `batch_size` examples: arrays of shape (steps, slots). The number of slots is
+    `batch_size` rounded up to a multiple of `multiple`; unused slots are masked. Every position of `index` is in
+    exactly one unmasked slot."""
     slots = -(-batch_size // multiple) * multiple
     steps = -(-len(index) // batch_size)
     positions, partners = np.zeros((2, steps, slots), np.int32)
@@ -285,5 +285,5 @@ def batches(index: np.ndarray, batch_size: int, multiple: int) -> Batch:
 
 
 def epoch_order(seed: int, epoch: int, examples: int) -> np.ndarray:
-    """The order of the examples in an epoch, a function of the seed and the epoch alone."""
+    """The order of the examples in an epoch; it depends only on the seed and the epoch."""
     return randomness.order(seed, epoch).permutation(examples)

@@ -1,5 +1,5 @@
-"""Several trials of one program as one: whatever differs between them has a leading axis of trials, over which the
-program's transform goes. A program without one has a single trial, and no such axis."""
+"""Batches of trials of one program. Arrays that differ between trials have a leading axis of trials, over which the
+transform of the program maps. A program without a transform has a single trial and no such axis."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
@@ -8,11 +8,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-Transform = Literal["vmap", "map"] | None  # side by side, in turn, or a trial alone
+Transform = Literal["vmap", "map"] | None  # vectorised, sequential, or a single trial
 
 
 def stack(transform: Transform, trees: Sequence[Any]) -> Any:
-    """The trees of all trials as one."""
+    """The trees of all trials as one, stacked along the leading axis."""
     if transform is None:
         (tree,) = trees
         return tree
@@ -25,7 +25,7 @@ def unstack(transform: Transform, tree: Any, trial: int) -> Any:
 
 
 def for_each(transform: Transform, function: Callable) -> Callable:
-    """`function` of one trial's arguments as a function of those of all trials."""
+    """Maps a `function` of the arguments of one trial over the stacked arguments of all trials."""
     if transform is None:
         return function
     if transform == "vmap":

@@ -100,7 +100,7 @@ def build_trials(job: Job, config: Config, program: Program) -> Built:
     examples: Examples = replicate(1, Examples(images, labels, *works.moments(images)))  # type: ignore[arg-type]
     way = plan.choose(job.variant, tuple(range(job.trials)), configs, program, examples, examples)  # type: ignore[arg-type]
     together = dataclasses.replace(program, transform=way.transform)
-    epochs = [Epoch([configs[i] for i in unit], together, examples) for unit in way.units()]
+    epochs = [Epoch([configs[i] for i in unit], together, examples) for unit in way.batches()]
 
     def run(steps: int) -> tuple[int, float]:
         passes = -(-steps // epochs[0].steps)

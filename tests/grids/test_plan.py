@@ -89,7 +89,7 @@ def test_under_vmap_the_first_ten_steps_are_those_alone():
 
 @pytest.mark.slow
 def test_chunks_and_a_stop_in_the_middle_change_nothing(one, tmp_path, monkeypatch):
-    monkeypatch.setattr(plan, "MOST_TOGETHER", 3)
+    monkeypatch.setattr(plan, "MAX_TRIAL_BATCH", 3)
     whole = api.sweep(GRID, tmp_path / "whole", parallel="map", show=False)
     kept = json.loads((whole.path / "record.json").read_text())["plan"]["programs"]
     assert [trials["chunk"] for trials in kept] == [3]

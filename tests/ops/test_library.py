@@ -73,13 +73,13 @@ def test_a_compiler_that_fails_is_no_failure_of_the_run(tmp_path):
     assert "out of order" in err
 
 
-def test_what_is_demanded_and_cannot_be_had_is_refused_in_one_line(tmp_path):
+def test_a_requested_but_unavailable_implementation_is_refused_in_one_line(tmp_path):
     code, _, err = finish(
         "experiments/train.py", "--implementation", "native", "--epochs", "1", "--out", tmp_path / "run",
         CNN_JAX_CACHE=str(tmp_path), PATH=os.devnull, CXX="",
     )  # fmt: skip
     assert code == 2
-    assert err.splitlines()[-1] == "error: the native operations cannot be had: there is no C++ compiler on PATH"
+    assert err.splitlines()[-1] == "error: the native operations are unavailable: there is no C++ compiler on PATH"
     assert not (tmp_path / "run").exists()
     code, _, err = finish("-c", "from cnn_jax import ops; ops.resolve()", CNN_JAX_OPS="fast")
     assert "CNN_JAX_OPS = 'fast' is unknown; there are auto, lax, canonical, native" in err

@@ -256,13 +256,13 @@ def test_numbers_of_an_optimizer_are_traced_so_that_they_share_a_program():
     ("fields", "message"),
     [
         ({"optimizer": "lion"}, "optimizer 'lion' is unknown.* there are sgd, signsgd, adam, adamw, those of optax"),
-        ({"optimizer": "optax.lio"}, "'optax.lio' is none of optax: try optax.lion"),
+        ({"optimizer": "optax.lio"}, "'optax.lio' is not in optax: try optax.lion"),
         ({"optimizer": "optax.lbfgs"}, "cannot be used with .*value_fn"),
         ({"optimizer": "optax.lion", "optimizer_args": {"b3": 1.0}}, "has no argument 'b3'; it has b1, b2"),
         ({"optimizer": "optax.lion", "momentum": 0.5}, "momentum = 0.5 is not for optax.lion: it has no momentum"),
         ({"optimizer": "optax.sgd", "momentum": 0.5}, "for optax.sgd: give optimizer_args momentum="),
         ({"optimizer": "optax.sgd", "optimizer_args": {"learning_rate": 1.0}}, "a field of its own"),
-        ({"schedule": "optax.cosine"}, "'optax.cosine' is none of optax: there are optax.constant_schedule"),
+        ({"schedule": "optax.cosine"}, "'optax.cosine' is not in optax: there are optax.constant_schedule"),
         ({"schedule": "linear"}, "schedule 'linear' is unknown.* there are constant, step"),
     ],
 )

@@ -1,7 +1,7 @@
-"""The native library: built with the system's compiler where it is missing, found again in the cache, loaded once.
+"""The native library: built with the system's compiler if it is missing from the cache, and loaded once.
 
-It lies in a folder named by a sha256 of all that it depends on: sources, compiler, flags, processor, jaxlib. A library
-built elsewhere, or from other sources, is thus never found; a damaged one is known by its own sha256.
+Its folder is named by the sha256 of everything it depends on: sources, compiler, flags, processor, jaxlib. So a library
+built elsewhere or from other sources is never used; a damaged one is detected by its own sha256.
 """
 
 import concurrent.futures
@@ -32,22 +32,22 @@ HANDLERS = (
     "cnn_affine_gradient",
 )  # fmt: skip
 FLAGS = ("-std=c++17", "-O3", "-march=native", "-fPIC", "-Wno-psabi")
-MORE_FLAGS = "CNN_JAX_CXXFLAGS"  # more of them, for sanitizers
+MORE_FLAGS = "CNN_JAX_CXXFLAGS"  # environment variable with further flags, for sanitizers
 _lock = threading.Lock()
 
 
 class Unavailable(Exception):
-    """Why there is no native library, in a few words."""
+    """The native library is unavailable; the message says why in a few words."""
 
 
 def available() -> bool:
-    """Whether the native operations can be used; builds and loads them on the first call. Where that fails, one line on
-    standard error says so, once."""
+    """Whether the native operations can be used. Builds and loads them on the first call; if that fails, says so once,
+    in one line on standard error."""
     return unavailable_because() is None
 
 
 def unavailable_because() -> str | None:
-    """None where the native operations can be used, else the reason."""
+    """None if the native operations can be used, else the reason why not."""
     with _lock:
         return _load()
 
@@ -66,13 +66,13 @@ def _load() -> str | None:
 
 
 def build() -> Path:
-    """The library's file, built if it is not there or not whole. One process builds, others wait for it."""
+    """The path of the library, which is built if it is missing or damaged. One process builds, others wait for it."""
     compiler = find_compiler()
     folder = cache_root() / "native" / key(compiler)
-    if not _is_whole(folder):
+    if not _is_intact(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{folder}.lock"):
-            if not _is_whole(folder):
+            if not _is_intact(folder):
                 with waiting("cnn_jax: building the native operations, once", after=0.0):
                     _compile(compiler, folder)
     return folder / "ops.so"
@@ -87,7 +87,7 @@ def find_compiler() -> str:
 
 
 def key(compiler: str) -> str:
-    """The sha256 of what the binary depends on, 16 hex digits."""
+    """The first 16 hex digits of the sha256 of everything that the binary depends on."""
     digest = hashlib.sha256()
     for path in sorted(HERE.glob("*.h")) + sorted(HERE.glob("*.cc")):
         digest.update(path.name.encode() + path.read_bytes())
@@ -107,11 +107,11 @@ def processor() -> str:
         lines = Path("/proc/cpuinfo").read_text().split("\n\n")[0].splitlines()
     except OSError:
         return f"{platform.machine()} {platform.processor()}"
-    kept = ("model name", "flags", "Features", "CPU implementer", "CPU part")
-    return platform.machine() + "".join(line for line in lines if line.startswith(kept))
+    fields = ("model name", "flags", "Features", "CPU implementer", "CPU part")
+    return platform.machine() + "".join(line for line in lines if line.startswith(fields))
 
 
-def _is_whole(folder: Path) -> bool:
+def _is_intact(folder: Path) -> bool:
     try:
         return (folder / "sha256").read_text() == _sha256(folder / "ops.so")
     except OSError:
@@ -123,7 +123,7 @@ def _sha256(path: Path) -> str:
 
 
 def _compile(compiler: str, folder: Path) -> None:
-    """Builds aside and renames, so that the folder is never there without a whole library in it."""
+    """Builds in a temporary folder and renames it, so that `folder` never exists without a complete library."""
     shutil.rmtree(folder, ignore_errors=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix="building-") as work:
         include = ["-isystem", jax.ffi.include_dir()]
@@ -141,8 +141,8 @@ def _compile(compiler: str, folder: Path) -> None:
             for job in jobs:
                 job.result()
         run(*_flags(), "-shared", *(f"{unit}.o" for unit in UNITS), "-o", "ops.so")
-        made = Path(work) / "made"
-        made.mkdir()
-        (Path(work) / "ops.so").rename(made / "ops.so")
-        (made / "sha256").write_text(_sha256(made / "ops.so"))
-        made.rename(folder)
+        result = Path(work) / "result"
+        result.mkdir()
+        (Path(work) / "ops.so").rename(result / "ops.so")
+        (result / "sha256").write_text(_sha256(result / "ops.so"))
+        result.rename(folder)
