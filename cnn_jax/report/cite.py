@@ -128,7 +128,8 @@ def text(citation: Citation) -> str:
         f"{page.count(outcome.config.epochs, 'epoch')} on "
         f"{citation.data}{protocol}, has a {citation.score_name} of {citation.value} ({uncertainty}; "
         f"{outcome.test_images:,} test images), measured on {device(start.device)} with cnn_jax "
-        f"{start.versions['cnn_jax']} at commit {citation.commit}{citation.code} and jax {start.versions['jax']} on {start.started[:10]}.\n"
+        f"{start.versions['cnn_jax']} at commit {citation.commit}{citation.code} and jax {start.versions['jax']} on "
+        f"{start.started[:10]}.\n"
         f"To run it again: {start.command}\n"
     )
 

@@ -1,4 +1,4 @@
-"""Writes numbers into a note: `generate` fills references that are empty, `stamp` pins what references hold now."""
+"""Writes numbers into a note: `generate` fills empty references, `stamp` adds the digests of their folders."""
 
 import os
 import re
@@ -12,12 +12,12 @@ from cnn_jax.report.notes.quantities import Quantity, Shelf
 from cnn_jax.runs.folder import Folder
 
 PLACEHOLDER = re.compile(r"\{(interval|n|protocol)\}")
-Edit = tuple[int, int, str]  # from, to, what to write there
+Edit = tuple[int, int, str]  # start and end in the source, replacement
 
 
 def generate(note: Path) -> int:
-    """Fills every empty reference that can be followed, `[](run:PATH#QUANTITY)`, with its number and its digest, and
-    `{interval}`, `{n}` and `{protocol}` behind it; returns how many. A second call changes nothing."""
+    """Fills every empty reference `[](run:PATH#QUANTITY)` whose quantity exists with its number and its digest, and
+    `{interval}`, `{n}` and `{protocol}` after it. Returns the number of references filled. Idempotent."""
     document, shelf = read(note), Shelf(note.parent)
     edits: list[Edit] = []
     filled = 0
@@ -28,7 +28,7 @@ def generate(note: Path) -> int:
             try:
                 quantity = shelf.follow(reference.path, reference.what)
             except CnnJaxError:
-                continue  # `check` says why
+                continue  # `check` reports it
             edits.append((*reference.inner, _in_dialect(note, quantity.written)))
             edits += _pin(reference, shelf)
             later = block.references[i + 1].source[0] if i + 1 < len(block.references) else _end(document, block)
@@ -39,7 +39,7 @@ def generate(note: Path) -> int:
 
 
 def stamp(note: Path) -> int:
-    """Pins every reference that is not pinned yet and can be followed; returns how many."""
+    """Adds a digest to every reference without one whose quantity exists. Returns the number of digests added."""
     document, shelf = read(note), Shelf(note.parent)
     edits: list[Edit] = []
     for reference in document.references:
@@ -48,7 +48,7 @@ def stamp(note: Path) -> int:
                 shelf.follow(reference.path, reference.what)
                 edits += _pin(reference, shelf)
             except CnnJaxError:
-                continue  # `check` says why
+                continue  # `check` reports it
     _write(note, document, edits)
     return len(edits)
 
@@ -64,7 +64,7 @@ def _end(document: Document, block: Block) -> int:
 
 
 def _placeholders(document: Document, start: int, end: int, quantity: Quantity) -> Iterator[Edit]:
-    """The placeholders between a reference and the next."""
+    """Fills the placeholders between a reference and the next."""
     values = {"interval": quantity.range, "n": quantity.count if quantity.n is not None else "", "protocol": ""}
     if quantity.outcome is not None:
         clauses = deviations(quantity.outcome.config, quantity.outcome.data)
@@ -79,7 +79,7 @@ def _in_dialect(note: Path, text: str) -> str:
 
 
 def _write(note: Path, document: Document, edits: list[Edit]) -> None:
-    """Applies the edits, last first, and replaces the note at once."""
+    """Applies the edits, the last first, and replaces the note atomically."""
     if not edits:
         return
     text = document.source
