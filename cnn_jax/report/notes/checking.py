@@ -7,7 +7,7 @@ from pathlib import Path
 from cnn_jax.errors import DataError
 from cnn_jax.report.notes.document import Document, read
 from cnn_jax.report.notes.judging import one_line, problems
-from cnn_jax.report.notes.quantities import Shelf
+from cnn_jax.report.notes.quantities import NoteFolders
 
 MOST_FILES = 100
 MOST_PROBLEMS = 500
@@ -34,7 +34,7 @@ class Report:
 def check(note: Path) -> Report:
     """Checks a note and the files that LaTeX includes with \\input and \\include; their names and their references are
     relative to the note. Raises DataError if the note cannot be read."""
-    shelf = Shelf(note.parent)
+    folders = NoteFolders(note.parent)
     findings: list[Finding] = []
     references = unpinned = 0
     queue, seen = [read(note)], {note.resolve()}
@@ -43,7 +43,7 @@ def check(note: Path) -> Report:
         for reference in document.references:
             references += 1
             unpinned += reference.kind == "run" and reference.digest is None
-        for problem in problems(document, shelf):
+        for problem in problems(document, folders):
             if len(findings) == MOST_PROBLEMS:
                 more = f"more than {MOST_PROBLEMS} problems; those behind this line are not listed"
                 return Report(references, unpinned, [*findings, Finding(note, document.line(problem.at), more)])

@@ -16,7 +16,7 @@ from cnn_jax.report.notes.contradictions import Contradictions
 from cnn_jax.report.notes.document import Block, Document, Reference, Span
 from cnn_jax.report.notes.place import Place, Surroundings
 from cnn_jax.report.notes.published import Published, published
-from cnn_jax.report.notes.quantities import Quantity, Shelf
+from cnn_jax.report.notes.quantities import NoteFolders, Quantity
 from cnn_jax.report.notes.written import Written
 
 MOST_LETTERS = 300  # of a note's text in a message
@@ -36,18 +36,18 @@ def one_line(text: str) -> str:
     return line if len(line) <= MOST_LETTERS else f"{line[: MOST_LETTERS - 1]}…"
 
 
-def problems(document: Document, shelf: Shelf) -> Iterator[Problem]:
+def problems(document: Document, folders: NoteFolders) -> Iterator[Problem]:
     """The problems of a document in order."""
     protocol = _Protocol(document)
     for block in document.blocks:
-        yield from _BlockChecker(block, shelf, protocol).problems()
+        yield from _BlockChecker(block, folders, protocol).problems()
 
 
 class _BlockChecker:
     """Checks one block of a document."""
 
-    def __init__(self, block: Block, shelf: Shelf, protocol: "_Protocol"):
-        self.block, self.shelf, self.protocol = block, shelf, protocol
+    def __init__(self, block: Block, folders: NoteFolders, protocol: "_Protocol"):
+        self.block, self.folders, self.protocol = block, folders, protocol
         self.explained: list[Span] = []  # of numbers that a reference accounts for
         self.messages: list[tuple[int, str]] = []  # with their position in the block
 
@@ -86,8 +86,8 @@ class _BlockChecker:
         if reference.kind == "cite":
             yield from self._of_citation(reference, text, place)
             return
-        quantity = self.shelf.follow(reference.path, reference.what)
-        if reference.digest and reference.digest != (now := self.shelf.digest(reference.path)):
+        quantity = self.folders.follow(reference.path, reference.what)
+        if reference.digest and reference.digest != (now := self.folders.digest(reference.path)):
             yield f"{reference.path} has changed since the note: its digest is {now}, not {reference.digest}"
         if not text.strip():
             yield "is empty: --generate fills it in"

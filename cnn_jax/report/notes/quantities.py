@@ -74,7 +74,7 @@ class Quantity:
 Quantities = dict[str, Quantity]
 
 
-class Shelf:
+class NoteFolders:
     """The folders that one note refers to, each read once."""
 
     def __init__(self, home: Path):

@@ -8,7 +8,7 @@ from pathlib import Path
 from cnn_jax.errors import CnnJaxError
 from cnn_jax.report.deviations import deviations
 from cnn_jax.report.notes.document import Block, Document, Reference, read
-from cnn_jax.report.notes.quantities import Quantity, Shelf
+from cnn_jax.report.notes.quantities import NoteFolders, Quantity
 from cnn_jax.runs.folder import Folder
 
 PLACEHOLDER = re.compile(r"\{(interval|n|protocol)\}")
@@ -18,7 +18,7 @@ Edit = tuple[int, int, str]  # start and end in the source, replacement
 def generate(note: Path) -> int:
     """Fills every empty reference `[](run:PATH#QUANTITY)` whose quantity exists with its number and its digest, and
     `{interval}`, `{n}` and `{protocol}` after it. Returns the number of references filled. Idempotent."""
-    document, shelf = read(note), Shelf(note.parent)
+    document, folders = read(note), NoteFolders(note.parent)
     edits: list[Edit] = []
     filled = 0
     for block in document.blocks:
@@ -26,11 +26,11 @@ def generate(note: Path) -> int:
             if reference.kind != "run" or document.source[slice(*reference.inner)].strip():
                 continue
             try:
-                quantity = shelf.follow(reference.path, reference.what)
+                quantity = folders.follow(reference.path, reference.what)
             except CnnJaxError:
                 continue  # `check` reports it
             edits.append((*reference.inner, _in_dialect(note, quantity.written)))
-            edits += _pin(reference, shelf)
+            edits += _pin(reference, folders)
             later = block.references[i + 1].source[0] if i + 1 < len(block.references) else _end(document, block)
             edits += _placeholders(document, reference.source[1], later, quantity)
             filled += 1
@@ -40,22 +40,22 @@ def generate(note: Path) -> int:
 
 def stamp(note: Path) -> int:
     """Adds a digest to every reference without one whose quantity exists. Returns the number of digests added."""
-    document, shelf = read(note), Shelf(note.parent)
+    document, folders = read(note), NoteFolders(note.parent)
     edits: list[Edit] = []
     for reference in document.references:
         if reference.kind == "run" and reference.digest is None:
             try:
-                shelf.follow(reference.path, reference.what)
-                edits += _pin(reference, shelf)
+                folders.follow(reference.path, reference.what)
+                edits += _pin(reference, folders)
             except CnnJaxError:
                 continue  # `check` reports it
     _write(note, document, edits)
     return len(edits)
 
 
-def _pin(reference: Reference, shelf: Shelf) -> Iterator[Edit]:
+def _pin(reference: Reference, folders: NoteFolders) -> Iterator[Edit]:
     if reference.digest is None:
-        yield reference.pin, reference.pin, f"@{shelf.digest(reference.path)}"
+        yield reference.pin, reference.pin, f"@{folders.digest(reference.path)}"
 
 
 def _end(document: Document, block: Block) -> int:
