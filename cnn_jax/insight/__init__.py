@@ -1,5 +1,5 @@
-"""Looking into a network: pure functions of (network, variables, images), jitted and batched.
+"""Interpretability: pure functions of (network, variables, images), jitted and batched.
 
-Images are what the network takes: float (n, height, width, channels), normalised. A unit is a channel of a layer's maps
-at one position, or one number of a dense layer's output.
+Images are the network's input: float (n, height, width, channels), normalised. A unit is one channel of a layer's maps
+at one position, or one element of a dense layer's output.
 """

@@ -1,5 +1,5 @@
-"""Whether an explanation explains: sensitivity to the weights (adebayo2018sanity), deletion and insertion of pixels
-(petsiuk2018rise)."""
+"""Sanity checks of attribution methods: sensitivity to the weights (adebayo2018sanity), deletion and insertion of
+pixels (petsiuk2018rise)."""
 
 import functools
 from collections.abc import Iterator, Sequence
@@ -15,17 +15,23 @@ from cnn_jax.insight.synthesis import blurred
 from cnn_jax.network import Network, Variables
 from cnn_jax.statistics import Paired, paired_t
 
-# Methods whose sign says for or against the class. Of the others, which show sensitivity, the magnitude counts.
+# Methods whose sign means for or against the class. The others show sensitivity: their magnitude counts.
 SIGNED = ("gradient x input", "integrated gradients", "occlusion", "Grad-CAM")
-SAME = 0.5  # a mean rank correlation above which a map is said not to depend on the weights; fixed before any was seen
-FRACTIONS = 28  # steps in which pixels are taken away or put back
+SAME = 0.5  # above this mean rank correlation a map does not depend on the weights; fixed before looking at any result
+FRACTIONS = 28  # steps in which the pixels are deleted or inserted
 RANDOM_ORDERS = 5
-BLUR = 2.5  # pixels, of the image that insertion starts from; half of the paper's for images of a seventh of the size
+BLUR = 2.5  # pixels, of the image that insertion starts from; half the paper's, for images of a seventh of the size
 
 
 def randomised(network: Network, variables: Variables, key: Array) -> Iterator[tuple[str, Variables]]:
-    """The variables with the layers drawn anew one after the other from the top down, and the name of the layer drawn
-    last (cascading randomisation: adebayo2018sanity, 3.1)."""
+    """Cascading randomisation (adebayo2018sanity, 3.1): yields the variables with one more layer reinitialised each
+    time, from the last layer to the first, and that layer's name before them.
+
+    Args:
+        network: the network.
+        variables: its trained variables; not modified.
+        key: of the new initialisation.
+    """
     fresh = network.init(key)
     current = {collection: dict(layers) for collection, layers in variables.items()}
     names = [part.name for node in network.walk() for part in node.parts if part.name in variables["params"]]
@@ -37,15 +43,15 @@ def randomised(network: Network, variables: Variables, key: Array) -> Iterator[t
 
 
 def importance(name: str, maps: np.ndarray) -> np.ndarray:
-    """How much each pixel of maps (n, h, w, c) counts, (n, h, w): the sum over colours, of magnitudes where the method
-    has no sign."""
+    """The importance of each pixel, (n, h, w): the sum over the channels of maps (n, h, w, c), of their magnitudes
+    unless the sign has a meaning for the method called `name`."""
     return maps.sum(-1) if name in SIGNED else np.abs(maps).sum(-1)
 
 
 def rank_correlation(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Spearman's rank correlation of the magnitudes of two maps of each image, (n,); equal values share their mean
-    rank. A map without any difference in it correlates with nothing: 0."""
-    from scipy import stats  # which takes a second to import
+    """Spearman's rank correlation (n,) of the magnitudes of two maps of each image, both (n, …); ties get their mean
+    rank. 0 if one of the maps is constant."""
+    from scipy import stats  # takes a second to import
 
     ranks = [stats.rankdata(np.abs(x).reshape(len(x), -1), axis=1) for x in (a, b)]
     centred = [rank - rank.mean(1, keepdims=True) for rank in ranks]
@@ -56,9 +62,19 @@ def rank_correlation(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 @functools.partial(jax.jit, static_argnames=("network", "insert"))
 def area(network: Network, variables: Variables, images: Array, classes: Array, order: Array, insert: bool) -> Array:
-    """The area under the probability of each image's class, (n,), while its pixels are taken away in `order` (the mean
-    image behind them), or with `insert` put back on a blurred image (petsiuk2018rise, 3.2). `order` int (n, h, w)
-    is the rank of each pixel, 0 first."""
+    """The area under the curve of the class probability while an image's pixels are deleted or inserted one after the
+    other (petsiuk2018rise, 3.2).
+
+    Args:
+        network, variables: the network and its variables.
+        images: (n, h, w, c).
+        classes: int (n,), the class whose probability counts.
+        order: int (n, h, w), the rank of each pixel; 0 goes first.
+        insert: insert pixels into a blurred image; otherwise replace them by zero, the mean image.
+
+    Returns:
+        The areas (n,), 0 to 1.
+    """
     hidden = blurred(images, BLUR) if insert else jnp.zeros_like(images)
     begin, end = (hidden, images) if insert else (images, hidden)
     pixels = order.shape[1] * order.shape[2]
@@ -66,8 +82,8 @@ def area(network: Network, variables: Variables, images: Array, classes: Array, 
 
     def probability(count: Array) -> Array:
         shown = jnp.where((order < count)[..., None], end, begin)
-        chances = jax.nn.softmax(network.apply(variables, shown))
-        return jnp.take_along_axis(chances, classes[:, None], axis=1)[:, 0]
+        probabilities = jax.nn.softmax(network.apply(variables, shown))
+        return jnp.take_along_axis(probabilities, classes[:, None], axis=1)[:, 0]
 
     curve = lax.map(probability, jnp.asarray(counts), batch_size=4)
     widths = jnp.asarray(np.diff(counts) / pixels, curve.dtype)[:, None]
@@ -75,7 +91,7 @@ def area(network: Network, variables: Variables, images: Array, classes: Array, 
 
 
 def ranks(values: np.ndarray) -> np.ndarray:
-    """The place of each pixel when the most important come first, int (n, h, w)."""
+    """The rank of each pixel of (n, h, w), the most important first: int (n, h, w)."""
     flat = values.reshape(len(values), -1)
     places = np.argsort(np.argsort(-flat, axis=1, kind="stable"), axis=1, kind="stable")
     return places.reshape(values.shape).astype(np.int32)
@@ -83,22 +99,16 @@ def ranks(values: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class SanityCheck:
-    """What a method's maps of n images say of themselves.
-
-    `cascade`: the layers drawn anew one after the other, and the mean rank correlation with the true map then; the last
-    is with all of them random. `correlation` is that one, with its 95 % interval over images in `span`. `deletion` and
-    `insertion` are the mean areas; the paired differences are those to a random order of the same image's pixels. One
-    image says nothing about others: its intervals are all that is possible, from -1 to 1.
-    """
+    """The sanity checks of one method over n images. For a single image the intervals are trivial, -1 to 1."""
 
     method: str
     n: int
-    cascade: tuple[tuple[str, float], ...]
-    correlation: float
-    span: tuple[float, float]
-    deletion: float
-    insertion: float
-    against_random: tuple[Paired, Paired]  # deletion, insertion
+    cascade: tuple[tuple[str, float], ...]  # layer reinitialised last, mean rank correlation with the original map
+    correlation: float  # the last of the cascade: all layers random
+    span: tuple[float, float]  # its 95 % interval over images
+    deletion: float  # mean area
+    insertion: float  # mean area
+    against_random: tuple[Paired, Paired]  # deletion, insertion: paired difference to a random order of the pixels
 
     @property
     def depends_on_weights(self) -> bool:
@@ -106,12 +116,12 @@ class SanityCheck:
 
     @property
     def faithful(self) -> tuple[bool, bool]:
-        """Whether the areas of deletion and insertion are better than those of a random order."""
+        """Whether the areas of deletion and of insertion are better than with a random order."""
         deletion, insertion = self.against_random
         return deletion.high < 0, insertion.low > 0
 
     def words(self) -> str:
-        """The verdict, as a reader needs it."""
+        """The verdict in one sentence."""
         parts = []
         if self.depends_on_weights:
             parts.append(f"depends on the weights (rank correlation {self.correlation:.2f} with random ones)")
@@ -131,43 +141,56 @@ def examine(
     network: Network, variables: Variables, images: Array, classes: Array, methods: dict[str, Method], key: Array,
     depths: int = 4,
 ) -> list[SanityCheck]:  # fmt: skip
-    """A stamp for every method over the same images (n, h, w, c). `depths` points of the cascade are looked at, evenly
-    spaced, the first layer drawn and all of them among these."""
+    """Checks every method on the same images.
+
+    Args:
+        network, variables: the network and its trained variables.
+        images: (n, h, w, c).
+        classes: int (n,), the class explained for each image.
+        methods: attribution methods by name, see `attribution.methods`.
+        key: of the random weights and the random orders of pixels.
+        depths: number of evenly spaced points of the cascade to evaluate, the first and the last among them.
+
+    Returns:
+        One `SanityCheck` for each method, in order.
+    """
     random_key, order_key = jax.random.split(key)
     cascade = list(randomised(network, variables, random_key))
     chosen = sorted({round(i) for i in np.linspace(0, len(cascade) - 1, min(depths, len(cascade)))})
     shape = images.shape[:3]
-    drawn = [np.asarray(jax.random.uniform(key, shape)) for key in jax.random.split(order_key, RANDOM_ORDERS)]
-    by_chance = [
-        np.mean([_area(network, variables, images, classes, ranks(one), insert) for one in drawn], axis=0)
+    noise = [np.asarray(jax.random.uniform(key, shape)) for key in jax.random.split(order_key, RANDOM_ORDERS)]
+    random_areas = [
+        np.mean([_area(network, variables, images, classes, ranks(values), insert) for values in noise], axis=0)
         for insert in (False, True)
     ]
     return [
-        _stamp(network, variables, images, classes, name, method, [cascade[i] for i in chosen], by_chance)
+        _examine_method(network, variables, images, classes, name, method, [cascade[i] for i in chosen], random_areas)
         for name, method in methods.items()
     ]
 
 
-def _stamp(
+def _examine_method(
     network: Network, variables: Variables, images: Array, classes: Array, name: str, method: Method,
-    cascade: Sequence[tuple[str, Variables]], by_chance: Sequence[np.ndarray],
+    cascade: Sequence[tuple[str, Variables]], random_areas: Sequence[np.ndarray],
 ) -> SanityCheck:  # fmt: skip
+    """`random_areas`: the areas (n,) of deletion and insertion in a random order."""
     maps = importance(name, np.asarray(method(network, variables, images, classes)))
-    points, last = [], np.zeros(len(images))
-    for layer, others in cascade:
-        last = rank_correlation(maps, importance(name, np.asarray(method(network, others, images, classes))))
-        points.append((layer, float(last.mean())))
+    points, correlations = [], np.zeros(len(images))
+    for layer, random_variables in cascade:
+        random_maps = importance(name, np.asarray(method(network, random_variables, images, classes)))
+        correlations = rank_correlation(maps, random_maps)
+        points.append((layer, float(correlations.mean())))
     areas = [_area(network, variables, images, classes, ranks(maps), insert) for insert in (False, True)]
-    pairs = [_over_images(ours, chance) for ours, chance in zip(areas, by_chance, strict=True)]
-    over = _over_images(last, np.zeros(len(last)))
+    differences = [_over_images(ours, chance) for ours, chance in zip(areas, random_areas, strict=True)]
+    interval = _over_images(correlations, np.zeros(len(correlations)))
     return SanityCheck(
-        name, len(images), tuple(points), float(last.mean()), (over.low, over.high), float(areas[0].mean()),
-        float(areas[1].mean()), (pairs[0], pairs[1]),
+        name, len(images), tuple(points), float(correlations.mean()), (interval.low, interval.high),
+        float(areas[0].mean()), float(areas[1].mean()), (differences[0], differences[1]),
     )  # fmt: skip
 
 
 def _over_images(a: np.ndarray, b: np.ndarray) -> Paired:
-    """Of shares or correlations; of a single image the interval that is certain."""
+    """The paired difference of areas or correlations; for a single image the trivial interval, -1 to 1."""
     if len(a) < 2:
         return Paired(float(a[0] - b[0]), -1.0, 1.0, 1.0, 0.0, 1)
     return paired_t(a.tolist(), b.tolist())

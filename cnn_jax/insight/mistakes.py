@@ -1,5 +1,5 @@
-"""Where a network errs: confusion, accuracy by class, the mistakes it is surest of, calibration. From probabilities
-(n, classes) and labels (n,) alone."""
+"""A network's mistakes: confusion matrix, accuracy by class, most confident mistakes, calibration. Computed from
+probabilities (n, classes) and labels int (n,) alone."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ BINS = 15
 
 
 def confusion(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """How many images of class i (rows) were called j (columns)."""
+    """The confusion matrix, int (classes, classes): images of class i (rows) classified as j (columns)."""
     classes = probabilities.shape[1]
     counts = np.zeros((classes, classes), np.int64)
     np.add.at(counts, (labels, probabilities.argmax(1)), 1)
@@ -19,39 +19,36 @@ def confusion(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 def accuracy_by_class(counts: np.ndarray) -> list[tuple[int, int, ProportionInterval | None]]:
-    """For each class of a confusion matrix the correct ones, how many there are, and Wilson's 95 % interval of their
-    share; None for a class without images."""
-    found = []
-    for right, n in zip(counts.diagonal().tolist(), counts.sum(1).tolist(), strict=True):
-        found.append((right, n, binomial_interval(right, n) if n else None))
-    return found
+    """For each class of a confusion matrix: the correct images, all images, and Wilson's 95 % interval of the accuracy
+    (None for a class without images)."""
+    classes = zip(counts.diagonal().tolist(), counts.sum(1).tolist(), strict=True)
+    return [(correct, n, binomial_interval(correct, n) if n else None) for correct, n in classes]
 
 
 def surest_mistakes(probabilities: np.ndarray, labels: np.ndarray, count: int = 25) -> np.ndarray:
-    """The positions of the wrongly called images, those first whose wrong class has the largest probability."""
+    """The indices (at most `count`,) of the misclassified images, the largest probability of a wrong class first."""
     wrong = np.flatnonzero(probabilities.argmax(1) != labels)
     return wrong[np.argsort(-probabilities[wrong].max(1), kind="stable")][:count]
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """The reliability diagram: images whose confidence (the largest probability) lies in (i / bins, (i + 1) / bins]:
-    how many, their mean confidence and their accuracy (NaN for an empty bin). `error` is the expected calibration
-    error: the mean distance of the two, weighted by the counts (guo2017calibration, 2, equation 3)."""
+    """The reliability diagram. Bin i has the images whose confidence (the largest probability) lies in
+    (i / bins, (i + 1) / bins]; all arrays are (bins,)."""
 
-    counts: np.ndarray
-    confidence: np.ndarray
-    accuracy: np.ndarray
-    error: float
+    counts: np.ndarray  # images in the bin
+    confidence: np.ndarray  # their mean confidence, NaN for an empty bin
+    accuracy: np.ndarray  # NaN for an empty bin
+    error: float  # expected calibration error: mean of |confidence - accuracy| by counts (guo2017calibration, eq. 3)
 
 
 def calibration(probabilities: np.ndarray, labels: np.ndarray, bins: int = BINS) -> Calibration:
-    """With `bins` bins of equal width."""
-    confidence, right = probabilities.max(1).astype(float), probabilities.argmax(1) == labels
-    place = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
-    counts = np.bincount(place, minlength=bins)
-    full = np.maximum(counts, 1)
-    sure, correct = (np.bincount(place, values, bins) / full for values in (confidence, right.astype(float)))
-    error = float((counts * np.abs(sure - correct)).sum() / max(len(labels), 1))
+    """Calibration over `bins` bins of equal width (guo2017calibration, 2)."""
+    confidences, correct = probabilities.max(1).astype(float), probabilities.argmax(1) == labels
+    bin_of = np.clip(np.ceil(confidences * bins).astype(int) - 1, 0, bins - 1)
+    counts = np.bincount(bin_of, minlength=bins)
+    divisors = np.maximum(counts, 1)
+    confidence, accuracy = (np.bincount(bin_of, x, bins) / divisors for x in (confidences, correct.astype(float)))
+    error = float((counts * np.abs(confidence - accuracy)).sum() / max(len(labels), 1))
     empty = counts == 0
-    return Calibration(counts, np.where(empty, np.nan, sure), np.where(empty, np.nan, correct), error)
+    return Calibration(counts, np.where(empty, np.nan, confidence), np.where(empty, np.nan, accuracy), error)

@@ -1,4 +1,4 @@
-"""Images made to excite a unit: activation maximisation with the regularisers of yosinski2015understanding."""
+"""Images that excite a unit: activation maximisation with the regularisers of yosinski2015understanding."""
 
 import functools
 from dataclasses import dataclass
@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
+from cnn_jax.insight.units import middle
 from cnn_jax.network import Network, Variables
 
 Target = Literal["unit", "channel"]
@@ -16,18 +17,16 @@ Target = Literal["unit", "channel"]
 
 @dataclass(frozen=True)
 class Recipe:
-    """How an image is made. In every step the image moves by `rate` along the gradient of the activation (divided by
-    its root mean square), then, as in yosinski2015understanding, 4, it decays by `decay`, every `blur_every` steps it
-    is blurred with a Gaussian of `blur` pixels, and the `clip` share of pixels with the smallest norm over colours
-    becomes zero. Before a step the image is rolled by up to `jitter` pixels, and after it back."""
+    """Settings of activation maximisation. A step rolls the image by up to `jitter` pixels, moves it along the gradient
+    of the activation, rolls it back and regularises it (yosinski2015understanding, 4)."""
 
     steps: int = 200
-    rate: float = 0.1
-    decay: float = 0.01
-    blur: float = 0.5
-    blur_every: int = 4
-    clip: float = 0.05
-    jitter: int = 2
+    rate: float = 0.1  # step length, the gradient being divided by its root mean square
+    decay: float = 0.01  # share by which every pixel shrinks in a step
+    blur: float = 0.5  # standard deviation in pixels of the Gaussian blur
+    blur_every: int = 4  # steps
+    clip: float = 0.05  # share of the pixels, those of smallest norm over channels, that become zero in a step
+    jitter: int = 2  # pixels
 
 
 USUAL = Recipe()
@@ -37,11 +36,22 @@ def maximise(
     network: Network, variables: Variables, layer: str, units: Array, key: Array, target: Target = "unit",
     recipe: Recipe = USUAL,
 ) -> tuple[Array, Array]:  # fmt: skip
-    """An image (units, h, w, c) for each channel of `layer` in `units`, from noise of a tenth, and its activations
-    (units, 2) before and after. 'unit' is the position in the middle of the maps, 'channel' the mean over them; for a
-    dense layer they are the same. The images have the network's own units; the same key gives the same images.
+    """Gradient ascent on the activation of each unit, from normal noise of deviation 0.1.
 
-    A unit that is silent at first is woken by ReLUs that hand a positive signal back ('redirected').
+    The backward pass is 'redirected': ReLUs backpropagate every positive signal, so that a unit that is silent at the
+    start gets a gradient.
+
+    Args:
+        network, variables: the network and its variables.
+        layer: the layer's name.
+        units: int (units,), channels of that layer.
+        key: of the noise and the jitter; the same key gives the same images.
+        target: 'unit' for the position in the middle of the maps, 'channel' for the mean over them; the same for a
+            dense layer.
+        recipe: settings.
+
+    Returns:
+        Images (units, h, w, c), normalised as the network's input, and their activations (units, 2) before and after.
     """
     return _maximise(network, variables, jnp.asarray(units), key, layer, target, recipe)
 
@@ -54,29 +64,27 @@ def _maximise(
     start = 0.1 * jax.random.normal(start_key, (len(units), *network.input_shape))
 
     def activation(images: Array) -> Array:
-        found = network.activations(variables, images, backward="redirected")[layer]
-        if found.ndim == 4 and target == "unit":
-            found = found[:, found.shape[1] // 2, found.shape[2] // 2]
-        elif found.ndim == 4:
-            found = found.mean((1, 2))
-        return jnp.take_along_axis(found, units[:, None], axis=1)[:, 0]
+        output = network.activations(variables, images, backward="redirected")[layer]
+        if output.ndim == 4 and target == "channel":
+            output = output.mean((1, 2))
+        return jnp.take_along_axis(middle(output), units[:, None], axis=1)[:, 0]
 
-    slope = jax.grad(lambda images: activation(images).sum())
+    gradient_at = jax.grad(lambda images: activation(images).sum())
 
     def step(images: Array, number: Array) -> tuple[Array, None]:
         shift = jax.random.randint(jax.random.fold_in(jitter_key, number), (2,), -recipe.jitter, recipe.jitter + 1)
         rolled = jnp.roll(images, shift, (1, 2))
-        way = slope(rolled)
-        size = jnp.sqrt(jnp.square(way).mean((1, 2, 3), keepdims=True))
-        moved = jnp.roll(rolled + recipe.rate * way / jnp.maximum(size, 1e-12), -shift, (1, 2))
+        gradient = gradient_at(rolled)
+        size = jnp.sqrt(jnp.square(gradient).mean((1, 2, 3), keepdims=True))
+        moved = jnp.roll(rolled + recipe.rate * gradient / jnp.maximum(size, 1e-12), -shift, (1, 2))
         return regularised(moved, number, recipe), None
 
-    made, _ = lax.scan(step, start, jnp.arange(recipe.steps))
-    return made, jnp.stack([activation(start), activation(made)], 1)
+    images, _ = lax.scan(step, start, jnp.arange(recipe.steps))
+    return images, jnp.stack([activation(start), activation(images)], 1)
 
 
 def regularised(images: Array, number: Array, recipe: Recipe) -> Array:
-    """The images after step `number` as the recipe restrains them."""
+    """The images (n, h, w, c) after step `number`, regularised as `recipe` says."""
     images = images * (1.0 - recipe.decay)
     if recipe.blur > 0:
         blurring = (number + 1) % recipe.blur_every == 0
@@ -89,7 +97,7 @@ def regularised(images: Array, number: Array, recipe: Recipe) -> Array:
 
 
 def blurred(images: Array, sigma: float) -> Array:
-    """Images (n, h, w, c) under a Gaussian of `sigma` pixels, cut at three of them; the border repeats outwards."""
+    """Images (n, h, w, c) blurred with a Gaussian of `sigma` pixels, cut off at 3 sigma; the border is replicated."""
     reach = max(int(np.ceil(3 * sigma)), 1)
     offsets = np.arange(-reach, reach + 1)
     weights = np.exp(-0.5 * (offsets / sigma) ** 2)

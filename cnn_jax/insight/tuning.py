@@ -1,4 +1,4 @@
-"""Orientation tuning: what a physiologist would measure of every unit, with gratings (after hubel1962receptive)."""
+"""Orientation tuning: the response of units to gratings, as physiologists measure it (after hubel1962receptive)."""
 
 import functools
 from collections.abc import Sequence
@@ -20,8 +20,18 @@ def gratings(
     height: int, width: int, channels: int, orientations: tuple[float, ...] = ORIENTATIONS,
     frequencies: tuple[float, ...] = FREQUENCIES, phases: tuple[float, ...] = PHASES, contrast: float = 1.0,
 ) -> np.ndarray:  # fmt: skip
-    """Sinusoidal gratings of `contrast` around zero, the same in every channel:
-    (orientations, frequencies, phases, height, width, channels). The phase is that in the middle of the image."""
+    """Sinusoidal gratings around zero, the same in every channel.
+
+    Args:
+        height, width, channels: of the images.
+        orientations: degrees of the stripes' normal from the horizontal.
+        frequencies: cycles per pixel.
+        phases: in cycles, in the middle of the image.
+        contrast: amplitude.
+
+    Returns:
+        float32 (orientations, frequencies, phases, height, width, channels).
+    """
     y, x = np.mgrid[:height, :width].astype(np.float64)
     y, x = y - height // 2, x - width // 2
     angle = np.deg2rad(np.asarray(orientations))[:, None, None, None, None]
@@ -34,46 +44,61 @@ def gratings(
 
 @dataclass(frozen=True)
 class Tuning:
-    """How the units of a layer (each channel, in the middle of its maps) answer to gratings.
+    """The response of a layer's units (each channel in the middle of its maps) to gratings.
 
-    `curves` (units, orientations): the response at the preferred frequency; `responses` (units, orientations,
-    frequencies). A response is the largest over phases above the answer to an empty image, at least zero: for a linear
-    unit the amplitude of its answer. `preferred` (units,) in degrees, of the largest response; `frequency` (units,) in
-    cycles per pixel; `selectivity` (units,): 0 where all orientations count the same, 1 where only one counts;
-    `bandwidth` (units,): full width of the curve at half its height, in degrees. NaN for a unit that never answers.
+    A response is the largest activation over phases minus the activation for a blank image, at least zero: for a linear
+    unit the amplitude. The last four are NaN for a unit that never responds.
     """
 
-    orientations: np.ndarray
-    frequencies: np.ndarray
-    responses: np.ndarray
-    curves: np.ndarray
-    preferred: np.ndarray
-    frequency: np.ndarray
-    selectivity: np.ndarray
-    bandwidth: np.ndarray
+    orientations: np.ndarray  # degrees
+    frequencies: np.ndarray  # cycles per pixel
+    responses: np.ndarray  # (units, orientations, frequencies)
+    curves: np.ndarray  # (units, orientations), the response at the preferred frequency
+    preferred: np.ndarray  # (units,), degrees, orientation of the largest response
+    frequency: np.ndarray  # (units,), cycles per pixel, of the largest response
+    selectivity: np.ndarray  # (units,), 0 for equal responses to all orientations, 1 for a response to only one
+    bandwidth: np.ndarray  # (units,), degrees, full width of the curve at half its height
 
 
 def tuning(
     network: Network, variables: Variables, layers: Sequence[str], orientations: tuple[float, ...] = ORIENTATIONS,
     frequencies: tuple[float, ...] = FREQUENCIES, phases: tuple[float, ...] = PHASES, contrast: float = 1.0,
 ) -> dict[str, Tuning]:  # fmt: skip
-    """Shows gratings to every unit of each of `layers`. `orientations` are evenly spaced over 180 degrees."""
+    """Measures the orientation tuning of every unit of some layers.
+
+    Args:
+        network, variables: the network and its variables.
+        layers: names of the layers.
+        orientations, frequencies, phases, contrast: see `gratings`; orientations evenly spaced over 180 degrees.
+
+    Returns:
+        A `Tuning` for each layer.
+    """
     height, width, channels = network.input_shape
     shown = gratings(height, width, channels, orientations, frequencies, phases, contrast)
     shape, images = shown.shape[:3], shown.reshape(-1, *network.input_shape)
     blank = np.zeros((1, *network.input_shape), np.float32)
     parts = [_middles(network, variables, batch, tuple(layers)) for batch in batches(np.concatenate([images, blank]))]
-    found = {}
+    by_layer = {}
     for layer in layers:
-        answers = np.concatenate([np.asarray(part[layer], np.float64) for part in parts])[: len(images) + 1]
-        above = (answers[:-1] - answers[-1]).reshape(*shape, -1)  # (orientations, frequencies, phases, units)
-        responses = np.maximum(above.max(2), 0.0).transpose(2, 0, 1)
-        found[layer] = summarised(np.asarray(orientations, float), np.asarray(frequencies, float), responses)
-    return found
+        activations = np.concatenate([np.asarray(part[layer], np.float64) for part in parts])[: len(images) + 1]
+        above_blank = (activations[:-1] - activations[-1]).reshape(*shape, -1)  # (…, frequencies, phases, units)
+        responses = np.maximum(above_blank.max(2), 0.0).transpose(2, 0, 1)
+        by_layer[layer] = summarised(np.asarray(orientations, float), np.asarray(frequencies, float), responses)
+    return by_layer
 
 
 def summarised(orientations: np.ndarray, frequencies: np.ndarray, responses: np.ndarray) -> Tuning:
-    """The measures of `responses` (units, orientations, frequencies)."""
+    """Summarises responses.
+
+    Args:
+        orientations: (orientations,), degrees.
+        frequencies: (frequencies,), cycles per pixel.
+        responses: (units, orientations, frequencies).
+
+    Returns:
+        The tuning with all its measures.
+    """
     best = responses.max(1).argmax(1)
     curves = np.take_along_axis(responses, best[:, None, None], 2)[..., 0]
     silent = curves.max(1) <= 0
@@ -86,15 +111,15 @@ def summarised(orientations: np.ndarray, frequencies: np.ndarray, responses: np.
 
 
 def selectivity(orientations: np.ndarray, curves: np.ndarray) -> np.ndarray:
-    """The orientation-selectivity index |Σ R(θ) exp(2iθ)| / Σ R(θ) of curves (…, orientations): one minus the circular
-    variance (ringach2002orientation, "Materials and Methods"). NaN where the curve is zero."""
+    """The orientation selectivity index |Σ R(θ) exp(2iθ)| / Σ R(θ) of curves R (…, orientations) at `orientations` in
+    degrees: one minus the circular variance (ringach2002orientation, "Materials and Methods"). NaN for a zero curve."""
     turned = curves @ np.exp(2j * np.deg2rad(orientations))
     total = curves.sum(-1)
     return np.where(total > 0, np.abs(turned) / np.where(total > 0, total, 1.0), np.nan)
 
 
 def _bandwidth(orientations: np.ndarray, curve: np.ndarray) -> float:
-    """Full width at half height around the peak, linear between orientations; 180 where it never falls so far."""
+    """Full width at half height around the peak, linearly interpolated; 180 if the curve stays above half height."""
     n, step = len(curve), 180.0 / len(curve)
     turned = np.roll(curve, n // 2 - int(curve.argmax()))
     peak, half = n // 2, curve.max() / 2
@@ -110,6 +135,6 @@ def _bandwidth(orientations: np.ndarray, curve: np.ndarray) -> float:
 
 @functools.partial(jax.jit, static_argnames=("network", "layers"))
 def _middles(network: Network, variables: Variables, images: Array, layers: tuple[str, ...]) -> dict[str, Array]:
-    """For each layer its channels in the middle of its maps, (n, units)."""
-    found = network.activations(variables, images)
-    return {layer: middle(found[layer]) for layer in layers}
+    """For each layer the channels in the middle of its maps, (n, units)."""
+    outputs = network.activations(variables, images)
+    return {layer: middle(outputs[layer]) for layer in layers}

@@ -1,4 +1,4 @@
-"""What units respond to: first-layer filters, activation maps, the strongest patches, votes for classes."""
+"""What units respond to: first-layer filters, activation maps, strongest patches, votes for classes."""
 
 import functools
 from collections.abc import Iterator, Sequence
@@ -14,7 +14,7 @@ from cnn_jax.geometry import rows
 from cnn_jax.layers import Conv, Dense
 from cnn_jax.network import Network, Node, Variables
 
-BATCH = 128  # images that are looked at together
+BATCH = 128  # images per forward pass
 
 
 def layers_with_maps(network: Network) -> list[str]:
@@ -23,7 +23,7 @@ def layers_with_maps(network: Network) -> list[str]:
 
 
 def maps_node(network: Network, layer: str) -> Node:
-    """The layer of that name. RequestError if it does not exist or its output has no height and width."""
+    """The node of a layer. Raises RequestError if it does not exist or its output has no height and width."""
     node = network.node(layer)
     if len(node.output) != 3:
         known = ", ".join(layers_with_maps(network))
@@ -32,7 +32,7 @@ def maps_node(network: Network, layer: str) -> Node:
 
 
 def check_units(node: Node, units: Sequence[int]) -> None:
-    """RequestError that says how many there are if one of the channels does not exist."""
+    """Raises RequestError, with the valid range, if one of the channels does not exist."""
     for unit in units:
         if not 0 <= unit < node.output[-1]:
             raise RequestError(f"unit {unit} of {node.name} does not exist; it has 0 to {node.output[-1] - 1}")
@@ -40,14 +40,14 @@ def check_units(node: Node, units: Sequence[int]) -> None:
 
 @functools.partial(jax.jit, static_argnames=("network", "layer"))
 def activations(network: Network, variables: Variables, images: Array, layer: str) -> Array:
-    """The output of one layer for each image, (n, *its output shape)."""
+    """The output of one layer for images (n, h, w, c): (n, *output shape)."""
     return network.activations(variables, images)[layer]
 
 
 def first_filters(network: Network, variables: Variables) -> np.ndarray:
-    """The kernels of the first convolution as images (filters, height, width, channels), divided by the largest
-    magnitude among all of them: -1 to 1 on one scale, 0 stays 0. RequestError where there is no convolution, or where
-    its kernel is no stack of such images (a connection table)."""
+    """The kernels of the first convolution as images (filters, height, width, channels), divided by their overall
+    largest magnitude: -1 to 1. Raises RequestError if there is no convolution, or if its filters are not images (a
+    connection table)."""
     node = next((node for node in network.walk() if isinstance(node.layer, Conv)), None)
     if node is None or not isinstance(node.layer, Conv) or node.layer.connections is not None:
         raise RequestError("the network has no convolution whose filters are images")
@@ -57,36 +57,42 @@ def first_filters(network: Network, variables: Variables) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Strongest:
-    """For each unit of a layer (each channel, at whatever position) the images that excite it most, one patch an image.
+    """For each channel of a layer the images that excite it most, at any position, one patch per image; all arrays are
+    (units, count) unless noted."""
 
-    `images` int (units, count): positions in the set of images; `rows`, `columns` where in the map; `values` the
-    activations, falling; `boxes` (units, count, 4) what is seen there, see `boxes`.
-    """
-
-    images: np.ndarray
-    rows: np.ndarray
+    images: np.ndarray  # int, index into the set of images
+    rows: np.ndarray  # int, position in the map
     columns: np.ndarray
-    values: np.ndarray
-    boxes: np.ndarray
+    values: np.ndarray  # activations, descending
+    boxes: np.ndarray  # int (units, count, 4), receptive field of that position, see `boxes`
 
 
 def strongest(
     network: Network, variables: Variables, images: np.ndarray | Array, layers: Sequence[str], count: int = 9
 ) -> dict[str, Strongest]:
-    """The `count` strongest responses of every unit of each of `layers` over a set of images (as zeiler2014visualizing,
-    figure 2, chose them). Of equal responses the one of the earlier image stands first."""
+    """The strongest responses of every unit over a set of images (as in zeiler2014visualizing, figure 2).
+
+    Args:
+        network, variables: the network and its variables.
+        images: (n, h, w, c).
+        layers: names of the layers.
+        count: responses per unit; at most one from each image. The earlier image wins a tie.
+
+    Returns:
+        A `Strongest` for each layer.
+    """
     parts = [_largest(network, variables, batch, tuple(layers)) for batch in batches(images)]
-    found = {}
+    by_layer = {}
     for layer in layers:
         values, places = (
             np.concatenate([np.asarray(part[layer][kind]) for part in parts])[: len(images)] for kind in (0, 1)
         )
-        found[layer] = _ranked(network, layer, values, places, count)
-    return found
+        by_layer[layer] = _ranked(network, layer, values, places, count)
+    return by_layer
 
 
 def _ranked(network: Network, layer: str, values: np.ndarray, places: np.ndarray, count: int) -> Strongest:
-    """From the largest activations of each image and their places in row-major order, both (n, units)."""
+    """From each image's largest activations and their row-major positions in the map, both (n, units)."""
     output = network.node(layer).output
     order = np.argsort(-values, axis=0, kind="stable")[:count].T  # (units, count)
     units = np.arange(values.shape[1])[:, None]
@@ -97,8 +103,16 @@ def _ranked(network: Network, layer: str, values: np.ndarray, places: np.ndarray
 
 
 def boxes(network: Network, layer: str, at_rows: np.ndarray, at_columns: np.ndarray) -> np.ndarray:
-    """What the units at these positions of a layer's maps see of the image: int (…, 4), top, bottom, left, right in
-    pixels, half open, which may reach out of it."""
+    """The receptive fields of positions in a layer's maps.
+
+    Args:
+        network: the network.
+        layer: the layer's name.
+        at_rows, at_columns: int (…), the positions.
+
+    Returns:
+        int (…, 4): top, bottom, left, right in pixels, half-open; they may reach beyond the image.
+    """
     fields = next(row.fields for row in rows(network) if row.node.name == layer)
     starts = [at * field.jump - field.padding for at, field in zip((at_rows, at_columns), fields, strict=True)]
     return np.stack([starts[0], starts[0] + fields[0].size, starts[1], starts[1] + fields[1].size], -1)
@@ -108,14 +122,23 @@ def boxes(network: Network, layer: str, at_rows: np.ndarray, at_columns: np.ndar
 def _largest(
     network: Network, variables: Variables, images: Array, layers: tuple[str, ...]
 ) -> dict[str, tuple[Array, Array]]:
-    """For each layer the largest activation of every channel and its place in row-major order, both (n, channels)."""
-    found = network.activations(variables, images)
-    flat = {layer: found[layer].reshape(len(images), -1, found[layer].shape[-1]) for layer in layers}
+    """For each layer the largest activation of every channel and its row-major position, both (n, channels)."""
+    outputs = network.activations(variables, images)
+    flat = {layer: outputs[layer].reshape(len(images), -1, outputs[layer].shape[-1]) for layer in layers}
     return {layer: (values.max(1), values.argmax(1)) for layer, values in flat.items()}
 
 
 def cut(image: np.ndarray, box: Sequence[int], outside: float) -> np.ndarray:
-    """The patch of an image (height, width, channels) in a box that may reach outside, there filled with `outside`."""
+    """Cuts a patch out of an image.
+
+    Args:
+        image: (height, width, channels).
+        box: top, bottom, left, right in pixels, half-open, see `boxes`.
+        outside: value of the patch beyond the image.
+
+    Returns:
+        (bottom - top, right - left, channels).
+    """
     top, bottom, left, right = box
     patch = np.full((bottom - top, right - left, image.shape[-1]), outside, image.dtype)
     (y0, y1), (x0, x1) = (max(top, 0), min(bottom, image.shape[0])), (max(left, 0), min(right, image.shape[1]))
@@ -126,18 +149,16 @@ def cut(image: np.ndarray, box: Sequence[int], outside: float) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Votes:
-    """What each feature that enters the last dense layer adds to each logit: `features` (n, features) are the layer's
-    inputs, `contributions` (n, features, classes) weight times activation, `bias` (classes,). The contributions of an
-    image and the bias sum to its logits."""
+    """What each input of the last dense layer adds to each logit. Contributions and bias sum to an image's logits."""
 
-    features: np.ndarray
-    contributions: np.ndarray
-    bias: np.ndarray
+    features: np.ndarray  # (n, features), inputs of the layer
+    contributions: np.ndarray  # (n, features, classes), weight times input
+    bias: np.ndarray  # (classes,)
 
 
 def votes(network: Network, variables: Variables, images: Array) -> Votes:
-    """How the features of the last layer vote for the classes. RequestError if the network does not end in a dense
-    layer."""
+    """The votes of the last layer's inputs for the classes, over images (n, h, w, c). Raises RequestError if the
+    network does not end in a dense layer."""
     *_, last = network.walk()
     if not isinstance(last.layer, Dense):
         raise RequestError(f"the network ends in {last.name}, not in a dense layer: there are no votes to count")
@@ -153,24 +174,33 @@ def votes(network: Network, variables: Variables, images: Array) -> Votes:
 def mean_responses(
     network: Network, variables: Variables, images: np.ndarray | Array, layers: Sequence[str]
 ) -> dict[str, np.ndarray]:
-    """The mean over its map of every channel of each of `layers`, for every image: (n, channels) by layer."""
+    """The mean of every map of some layers.
+
+    Args:
+        network, variables: the network and its variables.
+        images: (n, h, w, c).
+        layers: names of the layers.
+
+    Returns:
+        (n, channels) for each layer.
+    """
     parts = [_means(network, variables, batch, tuple(layers)) for batch in batches(images)]
     return {layer: np.concatenate([np.asarray(part[layer]) for part in parts])[: len(images)] for layer in layers}
 
 
 @functools.partial(jax.jit, static_argnames=("network", "layers"))
 def _means(network: Network, variables: Variables, images: Array, layers: tuple[str, ...]) -> dict[str, Array]:
-    found = network.activations(variables, images)
-    return {layer: found[layer].mean((1, 2)) if found[layer].ndim == 4 else found[layer] for layer in layers}
+    outputs = {layer: output for layer, output in network.activations(variables, images).items() if layer in layers}
+    return {layer: output.mean((1, 2)) if output.ndim == 4 else output for layer, output in outputs.items()}
 
 
-def middle(found: Array) -> Array:
-    """The channels of a layer's output in the middle of its maps, (n, channels); all of an output without maps."""
-    return found[:, found.shape[1] // 2, found.shape[2] // 2] if found.ndim == 4 else found
+def middle(output: Array) -> Array:
+    """A layer's output (n, h, w, channels) in the middle of its maps, (n, channels); an output without maps as is."""
+    return output[:, output.shape[1] // 2, output.shape[2] // 2] if output.ndim == 4 else output
 
 
 def batches(images: np.ndarray | Array, size: int = BATCH) -> Iterator[Array]:
-    """Batches of one size, so that one program serves all; the last is filled up with its own last image."""
+    """Batches of equal size, for one compiled program; the last is padded by repeating its last image."""
     for start in range(0, len(images), size):
         batch = jnp.asarray(images[start : start + size])
         missing = min(size, len(images)) - len(batch)

@@ -1,1 +1,1 @@
-"""Tables, figures, pages and progress bars, from results that are there already. A report does not train."""
+"""Tables, figures, pages and progress bars from existing results. Nothing here trains."""

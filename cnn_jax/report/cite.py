@@ -1,4 +1,4 @@
-"""A result as a citation: a sentence, a row of a table, the entries of a bibliography."""
+"""Citations of results: as a sentence, a table row or bibliography entries."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -21,15 +21,23 @@ from cnn_jax.zoo import NETWORKS
 
 
 def cite(path: Path, form: str, score: str = "test.accuracy") -> str:
-    """A score (one of `metrics.scores()`) of a finished run or sweep, or the verdict of a study, as 'text', 'markdown',
-    'latex' or 'bibtex'. RunError with the reasons for a result that does not deserve it."""
+    """Cites a result.
+
+    Args:
+        path: folder of a finished run, sweep or study.
+        form: 'text', 'markdown', 'latex' or 'bibtex'.
+        score: one of `metrics.scores()`; for a study its verdict is cited instead.
+
+    Raises:
+        RunError: the result must not be cited, with the reasons.
+    """
     if (path / "verdict.json").is_file():
         return statements.verdict(path, form)
     return FORMS[form](Citation(outcome_of(path), score))
 
 
 class Citation:
-    """What a reader needs beside a number, as text."""
+    """A score and everything that a reader needs to know about it, as text."""
 
     def __init__(self, outcome: Outcome, score: str):
         self.outcome, self.score = outcome, score
@@ -44,26 +52,26 @@ class Citation:
         self.deviations = deviations(outcome.config, outcome.data)
 
     @property
-    def named(self) -> str:
-        """The score in words: test accuracy."""
+    def score_name(self) -> str:
+        """The score in words, such as 'test accuracy'."""
         return self.score.replace(".", " ").replace("_", "-" if "top" in self.score else " ")
 
     @property
     def network(self) -> str:
-        """As it was asked for."""
-        name, filters = self.outcome.config.network, self.outcome.config.filters
-        written = name if isinstance(name, str) else "a network in JSON"
-        return written if filters is None else f"{written} with {filters} first filters"
+        """The network as named in the config."""
+        network, filters = self.outcome.config.network, self.outcome.config.filters
+        name = network if isinstance(network, str) else "a network in JSON"
+        return name if filters is None else f"{name} with {filters} first filters"
 
     @property
     def network_keys(self) -> list[str]:
-        """Keys of the publications of a network of the zoo."""
+        """Keys of the publications of a registered network."""
         name = self.outcome.config.network
         return keys_in(NETWORKS[name].source) if isinstance(name, str) and name in NETWORKS else []
 
     @property
     def data(self) -> str:
-        """The name of the data; its checksum too where the name is not one of the catalogue's."""
+        """The name of the data; also its checksum if the name is not in the catalogue."""
         data = self.outcome.data
         return data.name if data.name in CATALOGUE else f"{data.name} (sha256 {data.sha256[:12]})"
 
@@ -73,15 +81,15 @@ class Citation:
 
     @property
     def commit(self) -> str:
-        """Of this software, and whether it was changed."""
+        """The commit of this software, and whether it had uncommitted changes."""
         repository = self.start.repository
-        assert repository is not None  # cited only if it is there
+        assert repository is not None  # a result without it is not cited
         return repository.commit[:12] + (" with changes (kept beside it)" if repository.diff else "")
 
     @property
     def code(self) -> str:
-        """The script and the modules from outside of this package, with their checksums; empty for its own scripts as
-        they are at the commit."""
+        """The script and the modules that are not in this repository at its commit, with their checksums; else
+        empty."""
         repository = self.start.repository
         assert repository is not None
         foreign = [
@@ -92,13 +100,13 @@ class Citation:
         return f", with {', '.join(foreign)}" if foreign else ""
 
     def row(self) -> dict[str, str]:
-        """The cells of a table."""
+        """The cells of a table row by heading."""
         return {
             "network": self.network,
             "parameters": f"{self.outcome.parameters:,}",
             "data": self.data,
             "protocol": "; ".join(self.deviations) or "as given",
-            self.named: self.value,
+            self.score_name: self.value,
             "interval": self.interval or "none: one run",
             "n": self.n,
             "device": device(self.start.device),
@@ -108,36 +116,37 @@ class Citation:
 
 
 def text(citation: Citation) -> str:
-    """Two sentences: what was found, and how to find it again."""
+    """The result in one sentence, and the command that reproduces it."""
     outcome, start = citation.outcome, citation.start
-    spread = "one run, n = 1: no interval over seeds"
+    uncertainty = "one run, n = 1: no interval over seeds"
     if citation.interval is not None:
-        spread = f"median of n = {outcome.n} seeds{failures(outcome.seeds)}, {citation.interval}"
+        uncertainty = f"median of n = {outcome.n} seeds{failures(outcome.seeds)}, {citation.interval}"
     keys = "".join(f"{key}; " for key in citation.network_keys)
     protocol = f" ({'; '.join(citation.deviations)})" if citation.deviations else ""
     return (
         f"{citation.network} ({keys}{outcome.parameters:,} parameters), trained for "
         f"{page.count(outcome.config.epochs, 'epoch')} on "
-        f"{citation.data}{protocol}, has a {citation.named} of {citation.value} ({spread}; {outcome.test_images:,} "
-        f"test images), measured on {device(start.device)} with cnn_jax {start.versions['cnn_jax']} at commit "
-        f"{citation.commit}{citation.code} and jax {start.versions['jax']} on {start.started[:10]}.\n"
+        f"{citation.data}{protocol}, has a {citation.score_name} of {citation.value} ({uncertainty}; "
+        f"{outcome.test_images:,} test images), measured on {device(start.device)} with cnn_jax "
+        f"{start.versions['cnn_jax']} at commit {citation.commit}{citation.code} and jax {start.versions['jax']} on "
+        f"{start.started[:10]}.\n"
         f"To run it again: {start.command}\n"
     )
 
 
 def markdown(citation: Citation) -> str:
-    """A table of one row; its number is a reference that `check` can follow."""
+    """A table with one row; its number is a reference that `check` can follow."""
     row, path = citation.row(), citation.outcome.folder.path
     link = tables.link(citation.value, f"run:{path.as_posix()}@{digest(path)}#{citation.score}")
-    return tables.markdown(pd.DataFrame([row | {citation.named: link}]))
+    return tables.markdown(pd.DataFrame([row | {citation.score_name: link}]))
 
 
 def latex(citation: Citation) -> str:
-    """A booktabs tabular of one row that fits a column of a paper, with a \\cite of the network, the data and this
-    software; the protocol, the interval and the device stand in a note below it."""
+    """A booktabs tabular with one row that fits a column of a paper, with a \\cite of the network, the data and this
+    software; the protocol, the interval and the device are in a note below it."""
     row = {name: tables.escape_latex(cell) for name, cell in citation.row().items()}
     keys = [*citation.network_keys, *filter(None, [_key_of_data(citation.outcome)]), SOFTWARE]
-    short = ("network", "data", citation.named, "n")
+    short = ("network", "data", citation.score_name, "n")
     note = [f"{name}: {row[name]}" for name in ("protocol", "interval", "parameters", "device", "commit", "date")]
     lines = [
         r"\begin{tabular}{@{}p{0.42\linewidth}lrp{0.2\linewidth}@{}}",
@@ -153,8 +162,8 @@ def latex(citation: Citation) -> str:
 
 
 def bibtex(citation: Citation) -> str:
-    """This software at its commit, the data set, the network, the optimizer and the schedule, as far as they have a
-    publication."""
+    """This software at its commit and the publications, if any, of the data set, the network, the optimizer and the
+    schedule."""
     entries, outcome = references(), citation.outcome
     assert citation.start.repository is not None
     commit = citation.start.repository.commit
@@ -182,7 +191,7 @@ def _key_of_data(outcome: Outcome) -> str | None:
 
 
 def device(device: dict[str, Any]) -> str:
-    """The chip and how many, and the host's processor where that is the chip."""
+    """The device's kind and count, or the processor's name for a CPU."""
     if device["backend"] == "cpu":
         return f"CPU, {device['cpu']}"
     return f"{device['count']} x {device['kind']}"

@@ -1,4 +1,4 @@
-"""Runs and sweeps compared seed by seed; the cells of one sweep compared with the best of them."""
+"""Compares runs and sweeps seed by seed, and the cells of one sweep with the best cell."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,23 +28,20 @@ LEVEL = 0.05
 
 @dataclass(frozen=True)
 class Comparison:
-    """An outcome against a reference over the seeds that both have, in the units of the score (points, nats).
-
-    `p` is that of the paired t test over the seeds that finished in both, corrected by Holm over the family of
-    comparisons; None where there are too few for a verdict.
-    """
+    """An outcome against a reference over their common seeds, in the unit of the score (points, nats)."""
 
     name: str
-    values: list[float | None]
-    reference: list[float | None]
+    values: list[float | None]  # by seed; None: diverged
+    reference: list[float | None]  # the same seeds
     test: WithFailures
-    p: float | None
+    p: float | None  # paired t test over the seeds that finished in both, Holm-corrected; None: too few of them
     equivalence: Equivalence | None
-    family: int  # how many comparisons there are
+    family: int  # number of comparisons
 
     @property
     def verdict(self) -> str:
-        """different, not distinguishable, with a margin also equivalent or undecided; or why there is none."""
+        """'different' or 'not distinguishable'; with a margin also 'equivalent', 'different, but equivalent' or
+        'undecided'; or the reason why there is no verdict."""
         if self.p is None or self.test.finished is None:
             n = self.test.finished.n if self.test.finished else 0
             return f"none: {n} seeds finished in both, {SEEDS_FOR_A_VERDICT} are needed"
@@ -57,15 +54,23 @@ class Comparison:
 
     @property
     def detectable(self) -> float | None:
-        """The smallest true difference that would have been found with 80 % power, at the level of this family."""
+        """The smallest true difference detectable with 80 % power at the level corrected for the family."""
         if self.test.finished is None or self.p is None:
             return None
         return detectable(self.test.finished.deviation, self.test.finished.n, LEVEL / self.family)
 
 
 def comparisons(paths: Sequence[Path], score: str, margin: float | None = None) -> list[Comparison]:
-    """Every outcome after the first against the first. RequestError for outcomes that were not scored with the same
-    images."""
+    """Compares every outcome after the first with the first.
+
+    Args:
+        paths: folders of runs or sweeps.
+        score: one of `metrics.scores()`.
+        margin: of equivalence, in the unit of the score.
+
+    Raises:
+        RequestError: the outcomes were not scored on the same images.
+    """
     first, *others = [Outcome.load(path) for path in paths]
     scale = metric_of(score).scale
     reference = first.by_seed(score)
@@ -74,17 +79,17 @@ def comparisons(paths: Sequence[Path], score: str, margin: float | None = None) 
         _refuse_other_images(first, other)
         values = other.by_seed(score)
         seeds = sorted(reference.keys() & values.keys())
-        a, b = ([_scaled(one[seed], scale) for seed in seeds] for one in (values, reference))
+        a, b = ([_scaled(by_seed[seed], scale) for seed in seeds] for by_seed in (values, reference))
         rows.append((str(path), a, b))
     tests = [compare_with_failures(a, b) for _, a, b in rows]
     p_values = [t.finished.p for t in tests if t.finished is not None and t.finished.n >= SEEDS_FOR_A_VERDICT]
     corrected = iter(holm(p_values))
-    compared = []
+    results = []
     for (name, a, b), test in zip(rows, tests, strict=True):
         enough = test.finished is not None and test.finished.n >= SEEDS_FOR_A_VERDICT
-        same = equivalent(*finished_in_both(a, b), margin) if margin is not None and enough else None
-        compared.append(Comparison(name, a, b, test, next(corrected) if enough else None, same, len(rows)))
-    return compared
+        equivalence = equivalent(*finished_in_both(a, b), margin) if margin is not None and enough else None
+        results.append(Comparison(name, a, b, test, next(corrected) if enough else None, equivalence, len(rows)))
+    return results
 
 
 def _scaled(value: float | None, scale: float) -> float | None:
@@ -92,51 +97,59 @@ def _scaled(value: float | None, scale: float) -> float | None:
 
 
 def finished_in_both(a: Sequence[float | None], b: Sequence[float | None]) -> tuple[list[float], list[float]]:
-    """The values of the seeds that have one in both."""
+    """The values of the seeds that finished in both."""
     both = [(x, y) for x, y in zip(a, b, strict=True) if x is not None and y is not None]
     return [x for x, _ in both], [y for _, y in both]
 
 
 def compare(paths: Sequence[Path], score: str, *, detect: float | None = None, margin: float | None = None) -> str:
-    """A Markdown table: every outcome after the first against the first, over the seeds that both have. One sweep alone
-    is compared cell by cell with the best, on validation accuracy, since no other cell's test split is scored.
+    """A Markdown table that compares every outcome after the first with the first, over their common seeds. The cells
+    of a single sweep are compared with its best cell, on validation accuracy, since only the chosen cell is scored on
+    the test split.
 
-    `detect` is a true difference (points, or units of the loss): the table says how many seeds would find it with a
-    probability of 0.8. With a `margin` a difference inside of it is called equivalent where two one-sided tests say so.
+    Args:
+        paths: folders of runs or sweeps.
+        score: one of `metrics.scores()`.
+        detect: a true difference in the unit of the score; the table states how many seeds would detect it with 80 %
+            power.
+        margin: differences within it are equivalent if two one-sided tests confirm it.
+
+    Raises:
+        RequestError: the outcomes were not scored on the same images, or options do not fit a single sweep.
     """
     if len(paths) == 1:
         if margin is not None or detect is not None:
             raise RequestError("--margin and --detect compare runs or sweeps: name two")
         return _cells(Outcome.load(paths[0]))
     metric, rows = metric_of(score), comparisons(paths, score, margin)
-    table = pd.DataFrame([_row(one, metric.difference_unit, detect, margin) for one in rows])
+    table = pd.DataFrame([_row(row, metric.difference_unit, detect, margin) for row in rows])
     middle, _ = over_seeds(list(Outcome.load(paths[0]).by_seed(score).values()), metric)
     heading = f"{score} against {paths[0]} (median {'diverged' if middle is None else metric.text(middle)})"
     return f"{heading}\n\n{tables.markdown(table)}\n{_legend(len(rows), metric.difference_unit, detect, margin)}\n"
 
 
-def _row(one: Comparison, unit: str, detect: float | None, margin: float | None) -> dict[str, str]:
-    test, finished = one.test, one.test.finished
-    row = {"against the first": one.name, "n": str(len(one.values)), f"mean difference, {unit}": "–"}
+def _row(comparison: Comparison, unit: str, detect: float | None, margin: float | None) -> dict[str, str]:
+    test, finished = comparison.test, comparison.test.finished
+    row = {"against the first": comparison.name, "n": str(len(comparison.values)), f"mean difference, {unit}": "–"}
     row |= {"95 % t interval": "–", "p (t, Holm)": "–", "p (sign flips)": "–"}
     if finished is not None:
-        a, b = finished_in_both(one.values, one.reference)
+        a, b = finished_in_both(comparison.values, comparison.reference)
         row |= {
             f"mean difference, {unit}": f"{finished.difference:+.3g}",
             "95 % t interval": f"{finished.low:+.3g} – {finished.high:+.3g}",
-            "p (t, Holm)": "–" if one.p is None else f"{one.p:.2g}",
+            "p (t, Holm)": "–" if comparison.p is None else f"{comparison.p:.2g}",
             "p (sign flips)": f"{sign_flips(a, b):.2g}" if finished.n <= MOST_FLIPS else "–",
         }
-    elif not one.values:
+    elif not comparison.values:
         row["n"] = "no seed in common"
     failed = test.failed_a or test.failed_b
     row["diverged, here and in the first"] = f"{test.failed_a} and {test.failed_b}"
     row["p (Fisher)"] = f"{test.p:.2g}" if failed else "–"
     if margin is not None:
-        row[f"p (equivalent within {margin:g})"] = f"{one.equivalence.p:.2g}" if one.equivalence else "–"
-    row["verdict"] = one.verdict
-    if one.verdict in ("not distinguishable", "undecided"):
-        row["verdict"] += f" (80 % power from {one.detectable:.3g})"
+        row[f"p (equivalent within {margin:g})"] = f"{comparison.equivalence.p:.2g}" if comparison.equivalence else "–"
+    row["verdict"] = comparison.verdict
+    if comparison.verdict in ("not distinguishable", "undecided"):
+        row["verdict"] += f" (80 % power from {comparison.detectable:.3g})"
     if detect is not None:
         row[f"seeds to find {detect:g}"] = (
             str(seeds_needed(finished.deviation, detect, finished.n)) if finished else "–"
@@ -161,7 +174,7 @@ def _legend(family: int, unit: str, detect: float | None, margin: float | None) 
 
 
 def _cells(outcome: Outcome) -> str:
-    """The cells of one sweep, each against the best of the others."""
+    """Compares each cell of a sweep with the best of the others."""
     if outcome.table is None or len(outcome.table.grid.cells()) < 2:
         raise RequestError(f"{outcome.folder.path} has nothing to be compared with: name another run or sweep")
     table = tables.for_reader(outcome.table.summary(), outcome.table.grid.cell_axes)
@@ -175,7 +188,7 @@ def _cells(outcome: Outcome) -> str:
 
 
 def _refuse_other_images(first: Outcome, other: Outcome) -> None:
-    """RequestError where outcomes were not scored with the same images."""
+    """Raises RequestError if the outcomes were not scored on the same images."""
     for what, a, b in (
         ("data", first.data.name, other.data.name),
         ("the seed of the split", first.config.split_seed, other.config.split_seed),

@@ -1,4 +1,4 @@
-"""In what a run differs from training with the whole training split and the data set's defaults."""
+"""How a run deviates from training on the whole training split with the data set's defaults."""
 
 from cnn_jax.data.images import size_of
 from cnn_jax.runs.schema import Data
@@ -11,7 +11,7 @@ def _size(config: Config) -> str:
 
 
 def deviations(config: Config, data: Data) -> list[str]:
-    """Clauses for a sentence, a caption or a row of a table; none where a run deviates in nothing."""
+    """The deviations as clauses for a sentence, a caption or a table; empty if there are none."""
     clauses = []
     train, validation = data.splits["train"], data.splits["validation"]
     available = data.source.get("split", {}).get("available", train)

@@ -1,5 +1,5 @@
-"""The part of a page in which a reader chooses: a layer, then a unit; an image. Radio buttons, so that a keyboard and a
-screen reader work as everywhere; without the script the figures below still tell all."""
+"""The interactive part of a page: choose a layer, then a unit; choose an image. It uses radio buttons for keyboard and
+screen reader support; without the script the figures below still show everything."""
 
 import base64
 import io
@@ -14,7 +14,8 @@ from PIL import Image
 
 @dataclass(frozen=True)
 class UnitCard:
-    """What is known of a unit: pictures as data URIs ("" where there is none) and words."""
+    """One unit: pictures as data URIs ("" if missing) and words. `made` is its synthetic image, `projected` the
+    deconvnet projections of its strongest patches."""
 
     unit: int
     words: str
@@ -35,8 +36,8 @@ class LayerCard:
 
 @dataclass(frozen=True)
 class ImageCard:
-    """An image with what the network makes of it. `maps`: for each layer a strip of the maps of its units, one below
-    the other, all of one height. `attributions` in the order of the methods."""
+    """An image and the network's response. `maps`: for each layer the maps of its units stacked in one picture, all of
+    the same height. `attributions` in the order of the methods."""
 
     title: str
     picture: str
@@ -63,7 +64,7 @@ def picture(values: np.ndarray) -> str:
 
 
 def coloured(values: np.ndarray, colours: str, low: float, high: float) -> str:
-    """A data URI of an array (h, w) in the colours of a matplotlib map between `low` and `high`."""
+    """A data URI of a PNG of an array (h, w), coloured by a matplotlib colour map from `low` to `high`."""
     scaled = (values - low) / (high - low if high > low else 1.0)
     return picture(colormaps[colours](np.clip(scaled, 0, 1))[..., :3])
 
@@ -74,13 +75,13 @@ def drawing(svg: str) -> str:
 
 
 def explorer(layers: Sequence[LayerCard], images: Sequence[ImageCard], methods: Sequence[MethodCard]) -> str:
-    """The HTML of the part, data and script included."""
+    """The section as HTML, data and script included."""
     data = {
         "layers": [asdict(layer) for layer in layers],
         "images": [asdict(image) for image in images],
         "methods": [asdict(method) for method in methods],
     }
-    text = json.dumps(data, ensure_ascii=False, allow_nan=False).replace("<", "\\u003c")  # no tag, no comment
+    text = json.dumps(data, ensure_ascii=False, allow_nan=False).replace("<", "\\u003c")  # no tags or comments
     return (
         f"<style>{_STYLE}</style>"
         '<section aria-labelledby="explore"><h2 id="explore">Look inside</h2>'
@@ -121,12 +122,12 @@ const chosen = { layer: 0, unit: 0, image: 0 };
 const at = id => document.getElementById(id);
 
 function element(tag, properties, ...children) {
-  const made = Object.assign(document.createElement(tag), properties);
-  made.append(...children);
-  return made;
+  const node = Object.assign(document.createElement(tag), properties);
+  node.append(...children);
+  return node;
 }
 
-// Radio buttons, the first one checked; draw(i) is called when one is chosen.
+// Radio buttons, the first checked; draw(i) is called when button i is chosen.
 function choices(id, items, draw) {
   const box = at(id);
   while (box.children.length > 1) box.lastChild.remove();
@@ -150,7 +151,7 @@ function drawUnit() {
   parts.push(element('p', {}, name + ': ' + unit.words));
   if (unit.kernel) parts.push(figure(unit.kernel, 'Filter of ' + name, 'filter', 110));
   if (image && image.maps[layer.name]) parts.push(mapOf(image, layer, name));
-  if (unit.made) parts.push(figure(unit.made, 'Image made to excite ' + name, 'image made for it', 140));
+  if (unit.made) parts.push(figure(unit.made, 'Synthetic image that excites ' + name, 'synthetic image', 140));
   if (unit.patches) parts.push(figure(unit.patches, 'Strongest patches of ' + name, 'strongest patches', 190));
   if (unit.projected) {
     parts.push(figure(unit.projected, 'Deconvnet projections of ' + name, 'deconvnet of these patches', 190));
@@ -159,7 +160,7 @@ function drawUnit() {
   at('unit').replaceChildren(...parts);
 }
 
-// The unit's map is one of those that lie below each other in the layer's strip.
+// Cuts the unit's map out of the layer's strip of stacked maps.
 function mapOf(image, layer, name) {
   const canvas = element('canvas', {}), strip = new Image();
   canvas.setAttribute('role', 'img');

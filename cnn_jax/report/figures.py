@@ -1,5 +1,5 @@
-"""Figures for a paper: labelled axes with units, log scales where values span decades, colours that a colour-blind
-reader can tell apart, n in the caption."""
+"""Figures for papers: labelled axes with units, log scales for values that span a decade or more, colour-blind-safe
+colours, n in the caption."""
 
 import itertools
 import textwrap
@@ -37,15 +37,15 @@ def label(name: str) -> str:
 
 
 def plain(text: str) -> str:
-    """A name for a figure, in which matplotlib would take a pair of dollars for a formula."""
+    """Escapes dollar signs, which matplotlib would read as a formula."""
     return text.replace("$", r"\$")
 
 
 def subplots(
     rows: int = 1, columns: int = 1, *, figsize: tuple[float, float], layout: Any = None, **grid: Any
 ) -> tuple[Figure, Any]:
-    """A figure with a grid of plots, as pyplot makes it, but without pyplot: no backend is chosen for the process, and
-    no list of open figures keeps it."""
+    """A figure with a grid of plots, like pyplot.subplots but without pyplot, which would choose a backend for the
+    process and keep a reference to the figure."""
     figure = Figure(figsize=figsize, layout=layout)
     return figure, figure.subplots(rows, columns, **grid)
 
@@ -56,14 +56,14 @@ def save(figure: Figure, path: Path) -> None:
         figure.savefig(path, dpi=200)
 
 
-def spread(values: Sequence[float]) -> bool:
-    """Whether values ask for a log axis: all positive, the largest at least ten times the smallest."""
+def needs_log_axis(values: Sequence[float]) -> bool:
+    """True if all values are positive and the largest is at least ten times the smallest."""
     return min(values) > 0 and max(values) >= 10 * min(values)
 
 
 def heatmap(summary: pd.DataFrame, axes: Sequence[str], caption: str) -> Figure:
-    """Median validation accuracy over a grid: the first axis to the right, all others upwards. Cells whose median seed
-    diverged are hatched; the chosen cell is framed."""
+    """Median validation accuracy over a grid: the first axis horizontally, all others vertically. Cells whose median
+    seed diverged are hatched; the chosen cell is framed."""
     across, others = axes[0], list(axes[1:])
     columns = _ordered(summary[across])
     rows = list(itertools.product(*(_ordered(summary[name]) for name in others)))
@@ -74,27 +74,25 @@ def heatmap(summary: pd.DataFrame, axes: Sequence[str], caption: str) -> Figure:
         values = np.full((len(rows), len(columns)), np.nan)
         cells = {}
         for _, cell in summary.iterrows():
-            at = rows.index(tuple(cell[name] for name in others)), columns.index(cell[across])
-            cells[at] = cell
+            position = rows.index(tuple(cell[name] for name in others)), columns.index(cell[across])
+            cells[position] = cell
             if not pd.isna(cell["median"]):
-                values[at] = 100 * cell["median"]
+                values[position] = 100 * cell["median"]
         image = plot.imshow(values, origin="lower", aspect="auto", cmap="cividis")
         finite = values[np.isfinite(values)]
         middle = (finite.min() + finite.max()) / 2 if finite.size else 0.0
         for (y, x), cell in cells.items():
-            died = np.isnan(values[y, x])
-            if died:
+            median_diverged = np.isnan(values[y, x])
+            if median_diverged:
                 plot.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, fill=False, hatch="///", ec="0.6", lw=0))
             text = f"{values[y, x]:.1f}"
-            if died or cell["diverged"]:
-                text = f"{'' if died else text}\n{cell['diverged']} of {cell['n']}\ndiverged".strip()
+            if median_diverged or cell["diverged"]:
+                text = f"{'' if median_diverged else text}\n{cell['diverged']} of {cell['n']}\ndiverged".strip()
             elif cell["at_chance"]:
                 text += f"\n{cell['at_chance']} of {cell['n']}\nat chance"
-            bright = not died and values[y, x] > middle
-            box = {"facecolor": "white", "edgecolor": "none", "pad": 1.0} if died else None
-            plot.text(
-                x, y, text, ha="center", va="center", fontsize=7, color="black" if died or bright else "white", bbox=box
-            )
+            colour = "black" if median_diverged or values[y, x] > middle else "white"
+            box = {"facecolor": "white", "edgecolor": "none", "pad": 1.0} if median_diverged else None
+            plot.text(x, y, text, ha="center", va="center", fontsize=7, color=colour, bbox=box)
             if cell["chosen"]:
                 plot.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, fill=False, ec="#D55E00", lw=2.5))
         plot.set_xticks(range(len(columns)), [plain(show(value)) for value in columns])
@@ -110,10 +108,18 @@ def heatmap(summary: pd.DataFrame, axes: Sequence[str], caption: str) -> Figure:
 def curves(
     summary: pd.DataFrame, axes: Sequence[str], histories: Sequence[Sequence[Sequence[EpochMetrics]]], caption: str
 ) -> Figure:
-    """Left, where the first axis has several values: median validation accuracy along it with the quartiles, one line
-    for each combination of the others; a cell whose median seed diverged is a cross at the lower edge, and the axis is
-    that of the other cells. Right: validation accuracy by epoch, the best cell of each combination, median and range
-    over the seeds that got so far. `histories` are the metrics of each cell's seeds, in the order of `summary`."""
+    """Accuracy along the first axis of a grid (left, if that axis has several values) and by epoch (right).
+
+    Left: median validation accuracy with quartiles, one line for each combination of the other axes; a cell whose
+    median seed diverged is a cross at the lower edge and does not affect the scale. Right: validation accuracy of the
+    best cell of each combination, median and range over the seeds that reached the epoch.
+
+    Args:
+        summary: one row per cell.
+        axes: names of the grid's axes.
+        histories: the metrics of each cell's seeds, in the order of `summary`.
+        caption: below the figure.
+    """
     across, others = axes[0], list(axes[1:])
     groups = _groups(summary, others)
     several = summary[across].nunique() > 1
@@ -141,7 +147,7 @@ def curves(
             columns = _ordered(summary[across])
             if not all(map(is_number, columns)):
                 plots[0, 0].set_xticks(range(len(columns)), [plain(show(value)) for value in columns])
-            elif spread(columns):
+            elif needs_log_axis(columns):
                 plots[0, 0].set_xscale("log")
         plots[0, -1].set_xlabel("epoch")
         plots[0, -1].set_ylabel("validation accuracy (%)")
@@ -154,23 +160,23 @@ def curves(
 
 
 def _ordered(values: pd.Series) -> list[Any]:
-    """The values of an axis: numbers by size, others in the order of the grid."""
-    different = list(dict.fromkeys(values))
-    return sorted(different) if all(map(is_number, different)) else different
+    """The distinct values of an axis: numbers in ascending order, others in the order of the grid."""
+    distinct = list(dict.fromkeys(values))
+    return sorted(distinct) if all(map(is_number, distinct)) else distinct
 
 
 def _groups(summary: pd.DataFrame, others: list[str]) -> list[tuple[tuple[Any, ...], pd.DataFrame]]:
     """The cells of each combination of the other axes."""
-    found: dict[tuple[Any, ...], list[Any]] = {}
+    groups: dict[tuple[Any, ...], list[Any]] = {}
     for i, cell in summary.iterrows():
-        found.setdefault(tuple(cell[name] for name in others), []).append(i)
-    return [(key, summary.loc[at]) for key, at in found.items()]
+        groups.setdefault(tuple(cell[name] for name in others), []).append(i)
+    return [(key, summary.loc[indices]) for key, indices in groups.items()]
 
 
 def _along_axis(
     plot: Any, group: pd.DataFrame, across: str, style: dict[str, Any], name: str | None, columns: list[Any]
 ) -> None:
-    """Numbers lie where they are, other values side by side and without a line between them."""
+    """Numbers are placed at their values and joined by a line, other values side by side without a line."""
     numbers = all(map(is_number, columns))
     group = group.iloc[np.argsort([columns.index(value) for value in group[across]], kind="stable")]
     x = group[across].to_numpy(float) if numbers else np.array([columns.index(v) for v in group[across]], float)
@@ -208,9 +214,9 @@ def _by_epoch(
 
 
 def by_variant(values: Mapping[str, Mapping[int, float | None]], unit: str, caption: str) -> Figure:
-    """A column of dots for each variant, one dot a seed, thin lines between the dots of one seed, a bar at the median;
-    a seed that diverged (None) is a cross at the lower edge. The only words are the variants' names and what the caller
-    says."""
+    """A column of dots for each variant, one dot per seed, with a thin line between the dots of a seed and a bar at the
+    median; a seed that diverged (None) is a cross at the lower edge. The only text is the variants' names, `unit` and
+    `caption`."""
     names = list(values)
     with matplotlib.rc_context(STYLE):
         figure, plot = subplots(figsize=(1.4 + 0.8 * max(len(names), 2), 3.0), layout="constrained")
@@ -237,7 +243,8 @@ def by_variant(values: Mapping[str, Mapping[int, float | None]], unit: str, capt
 
 
 def training_curve(history: Sequence[EpochMetrics], caption: str) -> Figure:
-    """Loss and accuracy of one run by epoch, training and, unless it was trained on too, validation."""
+    """Loss and accuracy of one run by epoch, on the training split and, unless it was used for training, on the
+    validation split."""
     splits = ("train", "validation") if history[0].validation is not None else ("train",)
     with matplotlib.rc_context(STYLE):
         figure, (losses, accuracies) = subplots(1, 2, figsize=(8.0, 3.0), layout="constrained")
@@ -262,5 +269,5 @@ def training_curve(history: Sequence[EpochMetrics], caption: str) -> Figure:
 
 
 def _caption(figure: Figure, text: str) -> None:
-    lines = textwrap.fill(text, int(17 * figure.get_figwidth()))  # letters an inch, at this size
+    lines = textwrap.fill(text, int(17 * figure.get_figwidth()))  # characters per inch at this font size
     figure.supxlabel(plain(lines), fontsize=7, color="0.3")

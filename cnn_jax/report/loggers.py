@@ -1,4 +1,4 @@
-"""Loggers that are built in, by the names that `--log` takes."""
+"""The built-in loggers, by their names for `--log`."""
 
 import json
 import time
@@ -17,7 +17,7 @@ C = TypeVar("C", bound=Callable[[], Callback])
 
 
 def register_logger(name: str) -> Callable[[C], C]:
-    """Registers a subclass of `Callback` whose instances are made without arguments."""
+    """Registers a subclass of `Callback` that is constructed without arguments."""
 
     def add(logger: C) -> C:
         LOGGERS.add(name, logger)
@@ -27,21 +27,21 @@ def register_logger(name: str) -> Callable[[C], C]:
 
 
 def loggers(names: Iterable[str]) -> list[Callback]:
-    """The loggers with these names. RequestError for one that is unknown or cannot be made."""
-    made = []
+    """Constructs the loggers with these names. Raises RequestError if one is unknown or its constructor fails."""
+    instances = []
     for name in names:
         try:
-            made.append(LOGGERS[name]())
+            instances.append(LOGGERS[name]())
         except RequestError:
             raise
         except Exception as error:  # of any type, from code that is not ours
             raise RequestError(f"logger {name} cannot be made: {type(error).__name__}: {reason(error)}") from error
-    return made
+    return instances
 
 
 @register_logger("json")
 class JsonLines(Callback):
-    """events.jsonl in the run's folder: a line for each event, with its time."""
+    """Writes events.jsonl in the run's folder: one line per event, with its time."""
 
     def on_start(self, run: RunInfo) -> None:
         self._write(run, "start", step=run.first_step, steps=run.steps, parameters=run.parameters)
@@ -62,8 +62,8 @@ class JsonLines(Callback):
 
 @register_logger("tensorboard")
 class TensorBoard(Callback):
-    """Event files in the folder `tensorboard` of the run, by tensorboardX: the metrics of both splits, the learning
-    rate and the speed by step, the config as text."""
+    """Writes TensorBoard event files, with tensorboardX, in the folder `tensorboard` of the run: the metrics of both
+    splits, the learning rate and the speed by step, and the config as text."""
 
     def __init__(self) -> None:
         try:

@@ -1,4 +1,4 @@
-"""One self-contained HTML page: no network, no script, readable in light and dark and on paper."""
+"""One self-contained HTML page: no network access, no script, readable in light and dark mode and on paper."""
 
 import base64
 import html
@@ -29,7 +29,7 @@ pre { background: var(--soft); padding: .8rem; overflow-x: auto; font-size: .85r
 
 
 def page(title: str, parts: Sequence[str], style: str = "") -> str:
-    """The page of `parts`, which are HTML, with more `style` where it is given."""
+    """A page of `parts`, which are HTML; `style` is additional CSS."""
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'
         '<meta name="viewport" content="width=device-width, initial-scale=1"><link rel="icon" href="data:,">'
@@ -68,7 +68,7 @@ def command(text: str) -> str:
 
 
 def figure(path: Path, alt: str, caption: str) -> str:
-    """A PNG inside the page, two of its pixels to one of the page's."""
+    """A PNG embedded in the page, at two image pixels per CSS pixel."""
     content = path.read_bytes()
     width = int.from_bytes(content[16:20], "big") // 2  # from the header of the PNG
     data = base64.b64encode(content).decode()
@@ -79,7 +79,7 @@ def figure(path: Path, alt: str, caption: str) -> str:
 
 
 def table(frame: pd.DataFrame, best: int | None = None) -> str:
-    """A table of cells that are text already, with one row marked as the best."""
+    """A table of text; row `best` is highlighted."""
     head = "".join(f'<th scope="col">{html.escape(str(name))}</th>' for name in frame.columns)
     rows = []
     for i, row in enumerate(frame.to_numpy().tolist()):
@@ -89,6 +89,6 @@ def table(frame: pd.DataFrame, best: int | None = None) -> str:
 
 
 def record(values: dict[str, Any]) -> str:
-    """The record as JSON, folded."""
+    """A record as JSON, collapsed."""
     text = json.dumps(values, indent=2, ensure_ascii=False)
     return f"<details><summary>Everything that was recorded</summary>{command(text)}</details>"

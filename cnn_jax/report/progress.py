@@ -1,4 +1,4 @@
-"""What a person at a terminal sees of runs: a bar with images per second and time left, and lines that stay."""
+"""Progress of runs in a terminal: a bar with images per second and time left, and lines above it."""
 
 import contextlib
 import sys
@@ -13,16 +13,16 @@ from cnn_jax.runs.callbacks import Callback, RunInfo
 from cnn_jax.runs.schema import Result
 from cnn_jax.waiting import print_note
 
-QUIET_SECONDS = 10.0  # between lines that say how far a run has come, where there is no bar
+QUIET_SECONDS = 10.0  # between progress lines if there is no bar
 
 
 class Bar:
-    """A bar on standard error where that is a terminal and rich is installed, else lines."""
+    """A progress bar if standard error is a terminal and rich is installed, else lines on standard error."""
 
     def __init__(self, title: str, total: int):
         self.title, self.total = title, total
         self._rich: Any = None
-        self._lock, self._said = threading.Lock(), time.monotonic()
+        self._lock, self._last_line = threading.Lock(), time.monotonic()
 
     def __enter__(self) -> "Bar":
         if sys.stderr.isatty():
@@ -44,16 +44,16 @@ class Bar:
             self._rich.stop()
 
     def show(self, done: int, rate: str = "") -> None:
-        """So much of the total is done."""
+        """Shows that `done` of the total are done."""
         if self._rich is not None:
             self._rich.update(self._task, completed=done, rate=rate)
-        elif time.monotonic() - self._said > QUIET_SECONDS and 0 < done < self.total:
+        elif time.monotonic() - self._last_line > QUIET_SECONDS and 0 < done < self.total:
             self.note(f"{self.title}: {100 * done / self.total:.0f} %  {rate}".rstrip())
 
     def note(self, text: str) -> None:
-        """A line that stays."""
+        """Prints a line above the bar."""
         with self._lock:
-            self._said = time.monotonic()
+            self._last_line = time.monotonic()
             if self._rich is not None:
                 self._rich.console.print(text, markup=False, highlight=False, soft_wrap=True)
             else:
@@ -61,7 +61,7 @@ class Bar:
 
 
 class Progress(Callback):
-    """The progress of one run: its bar, a line for each evaluation."""
+    """The progress of one run: a bar, and a line for each evaluation."""
 
     def __init__(self, bar: Bar):
         self.bar, self.rate = bar, ""
@@ -80,7 +80,7 @@ class Progress(Callback):
 
 
 class SweepProgress(Callback):
-    """The progress of the trials of a sweep: one bar for all, a line when a trial ends."""
+    """The progress of the trials of a sweep: one bar for all trials, and a line when one ends."""
 
     def __init__(self, bar: Bar, trials: int):
         self.bar, self.trials, self.ended = bar, trials, 0
@@ -97,7 +97,7 @@ class SweepProgress(Callback):
             self.on_step(run, run.steps, None)
 
     def lines(self, texts: Sequence[str]) -> None:
-        """Trials have ended, or were found finished."""
+        """Prints a line for each trial that has ended or was already finished."""
         for text in texts:
             with self._lock:
                 self.ended += 1

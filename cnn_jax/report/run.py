@@ -12,14 +12,14 @@ FEW_STEPS = 200
 
 
 def sentence(result: Result) -> str:
-    """What came out, in one sentence."""
+    """The result in one sentence."""
     if result.status == "diverged":
         return f"The run diverged at step {result.diverged_step}: {result.reason}. {ADVICE}"
     if result.status == "interrupted":
         return f"The run was interrupted after step {result.steps}; --resume continues it."
     if result.status == "failed":
         return f"The run failed: {result.reason}."
-    parts = [f"{name} {_scored(score)}" for name, score in _scores(result) if score is not None]
+    parts = [f"{name} {_accuracy_text(score)}" for name, score in _scores(result) if score is not None]
     chance = ", at chance: no better than answering the class frequencies" if result.at_chance else ""
     text = "; ".join(parts) or "the data has no test split, and the validation images were trained on"
     advice = f" {ADVICE}" if result.at_chance else ""
@@ -32,8 +32,8 @@ def _scores(result: Result) -> tuple[tuple[str, Evaluation | None], ...]:
     return ("validation accuracy", result.validation), ("test accuracy", result.test)
 
 
-def _scored(score: Evaluation) -> str:
-    """An accuracy with the interval that comes from the number of images."""
+def _accuracy_text(score: Evaluation) -> str:
+    """An accuracy with its binomial interval over images."""
     accuracy = METRICS["accuracy"]
     interval = tables.interval_text(binomial_interval(score.correct, score.examples), accuracy)
     return (
@@ -42,7 +42,7 @@ def _scored(score: Evaluation) -> str:
 
 
 def write_report(folder: Folder) -> None:
-    """figures/training.png and report.html of a run's folder."""
+    """Writes figures/training.png and report.html into a run's folder."""
     run = Run.open(folder.path)
     config, record, result, history = run.trial.config, run.record, run.trial.result, run.trial.history
     assert result is not None

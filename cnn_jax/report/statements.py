@@ -1,4 +1,4 @@
-"""A comparison of two results, and the verdict of a study, as citations: the same forms as those of one result."""
+"""Citations of a comparison of two results and of the verdict of a study, in the forms of `cite`."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,13 +17,13 @@ from cnn_jax.runs.verdict import Finding
 
 
 def comparison(paths: Sequence[Path], form: str, score: str, margin: float | None = None) -> str:
-    """The second result against the first. RunError with the reasons where one of them deserves no citation."""
+    """The second result against the first. Raises RunError with the reasons if one of them must not be cited."""
     first, second = (outcome_of(path) for path in paths)
     (compared,) = comparisons(paths, score, margin)
     finished, test, unit = compared.test.finished, compared.test, metric_of(score).difference_unit
     if finished is None:
         raise RunError(f"{paths[1]} and {paths[0]} share fewer than 2 seeds that finished: there is nothing to cite")
-    seen = (
+    power = (
         f", 80 % power from {compared.detectable:.2g}"
         if compared.verdict in ("not distinguishable", "undecided")
         else ""
@@ -34,46 +34,48 @@ def comparison(paths: Sequence[Path], form: str, score: str, margin: float | Non
         "95 % t interval, paired by seed": f"{finished.low:+.3g} – {finished.high:+.3g}",
         "n": f"n = {finished.n}",
         "p": "none" if compared.p is None else f"{compared.p:.2g}",
-        "verdict": compared.verdict + seen,
+        "verdict": compared.verdict + power,
         "diverged": f"{test.failed_a} of {test.n_a} and {test.failed_b} of {test.n_b}",
-        "commits": ", ".join(dict.fromkeys(_commit(one.record.provenance) for one in (second, first))),
+        "commits": ", ".join(dict.fromkeys(_commit(outcome.record.provenance) for outcome in (second, first))),
     }
-    said = [
+    sentences = [
         f"{paths[1]} differs from {paths[0]} by {finished.difference:+.3g} {unit} of {score.replace('.', ' ')} (mean "
         f"over n = {finished.n} seeds, paired, 95 % t interval {finished.low:+.3g} – {finished.high:+.3g}): "
-        f"{compared.verdict}{seen}",
+        f"{compared.verdict}{power}",
         f"{row['diverged']} runs diverged",
     ]
-    return _in_form(form, row, ". ".join(said) + ".\n")
+    return _in_form(form, row, ". ".join(sentences) + ".\n")
 
 
 def verdict(path: Path, form: str) -> str:
-    """What a study found. RunError where it deserves no citation: damaged, not by its rule, quick, code not kept."""
-    found = verdict_of(path)
-    effect = effect_text(found.finding)
+    """The verdict of a study. Raises RunError if it must not be cited: it is damaged, not by its rule or from a quick
+    run, or its code was not saved."""
+    study = verdict_of(path)
+    finding = study.finding
+    effect = effect_text(finding)
     row = {
-        "claim": found.claim,
-        "verdict": found.finding.answer,
-        "effect": f"{found.finding.statistic}: {effect}",
-        "data": found.dataset,
-        "rule": found.rule,
-        "commit": _commit(found.provenance),
-        "date": found.finished[:10],
+        "claim": study.claim,
+        "verdict": finding.answer,
+        "effect": f"{finding.statistic}: {effect}",
+        "data": study.dataset,
+        "rule": study.rule,
+        "commit": _commit(study.provenance),
+        "date": study.finished[:10],
     }
     text = (
-        f"{found.question} {found.finding.answer.capitalize()}: {found.finding.statistic}: {effect}, "
-        f"on {found.dataset}. Rule: {found.rule}. cnn_jax {found.provenance.versions['cnn_jax']} at commit "
-        f"{_commit(found.provenance)}.\nTo run it again: {found.provenance.command}\n"
+        f"{study.question} {finding.answer.capitalize()}: {finding.statistic}: {effect}, "
+        f"on {study.dataset}. Rule: {study.rule}. cnn_jax {study.provenance.versions['cnn_jax']} at commit "
+        f"{_commit(study.provenance)}.\nTo run it again: {study.provenance.command}\n"
     )
-    if form == "markdown" and found.finding.effect is not None:
-        number = f"{found.finding.effect:+.3g}"
+    if form == "markdown" and finding.effect is not None:
+        number = f"{finding.effect:+.3g}"
         link = f"[{number}](run:{path.as_posix()}@{digest(path)}#effect)"
         return tables.markdown(pd.DataFrame([row])).replace(number, link, 1)
     return _in_form(form, row, text)
 
 
 def effect_text(finding: Finding) -> str:
-    """The effect with its unit, interval, n and failures."""
+    """The effect of a finding with its unit, interval, n and failures."""
     if finding.effect is None:
         text = "nothing to compare, since no seed finished in both"
     elif finding.low is None or finding.high is None:

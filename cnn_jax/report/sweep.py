@@ -16,17 +16,17 @@ from cnn_jax.statistics import binomial_interval, median, median_interval
 
 
 def report_sweep(folder: Folder, table: Table) -> None:
-    """Writes everything but results.csv, which is there already."""
+    """Writes everything except results.csv, which exists already."""
     grid, summary = table.grid, table.summary()
     record = folder.read("record.json", Record)
     axes = grid.cell_axes
     folder.write_text("summary.csv", summary.to_csv(index=False, lineterminator="\n"))
-    printed = tables.for_reader(summary, axes)
+    for_reader = tables.for_reader(summary, axes)
     chosen = chosen_sentence(table, seed_scores(folder, table))
     remarks = [*table.remarks(), *duplicates(record), *deviations(grid.base, record.data)]
     notes = "".join(f"\n{page.sentence(line)}" for line in [*remarks, chosen])
-    folder.write_text("summary.md", tables.markdown(printed) + notes + "\n")
-    folder.write_text("summary.tex", tables.latex(printed))
+    folder.write_text("summary.md", tables.markdown(for_reader) + notes + "\n")
+    folder.write_text("summary.tex", tables.latex(for_reader))
 
     about = ", ".join([record.data.name, *deviations(grid.base, record.data)])
     several = [name for name in axes if len(grid.axes[name]) > 1] or list(axes[:1])
@@ -35,16 +35,16 @@ def report_sweep(folder: Folder, table: Table) -> None:
     figures.save(figures.heatmap(summary, several, caption), folder.file("heatmap.png"))
     bands = f"{caption}; bands: quartiles (left), range over seeds (by epoch); cross: the median seed diverged"
     figures.save(figures.curves(summary, several, _histories(folder, table), bands), folder.file("curves.png"))
-    _write_page(folder, table, printed, [chosen, *remarks], record, caption)
+    _write_page(folder, table, for_reader, [chosen, *remarks], record, caption)
 
 
 def _histories(folder: Folder, table: Table) -> list[list[list]]:
-    """The metrics of the seeds of every cell."""
+    """For every cell the metrics of its seeds, by epoch."""
     return [[Trial.open(trial_folder(folder, row.trial).path).history for row in rows] for rows in table.by_cell]
 
 
 def duplicates(record: Record) -> list[str]:
-    """A remark where images of one split stand in another too."""
+    """A remark if some images are in more than one split, else nothing."""
     counts = {pair: n for pair, n in record.data.source.get("duplicates", {}).items() if n}
     if not counts:
         return []
@@ -52,7 +52,7 @@ def duplicates(record: Record) -> list[str]:
 
 
 def chosen_sentence(table: Table, seeds: tuple[SeedScore, ...]) -> str:
-    """The chosen cell, and what its seeds score on the test split."""
+    """The chosen cell and the test accuracy of its seeds, as a clause."""
     if table.chosen is None:
         return f"no cell is chosen: {NO_CELL}, so the test split was not scored"
     where = ", ".join(f"{name} {show(value)}" for name, value in table.chosen.items())
@@ -64,18 +64,18 @@ def chosen_sentence(table: Table, seeds: tuple[SeedScore, ...]) -> str:
     final = ", trained anew on training and validation images together" if table.grid.base.final_fit else ""
     middle = median(accuracies)
     counts = failures(seeds)
-    said = f"chosen by validation: {where}{final}; its test accuracy, median of n = {len(seeds)} seeds{counts},"
+    beginning = f"chosen by validation: {where}{final}; its test accuracy, median of n = {len(seeds)} seeds{counts},"
     if middle is None:
-        return f"{said} does not exist, since the median seed diverged"
+        return f"{beginning} does not exist, since the median seed diverged"
     binomial = binomial_interval(round(middle * images), images)
     return (
-        f"{said} is {accuracy.text(middle)} ({tables.interval_text(median_interval(accuracies), accuracy)}), each over "
-        f"{images:,} images (over images: {tables.interval_text(binomial, accuracy)})"
+        f"{beginning} is {accuracy.text(middle)} ({tables.interval_text(median_interval(accuracies), accuracy)}), each "
+        f"over {images:,} images (over images: {tables.interval_text(binomial, accuracy)})"
     )
 
 
 def failures(seeds: tuple[SeedScore, ...]) -> str:
-    """How many seeds diverged and how many are at chance, as a clause; nothing where none did."""
+    """How many seeds diverged and how many are at chance, as a clause; empty if none."""
     diverged = sum(seed.status == "diverged" for seed in seeds)
     chance = sum(seed.at_chance is True for seed in seeds)
     clauses = [f"{diverged} diverged and rank below every other"] * bool(diverged) + [f"{chance} at chance"] * bool(
@@ -85,7 +85,7 @@ def failures(seeds: tuple[SeedScore, ...]) -> str:
 
 
 def _write_page(
-    folder: Folder, table: Table, printed: pd.DataFrame, lines: list[str], record: Record, caption: str
+    folder: Folder, table: Table, for_reader: pd.DataFrame, lines: list[str], record: Record, caption: str
 ) -> None:
     chosen, *remarks = lines
     parts = [page.paragraph(page.sentence(chosen)), page.remarks(remarks)]
@@ -95,7 +95,7 @@ def _write_page(
     ):
         parts.append(page.figure(folder.file(name), f"{shows} {caption}", shows))
     parts += [
-        page.section("Cells", page.table(printed, table.chosen_cell)),
+        page.section("Cells", page.table(for_reader, table.chosen_cell)),
         page.section("Run it again", page.command(record.provenance.command)),
         page.section("Record", page.record(record.to_json())),
     ]

@@ -1,4 +1,4 @@
-"""The table of a sweep's cells for a reader: Markdown and LaTeX. Accuracies in percent."""
+"""Tables for readers, such as the cells of a sweep, as Markdown and LaTeX. Accuracies are in percent."""
 
 import re
 from collections.abc import Callable
@@ -15,8 +15,8 @@ HEADINGS = {"learning_rate": "learning rate", "median": "median validation accur
 
 
 def for_reader(summary: pd.DataFrame, axes: tuple[str, ...]) -> pd.DataFrame:
-    """The printed table, as text: the axes, median, quartiles, interval or range, n, how many diverged and are at
-    chance, comparison."""
+    """A sweep's summary as a table of text: the axes, median, quartiles, interval or range, n, seeds that diverged or
+    are at chance, parameters, comparison with the best."""
     interval = str(summary["interval"].iloc[0])
     table = pd.DataFrame(
         {
@@ -35,7 +35,7 @@ def for_reader(summary: pd.DataFrame, axes: tuple[str, ...]) -> pd.DataFrame:
 
 
 def percent(share: float | None) -> str:
-    """A share in percent with two decimals; a value that falls on a seed without one is called diverged."""
+    """A share in percent with two decimals; 'diverged' if it is missing."""
     return "diverged" if pd.isna(share) else f"{100 * share:.2f}"  # type: ignore[operator]
 
 
@@ -51,7 +51,7 @@ def interval_text(interval: Interval, metric: Metric) -> str:
 
 def _comparison(cell: pd.Series) -> str:
     """The mean difference to the best of the other cells over the same seeds, in points, with its simultaneous 95 %
-    interval, what that says, and the smallest difference that could have been seen."""
+    interval, its verdict, and the smallest difference that would have been detected with 80 % power."""
     if pd.isna(cell["difference"]):
         return "chosen" if cell["chosen"] else ""
     difference, low, high = (100 * cell[name] for name in ("difference", "difference_low", "difference_high"))
@@ -62,8 +62,8 @@ def _comparison(cell: pd.Series) -> str:
 
 @dataclass(frozen=True)
 class Markup:
-    """Text that is Markdown or LaTeX already: a cell of it goes into its table as it is. (No str, of which a DataFrame
-    keeps the characters alone.)"""
+    """Text that is already Markdown or LaTeX: a table does not escape it. (Not a subclass of str, because a DataFrame
+    would turn it into a plain str.)"""
 
     text: str
 
@@ -72,14 +72,14 @@ Cell = str | Markup
 
 
 def markdown(table: pd.DataFrame) -> str:
-    """A pipe table. What has a meaning in Markdown is escaped, but in cells of `Markup`."""
+    """A pipe table. Markdown's special characters are escaped, except in cells of `Markup`."""
     rows = [[_cell(name, escape_markdown) for name in table.columns], ["---"] * len(table.columns)]
     rows += [[_cell(cell, escape_markdown) for cell in row] for row in table.to_numpy().tolist()]
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 
 def latex(table: pd.DataFrame) -> str:
-    """A booktabs tabular. What has a meaning in LaTeX is escaped, but in cells of `Markup`."""
+    """A booktabs tabular. LaTeX's special characters are escaped, except in cells of `Markup`."""
     head, *rows = [
         " & ".join(_cell(cell, escape_latex) for cell in row) + r" \\"
         for row in [list(table.columns), *table.to_numpy().tolist()]
@@ -97,16 +97,16 @@ def latex(table: pd.DataFrame) -> str:
 
 
 def link(text: str, target: str) -> Markup:
-    """A Markdown link. What would end the target early, or is no part of a URL, is percent-encoded in it."""
-    return Markup(f"[{escape_markdown(text)}]({quote(target, safe=_IN_A_TARGET)})")
+    """A Markdown link. Characters that would end the target early or are not allowed in a URL are percent-encoded."""
+    return Markup(f"[{escape_markdown(text)}]({quote(target, safe=_SAFE_IN_TARGET)})")
 
 
 def code(text: str) -> Markup:
-    """A Markdown code span, of a text without backticks."""
+    """A Markdown code span of a text without backticks."""
     return Markup(f"`{_one_line(text).replace('|', chr(92) + '|')}`")
 
 
-_IN_A_TARGET = "/:@#?&=+,;~!$'*"  # beside letters, digits and _.-
+_SAFE_IN_TARGET = "/:@#?&=+,;~!$'*"  # in addition to letters, digits and _.-
 
 
 def _cell(cell: object, escape: Callable[[str], str]) -> str:
@@ -114,15 +114,15 @@ def _cell(cell: object, escape: Callable[[str], str]) -> str:
 
 
 def escape_markdown(text: str) -> str:
-    """One line of Markdown (CommonMark with GitHub's tables and formulas) that a reader sees as `text`."""
+    """One line of Markdown (CommonMark with GitHub's tables and formulas) that renders as `text`."""
     return re.sub(r"[\\`*\[\]<>|~$&]|(?<![^\W_])_|_(?![^\W_])", r"\\\g<0>", _one_line(text))
 
 
 def escape_latex(text: str) -> str:
-    """One line of LaTeX that prints `text`, without ligatures: no mark joins the one behind it; – is two hyphens."""
+    """One line of LaTeX that prints `text` without ligatures of punctuation; – becomes two hyphens."""
     escaped = re.sub(r"[\\{}$&#%_^~<>|`]|([',])(?=\1)", lambda mark: _LATEX[mark[0]], _one_line(text))
     escaped = re.sub("[-–](?=[-–])", r"\g<0>{}", escaped).replace("–", "--")
-    return "{}" + escaped if escaped[:1] in ("[", "*") else escaped  # else an option of the \\ before
+    return "{}" + escaped if escaped[:1] in ("[", "*") else escaped  # or else an option of the preceding \\
 
 
 _LATEX = {
@@ -139,5 +139,5 @@ _LATEX = {
 
 
 def _one_line(text: str) -> str:
-    """`text` with each run of white space as a blank, and no other control characters."""
+    """`text` with each run of white space replaced by one space, and other control characters by U+FFFD."""
     return "".join(c if c.isprintable() else "\ufffd" for c in " ".join(text.split()))

@@ -1,4 +1,4 @@
-"""From what a config or a command line calls a network to the network for the data at hand."""
+"""Builds the network that a config or a command line names, for the data at hand."""
 
 from typing import Any
 
@@ -13,10 +13,10 @@ from cnn_jax.zoo.catalogue import CLASSES, NETWORKS
 def layers_of(
     network: str | list[dict[str, Any]], arguments: dict[str, Any] | None = None, classes: int = 10
 ) -> notation.Layers:
-    """The layers of a text in the notation, a registered name (as published) or a JSON form. Only a registered network
-    has arguments."""
+    """The layers of a network given in the notation, by a registered name (as published) or as JSON. Raises
+    RequestError for `arguments` to a network that is not registered."""
     if isinstance(network, str) and network in NETWORKS:
-        return NETWORKS[network].made(arguments or {}, classes)
+        return NETWORKS[network].build_layers(arguments or {}, classes)
     if arguments:
         raise RequestError(f"network_args = {arguments} are for a registered network, e.g. cifar_resnet")
     if not isinstance(network, str):
@@ -25,7 +25,7 @@ def layers_of(
         return notation.parse(network.replace(CLASSES, f"-{classes}"))
     except RequestError:
         if len(network.split()) == 1 and not any(mark in network for mark in "-(:/"):
-            NETWORKS[network]  # one bare word: the names of networks are the better hint
+            NETWORKS[network]  # a single word is probably a misspelt name: raise the error that lists the names
         raise
 
 
@@ -36,19 +36,29 @@ def build(
     filters: int | None = None,
     arguments: dict[str, Any] | None = None,
 ) -> Network:
-    """The network for images of `input_shape` and a number of classes. A registered network gets its last layer
-    adapted, a hand-written one must end in `classes` logits. `filters` sets the first convolution's and scales the
-    others'."""
+    """The network for a data set.
+
+    Args:
+        network: text in the notation, a registered name or the JSON form.
+        input_shape: of the images, (height, width, channels).
+        classes: number of classes. The last layer of a registered network is adapted to it; any other network must end
+            in so many logits.
+        filters: filters of the first convolution; the other convolutions are scaled with it.
+        arguments: of a registered network.
+
+    Raises:
+        RequestError: the network is invalid for this data.
+    """
     if isinstance(network, str) and network in NETWORKS:
-        built = NETWORKS[network].for_data(input_shape, classes, arguments or {})
+        result = NETWORKS[network].for_data(input_shape, classes, arguments or {})
     else:
-        built = Network(input_shape, layers_of(network, arguments, classes))
+        result = Network(input_shape, layers_of(network, arguments, classes))
     if filters is not None:
-        built = Network(input_shape, with_filters(built.layers, filters))
-    if built.outputs != classes:
-        last = built.nodes[-1].name
+        result = Network(input_shape, with_filters(result.layers, filters))
+    if result.outputs != classes:
+        last = result.nodes[-1].name
         raise RequestError(
-            f"{last}: the network ends in {built.outputs} logits, but the data has {classes} classes: end it in "
+            f"{last}: the network ends in {result.outputs} logits, but the data has {classes} classes: end it in "
             "dense-classes"
         )
-    return built
+    return result

@@ -1,4 +1,4 @@
-"""The table of networks with names: what each is, where it was published, how many parameters it has there."""
+"""The table of named networks: layers, publication, and the parameter count given there."""
 
 import inspect
 from collections.abc import Callable
@@ -14,17 +14,17 @@ from cnn_jax.registry import Registry
 from cnn_jax.variants import with_classes
 from cnn_jax.zoo import families, historic
 
-CLASSES = "-classes"  # in a notation stands for the number of classes: dense-classes
+CLASSES = "-classes"  # placeholder for the number of classes in the notation: dense-classes
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A network with a name: its layers, the input and the count of parameters it was published with, its source.
+    """A named network with the input shape and the parameter count of its publication.
 
     `layers` is called with the arguments of a family, such as depth and width, and returns layers or text.
-    `pad_28` says that 28x28 images get a border of 2, for networks drawn for digits centred in 32x32.
-    `source` names it by its key in references.bib, where it has one.
-    `count_source` is "calc" where the count follows from the layers and no publication prints it to the unit.
+    `source` begins with the publication's key in references.bib if it has one.
+    `count_source` is "calc" if the count follows from the layers and no publication states it exactly.
+    `pad_28`: pad 28x28 images with a border of 2, for networks designed for digits centred in 32x32.
     """
 
     layers: Callable[..., Any]
@@ -34,9 +34,9 @@ class Entry:
     count_source: str = "calc"
     pad_28: bool = False
 
-    def made(self, arguments: dict[str, Any], classes: int = 10) -> tuple[Layer, ...]:
-        """The layers with these arguments for a number of classes. RequestError for arguments that it does not have,
-        and for what it raises."""
+    def build_layers(self, arguments: dict[str, Any], classes: int = 10) -> tuple[Layer, ...]:
+        """The layers for these arguments and number of classes. Raises RequestError for unknown arguments and for any
+        exception of `layers`."""
         names = inspect.signature(self.layers).parameters
         closed = not any(p.kind is p.VAR_KEYWORD for p in names.values())
         if closed and (unknown := [name for name in arguments if name not in names]):
@@ -55,13 +55,13 @@ class Entry:
         """The network as published."""
         if self.input_shape is None:
             raise RequestError("this network has no input of its own: give --input HxWxC")
-        return Network(self.input_shape, self.made({}))
+        return Network(self.input_shape, self.build_layers({}))
 
     def for_data(self, input_shape: Shape, classes: int, arguments: dict[str, Any]) -> Network:
-        """The network for images of `input_shape`: its last layer with parameters gets `classes` units."""
+        """The network for images of `input_shape`; its last layer with parameters gets `classes` units."""
         if "classes" in inspect.signature(self.layers).parameters:
             arguments = {"classes": classes, **arguments}
-        layers = self.made(arguments, classes)
+        layers = self.build_layers(arguments, classes)
         if self.pad_28 and input_shape[:2] == (28, 28):
             layers = (Pad(2), *layers)
         return Network(input_shape, with_classes(layers, classes))
@@ -72,18 +72,18 @@ N = TypeVar("N")
 
 
 def register_network(name: str, input_shape: Shape | None = None, source: str = "") -> Callable[[N], N]:
-    """Registers a network: a function that returns its text or its layers, or a module of one's own (a Linen class, an
-    NNX class or a pair of pure functions, see `layers.Wrapped`). Its arguments are `network_args` of a config; one that
-    is called `classes` is given the number of classes."""
+    """Registers a network: a function that returns text or layers, or a module (a Linen class, an NNX class or a pair
+    of pure functions, see `layers.Wrapped`). `network_args` of a config are its arguments; an argument called `classes`
+    receives the number of classes."""
 
-    def add(thing: N) -> N:
-        layers: Any = thing
-        if is_module(thing):
-            register_module(name)(thing)
-            names = () if isinstance(thing, tuple) else inspect.signature(layers.__init__).parameters
+    def add(network: N) -> N:
+        layers: Any = network
+        if is_module(network):
+            register_module(name)(network)
+            names = () if isinstance(network, tuple) else inspect.signature(layers.__init__).parameters
             layers = _wrapped_with_classes(name) if "classes" in names else _wrapped(name)
         NETWORKS.add(name, Entry(layers, input_shape, None, source))
-        return thing
+        return network
 
     return add
 
@@ -101,7 +101,8 @@ def _text(text: str) -> Callable[[], tuple[Layer, ...]]:
 
 
 def _alexnet(filters: tuple[int, ...], size: int, *, groups: bool, pad: bool, norm: bool) -> str:
-    """The text of AlexNet in one of its forms; `filters` of the five convolutions, dense layers of `size` units."""
+    """A variant of AlexNet in the notation, with `filters` in its five convolutions and `size` units in its dense
+    layers."""
     a, b, c, d, e = filters
     two, lrn = (":g2" if groups else ""), (" lrn5" if norm else "")
     return (

@@ -1,4 +1,4 @@
-"""Families of networks as functions of depth and width: VGG, ResNet for ImageNet and for CIFAR, wide ResNet."""
+"""Network families as functions of depth and width: VGG, ResNet for ImageNet and for CIFAR, wide ResNet."""
 
 from typing import Literal
 
@@ -26,15 +26,15 @@ def vgg(depth: int = 16, width: int = 64, classes: int = 1000) -> Layers:
 
 
 def conv_bn(features: int, size: int, stride: int = 1) -> Layers:
-    """A convolution that keeps the size (but for the stride) and its batch norm, which makes a bias superfluous."""
+    """A "same" convolution without bias, and its batch norm, which makes the bias redundant."""
     return Conv(features, size, stride, padding=size // 2, bias=False), BatchNorm()
 
 
 def resnet(
     depth: int = 50, width: int = 64, classes: int = 1000, stride_on: Literal["3x3", "first 1x1"] = "3x3"
 ) -> Layers:
-    """ResNet for ImageNet (he2016deep, table 1). In bottlenecks the published network strides on the first 1x1
-    convolution, torchvision on the 3x3."""
+    """ResNet for ImageNet (he2016deep, table 1). In a bottleneck the published network has the stride in the first 1x1
+    convolution, torchvision in the 3x3."""
     if depth not in RESNET_BLOCKS:
         raise RequestError(f"ResNet of depth {depth} is unknown; depths are {', '.join(map(str, RESNET_BLOCKS))}")
     layers: list[Layer] = [*conv_bn(width, 7, 2), RELU, Pool("max", 3, 2, padding=1)]
@@ -56,7 +56,7 @@ def resnet(
 
 
 def cifar_resnet(depth: int = 20, width: int = 16, classes: int = 10) -> Layers:
-    """ResNet for CIFAR (he2016deep, 4.2): 6n + 2 layers, shortcuts of option A."""
+    """ResNet for CIFAR (he2016deep, 4.2): 6n + 2 layers, option A shortcuts."""
     if depth < 8 or depth % 6 != 2:
         raise RequestError(f"a CIFAR ResNet has 6n + 2 layers (8, 14, 20, 32 …), not {depth}")
     layers: list[Layer] = [*conv_bn(width, 3), RELU]
@@ -70,13 +70,13 @@ def cifar_resnet(depth: int = 20, width: int = 16, classes: int = 10) -> Layers:
 
 
 def cifar_resnet18(width: int = 64, classes: int = 10) -> Layers:
-    """The ImageNet ResNet-18 with a 3x3 stem and no pool after it, as it is commonly used on 32x32 images."""
+    """The ImageNet ResNet-18 with a 3x3 stem and no max pool, as commonly used on 32x32 images."""
     return (*conv_bn(width, 3), RELU, *resnet(18, width, classes)[4:])
 
 
 def wide_resnet(depth: int = 28, widen: int = 10, classes: int = 10, dropout: float = 0.0) -> Layers:
-    """WRN-depth-widen (zagoruyko2016wide, table 1): pre-activation blocks; where the shape changes, the first
-    normalisation and ReLU feed the shortcut too."""
+    """WRN-depth-widen (zagoruyko2016wide, table 1): pre-activation blocks; if the shape changes, the first batch norm
+    and ReLU come before the shortcut too."""
     if depth < 10 or depth % 6 != 4:
         raise RequestError(f"a wide ResNet has 6n + 4 layers (10, 16, 22, 28 …), not {depth}")
 

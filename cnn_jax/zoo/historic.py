@@ -1,4 +1,4 @@
-"""The networks of 1989 and 1998, with the pieces that later ones dropped: connection tables, biases per position,
+"""The networks of 1989 and 1998, with features that later networks dropped: connection tables, biases per position,
 trainable subsampling, scaled tanh, fixed output codes."""
 
 from cnn_jax.layers import Activation, Conv, Dense, Layer, Pad, RadialBasis, Subsample
@@ -9,9 +9,9 @@ Layers = tuple[Layer, ...]
 def lenet1989(classes: int = 10) -> Layers:
     """lecun1989backpropagation, "Backpropagation applied to handwritten zip code recognition", on 16x16 images.
 
-    The border is the background, -1 there; a bias for every unit. Which 8 of the 12 maps a filter of the second layer
-    sees is described only in words ("a scheme"); as in the repetition of karpathy2022deep, groups of four filters
-    see maps 1-8, 5-12 and the outer two groups of four.
+    Images are padded with the background, -1 there; every unit has its own bias. The paper does not specify which 8 of
+    the 12 maps a filter of the second layer sees ("a scheme"); as in the reproduction of karpathy2022deep, groups of
+    four filters see maps 1-8, 5-12, and 1-4 with 9-12.
     """
     groups = (tuple(range(8)), tuple(range(4, 12)), (*range(4), *range(8, 12)))
     tanh = Activation("stanh")
@@ -38,9 +38,9 @@ C3_TABLE = (
 
 
 def lenet5_1998() -> Layers:
-    """LeNet-5 as lecun1998gradient describe it in section II.B, on 32x32 images of ten digits.
+    """LeNet-5 as described in lecun1998gradient, II.B, on 32x32 images of ten digits.
 
-    Its last layer compares with drawings of the digits, so the number of classes is fixed.
+    Its last layer compares its input with drawings of the digits, so the number of classes is fixed.
     """
     tanh = Activation("stanh")
     return (
@@ -50,7 +50,7 @@ def lenet5_1998() -> Layers:
     )  # fmt: skip
 
 
-# 7x12 drawings in the manner of figure 3 of lecun1998gradient, drawn anew: '#' is +1, '.' is -1.
+# Our own 7x12 drawings after figure 3 of lecun1998gradient: '#' is +1, '.' is -1.
 _DRAWINGS = """
 ..###.. ...#... .#####. .#####. .....#. #######
 .#...#. ..##... #.....# #.....# ....##. #......

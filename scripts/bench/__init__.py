@@ -1,1 +1,1 @@
-"""The benchmarks of `cnn-jax bench`: a module each, with the contenders, their processes and what measures them."""
+"""The benchmarks of `cnn-jax bench`, a module each, and the contenders, their processes and the measurement."""

@@ -1,12 +1,12 @@
-"""The cost of a step of L along one axis: the filters of its first convolution, the size of the batch, the networks
-that take it at once, or the devices that share its batch."""
+"""The cost of a training step of network L along one axis: the filters of its first convolution, the batch size, the
+number of networks trained at once, or the devices that share the batch."""
 
 import dataclasses
 from pathlib import Path
 from typing import Any
 
 from bench.contenders import Contender, contenders
-from bench.measure import Field, Turns
+from bench.measure import Comparison, Turns
 from bench.works import work_of
 
 VALUES = {
@@ -24,26 +24,26 @@ LABELS = {
 
 
 def measure_axis(axis: str, turns: Turns, ceiling_gflops: float) -> list[dict[str, Any]]:
-    """One point for each value: what `Field.steps` measures of ours and of flax, and the value."""
+    """For each value of the axis, the value and the results of `Comparison.steps` for ours and flax."""
     points = []
     mode = "trials" if axis == "trials" else "step"
     for value in VALUES[axis]:
         work = work_of("L", value if axis == "width" else None)
-        here = turns
+        at_value = turns
         if axis == "batch":
-            here = dataclasses.replace(turns, batch_size=value)
+            at_value = dataclasses.replace(turns, batch_size=value)
         elif axis == "trials":
-            here = dataclasses.replace(turns, trials=value)
-        measured = Field(work, rivals(axis, value), here).steps(mode, ceiling_gflops)
-        points.append({axis: value, **measured})
+            at_value = dataclasses.replace(turns, trials=value)
+        results = Comparison(work, rivals(axis, value), at_value).steps(mode, ceiling_gflops)
+        points.append({axis: value, **results})
     return points
 
 
 def rivals(axis: str, value: int) -> list[Contender]:
-    """Ours and flax; on several devices ours alone, since a Flax user has to write that part himself."""
+    """Ours and flax; on several devices only ours, since Flax users write that part themselves."""
     if axis == "devices":
-        several = {"JAX_NUM_CPU_DEVICES": str(value)}
-        return [Contender("ours", "cnn_jax", "bench.ours", f"devices={value}", environment=several)]
+        environment = {"JAX_NUM_CPU_DEVICES": str(value)}
+        return [Contender("ours", "cnn_jax", "bench.ours", f"devices={value}", environment=environment)]
     known = contenders(torch=False, several=axis == "trials")
     return [contender for contender in known if contender.name in ("ours", "flax")]
 
@@ -59,10 +59,10 @@ def plot(measured: dict[str, Any], path: Path) -> None:
     with matplotlib.rc_context(figures.STYLE):
         figure, axes = figures.subplots(figsize=(4.5, 3.2), layout="constrained")
         for i, name in enumerate(points[0]["contenders"]):
-            of = [point["contenders"][name] for point in points]
-            median = [one["median"] for one in of]
-            below = [one["median"] - one["lower_quartile"] for one in of]
-            above = [one["upper_quartile"] - one["median"] for one in of]
+            summaries = [point["contenders"][name] for point in points]
+            median = [summary["median"] for summary in summaries]
+            below = [summary["median"] - summary["lower_quartile"] for summary in summaries]
+            above = [summary["upper_quartile"] - summary["median"] for summary in summaries]
             style: dict[str, Any] = {"color": figures.COLOURS[i], "marker": figures.MARKERS[i], "capsize": 2}
             axes.errorbar(values, median, [below, above], label=name, **style)
         axes.set_xscale("log", base=2)

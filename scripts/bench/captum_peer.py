@@ -2,10 +2,9 @@
 
     PYTHON -m bench.captum_peer FOLDER
 
-FOLDER holds weights.npz, examples.npz (images (n, h, w, c), the same with a
-grain, classes) and task.json, all written by insight.py.
-Writes captum.npz, the maps of every method in float64, and then answers the name of a method with the time that it
-took.
+FOLDER holds weights.npz, examples.npz (images (n, h, w, c), the same with noise, classes) and task.json, all written by
+insight.py. Writes captum.npz, the maps of every method in float64; then answers each line, the name of a method, with
+the time that the method took.
 """
 
 import json
@@ -24,7 +23,7 @@ ACTIVATIONS = {"relu": torch.nn.ReLU, "tanh": torch.nn.Tanh, "sigmoid": torch.nn
 
 
 def network(task: dict, weights: dict) -> torch.nn.Sequential:
-    """The layers one after the other, by the names that they have with us."""
+    """The same layers in sequence, with the names that they have in cnn_jax."""
     model = torch.nn.Sequential()
     for layer in task["layers"]:
         name, kind, shape = layer["name"], layer["kind"], layer["input"]
@@ -33,8 +32,8 @@ def network(task: dict, weights: dict) -> torch.nn.Sequential:
         model.add_module(name, module(layer))
         if kind in ("conv", "dense"):
             kernel = torch.from_numpy(weights[f"params/{name}/kernel"])
-            made = kernel.permute(3, 2, 0, 1) if kind == "conv" else dense(kernel, shape)
-            getattr(model, name).weight.data = made.contiguous()
+            weight = kernel.permute(3, 2, 0, 1) if kind == "conv" else dense(kernel, shape)
+            getattr(model, name).weight.data = weight.contiguous()
             getattr(model, name).bias.data = torch.from_numpy(weights[f"params/{name}/bias"])
     return model.eval()
 
@@ -51,7 +50,7 @@ def module(layer: dict) -> torch.nn.Module:
 
 
 def dense(kernel: torch.Tensor, shape: list[int]) -> torch.Tensor:
-    """Torch flattens (channels, height, width), we (height, width, channels)."""
+    """Converts a dense kernel: torch flattens (channels, height, width), cnn_jax (height, width, channels)."""
     if len(shape) == 1:
         return kernel.T
     height, width, channels = shape
@@ -62,13 +61,13 @@ def methods(model: torch.nn.Sequential, task: dict) -> dict:
     square, stride, channels = task["size"], task["stride"], task["layers"][0]["input"][-1]
     cam = attr.LayerGradCam(model, getattr(model, task["grad_cam_layer"]))
     smooth = attr.NoiseTunnel(attr.Saliency(model))
-    spread = task["smooth_grad_noise"]
+    noise = task["smooth_grad_noise"]
     return {
         "gradient": lambda x, y: attr.Saliency(model).attribute(x, target=y, abs=False),
         "gradient x input": lambda x, y: attr.InputXGradient(model).attribute(x, target=y),
         "SmoothGrad": lambda x, y: smooth.attribute(
             x, target=y, abs=False, nt_type="smoothgrad", nt_samples=task["samples"], nt_samples_batch_size=1,
-            stdevs=spread * float(x.max() - x.min()),
+            stdevs=noise * float(x.max() - x.min()),
         ),
         "integrated gradients": lambda x, y: attr.IntegratedGradients(model).attribute(
             x, target=y, n_steps=task["steps"], internal_batch_size=len(x) * 4
@@ -87,12 +86,12 @@ def main(folder: Path) -> None:
     with np.load(folder / "weights.npz") as weights:
         model = network(task, dict(weights))
     with np.load(folder / "examples.npz") as file:
-        images, grained = (torch.from_numpy(file[n]).permute(0, 3, 1, 2).contiguous() for n in ("images", "grained"))
+        images, noisy = (torch.from_numpy(file[n]).permute(0, 3, 1, 2).contiguous() for n in ("images", "noisy"))
         classes = torch.from_numpy(file["classes"]).long()
-    named = methods(model, task)
+    by_name = methods(model, task)
 
     def maps(name: str) -> np.ndarray:
-        return named[name](images, classes).detach().permute(0, 2, 3, 1).numpy()
+        return by_name[name](images, classes).detach().permute(0, 2, 3, 1).numpy()
 
     def answer(name: str) -> dict:
         started = time.perf_counter()
@@ -100,10 +99,10 @@ def main(folder: Path) -> None:
         return {"milliseconds": 1e3 * (time.perf_counter() - started)}
 
     def ready() -> dict:
-        exact = {name: method(grained, classes) for name, method in methods(model.double(), task).items()}
-        found = {name: one.detach().permute(0, 2, 3, 1).numpy() for name, one in exact.items()}
+        exact = {name: method(noisy, classes) for name, method in methods(model.double(), task).items()}
+        arrays = {name: tensor.detach().permute(0, 2, 3, 1).numpy() for name, tensor in exact.items()}
         model.float()
-        np.savez(folder / "captum.npz", **found)
+        np.savez(folder / "captum.npz", **arrays)
         return {"versions": {"torch": torch.__version__, "captum": captum.__version__}}
 
     serve_lines(ready, answer)

@@ -1,15 +1,15 @@
-"""Worker: the product of two float32 matrices of 2048 x 2048, `-m bench.ceiling jax` or `torch`. What the machine
-computes in a second there is the ceiling for every network."""
+"""Worker: the product of two 2048 x 2048 float32 matrices, `-m bench.ceiling jax` or `torch`. Its rate is the ceiling
+for every network on the machine."""
 
 import sys
 
-from bench.worker import Built, serve
+from bench.worker import Runner, serve
 
 SIZE = 2048
 MULTIPLY_ADDS = SIZE**3
 
 
-def jax_product() -> Built:
+def jax_product() -> Runner:
     import jax
     import jax.numpy as jnp
 
@@ -18,14 +18,14 @@ def jax_product() -> Built:
 
     def run(steps: int) -> tuple[int, float]:
         for _ in range(steps):
-            made = product(matrix, matrix)
-        made.block_until_ready()
+            result = product(matrix, matrix)
+        result.block_until_ready()
         return steps, 0.0
 
-    return Built(0, run, dict)
+    return Runner(0, run, dict)
 
 
-def torch_product() -> Built:
+def torch_product() -> Runner:
     import torch
 
     from bench.torch_peer import use_all_cores
@@ -38,7 +38,7 @@ def torch_product() -> Built:
             torch.mm(matrix, matrix)
         return steps, 0.0
 
-    return Built(0, run, dict)
+    return Runner(0, run, dict)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""How fast do batches come: from memory, streamed from records, and from the loaders that others use?
+"""How fast is data loading: from memory, streamed from records, and with the loaders that others use?
 
-Every contender hands out batches of 128 labelled uint8 images at random positions. They take turns, in another order
-each round; a turn lasts from asking for an iterator to its last batch, about half a second, and records have been read
-before (they are in the operating system's cache).
+Every contender yields batches of 128 labelled uint8 images at random positions. They take turns, in a different order
+each round. A turn lasts about half a second, from the creation of an iterator to its last batch; the records have been
+read before and are in the operating system's cache.
 """
 
 import contextlib
@@ -24,7 +24,7 @@ from PIL import Image
 from bench import options
 from bench.measure import summary
 from bench.process import Worker, environment
-from bench.table import rendered, spread
+from bench.table import quartiles, rendered
 from cnn_jax.data import Streamed, archives, open_stream, tfds_source
 from cnn_jax.data.catalogue import CATALOGUE
 from cnn_jax.errors import RequestError, RunError
@@ -47,13 +47,13 @@ class Data(options.Options):
     trains: ClassVar[bool] = False
 
     data_dir: Path | None = None
-    """Where the prepared set is, or the archives of (Fashion-)MNIST."""
+    """Folder of the prepared data set, or of the archives of (Fashion-)MNIST."""
     dataset: str = "fashion_mnist"
-    """Its name."""
+    """Name of the data set."""
     synthetic: int | None = None
-    """So many random colour JPEG images instead."""
+    """Use this many random colour JPEG images instead."""
     side: int = 64
-    """Of the random images, in pixels."""
+    """Height and width of the random images in pixels."""
 
     def check(self) -> None:
         super().check()
@@ -66,7 +66,8 @@ class Data(options.Options):
 
 
 def write_synthetic(folder: Path, count: int, side: int) -> None:
-    """Prepares `synthetic`: `count` square colour images, smooth as photos are, to train with, a tenth to test with."""
+    """Prepares the data set `synthetic`: `count` square colour images, smooth like photos, for training and a tenth as
+    many for testing."""
     import tensorflow_datasets as tfds
 
     class Synthetic(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
@@ -90,12 +91,12 @@ def write_synthetic(folder: Path, count: int, side: int) -> None:
                 yield index, {"image": file.getvalue(), "label": index % CLASSES}
 
     tfds.disable_progress_bar()
-    with contextlib.redirect_stdout(io.StringIO()):  # it says "Downloading", which it does not
+    with contextlib.redirect_stdout(io.StringIO()):  # hides "Downloading", which is not true
         Synthetic(data_dir=folder).download_and_prepare(file_format="array_record")
 
 
 def prepared_in(name: str, data_dir: Path) -> Path:
-    """The folder below which the set is prepared: data_dir, or the cache, where its archives are prepared."""
+    """The folder with the prepared data set: data_dir, or the cache if data_dir has only its archives."""
     from cnn_jax.data.builders import idx_builder
 
     if name in idx_builder.BUILDERS and not tfds_source.find(name, data_dir):
@@ -105,7 +106,7 @@ def prepared_in(name: str, data_dir: Path) -> Path:
 
 
 def timed(batches: Callable[[np.ndarray], Iterator[Any]], examples: int) -> Turn:
-    """A turn of what gives batches of the examples at positions int64 [M]."""
+    """A turn with `batches`, which yields the batches at positions int64 (m,)."""
 
     def turn(seed: int, count: int) -> float:
         positions = np.random.default_rng(seed).integers(0, examples, count * BATCH)
@@ -124,7 +125,7 @@ def rows(positions: np.ndarray) -> np.ndarray:
 
 
 def contenders(train: Streamed, images: np.ndarray) -> dict[str, Turn]:
-    """Ours and, with the same records, what TFDS and grain offer. `images` is the same split in memory."""
+    """Ours, and the loaders of TFDS and grain on the same records. `images` is the same split in memory."""
     import grain
     import tensorflow_datasets as tfds
 
@@ -152,31 +153,31 @@ def contenders(train: Streamed, images: np.ndarray) -> dict[str, Turn]:
 
     def data_source(positions: np.ndarray) -> Iterator[Any]:
         for row in rows(positions):
-            examples = decoding.__getitems__(row.tolist())
-            yield np.stack([one[image] for one in examples]), np.array([one[label] for one in examples])
+            batch = decoding.__getitems__(row.tolist())
+            yield np.stack([example[image] for example in batch]), np.array([example[label] for example in batch])
 
     def decoded(example: dict[str, Any]) -> dict[str, Any]:
         return {"image": np.asarray(Image.open(io.BytesIO(example[image]))), "label": example[label]}
 
     def mapped(positions: np.ndarray) -> Iterator[Any]:
-        """Every option as grain has it by default."""
+        """With grain's default options."""
         dataset = grain.MapDataset.source(encoded).shuffle(seed=int(positions[0])).repeat()[: len(positions)]
         with contextlib.closing(iter(dataset.map(decoded).batch(BATCH).to_iter_dataset())) as iterator:
             yield from iterator
 
-    named = {
+    by_name = {
         "memory, NumPy": indexed,
         "memory, device": gathered,
         **{f"stream, {workers} threads": streamed(workers) for workers in (1, 2, 4)},
         "TFDS data source": data_source,
         "grain MapDataset": mapped,
     }
-    return {name: timed(batches, examples) for name, batches in named.items()}
+    return {name: timed(batches, examples) for name, batches in by_name.items()}
 
 
 @contextlib.contextmanager
 def torch_contenders(python: str, train: Streamed, images: np.ndarray) -> Iterator[tuple[dict[str, Turn], Any]]:
-    """Those of torch_loader.py in a process of that Python, and its versions."""
+    """The loaders of torch_loader.py in a process of that Python, and its versions."""
     with tempfile.TemporaryDirectory() as folder:
         files = [data for _, data, _ in train.prepared.read(train.split, train.index)]
         arrays = {
@@ -197,7 +198,8 @@ def torch_contenders(python: str, train: Streamed, images: np.ndarray) -> Iterat
 
 
 def batches_of_a_turn(turn: Turn, quick: bool) -> int:
-    """How many take about TURN_SECONDS; the turns that find out warm up caches, compilations and worker processes."""
+    """The number of batches that take about TURN_SECONDS. The turns that measure it also warm up caches, compilation
+    and worker processes."""
     count = 2
     for seed in range(1 if quick else 3):
         seconds = turn(seed, count) / count
@@ -207,22 +209,22 @@ def batches_of_a_turn(turn: Turn, quick: bool) -> int:
 
 
 def take_turns(turns: dict[str, Turn], rounds: int, quick: bool) -> dict[str, Any]:
-    """Milliseconds per batch of each turn and their summary, by contender."""
+    """For each contender the milliseconds per batch of each turn and their summary."""
     counts = {name: batches_of_a_turn(turn, quick) for name, turn in turns.items()}
-    taken: dict[str, list[float]] = {name: [] for name in turns}
+    times: dict[str, list[float]] = {name: [] for name in turns}
     names = list(turns)
     for number in range(rounds):
         shift = number % len(names)
         for name in names[shift:] + names[:shift]:
-            taken[name].append(1000 * turns[name](1000 + number, counts[name]) / counts[name])
+            times[name].append(1000 * turns[name](1000 + number, counts[name]) / counts[name])
         print(f"round {number + 1} of {rounds}", file=sys.stderr, flush=True)
     return {
         name: {
             "batches_per_turn": counts[name],
-            **summary(each, "ms_per_batch"),
-            "images_per_second": summary([1000 * BATCH / one for one in each], "of_each_turn"),
+            **summary(milliseconds, "ms_per_batch"),
+            "images_per_second": summary([1000 * BATCH / ms for ms in milliseconds], "of_each_turn"),
         }
-        for name, each in taken.items()
+        for name, milliseconds in times.items()
     }
 
 
@@ -236,28 +238,29 @@ def markdown(measured: dict[str, Any]) -> str:
         f"turns, median and quartiles; {measured['device']['cpu']}, JAX on {measured['device']['kind']}; "
         f"{', '.join(f'{name} {versions[name]}' for name in shown if versions.get(name))}; {measured['started'][:10]}."
     )
-    rows = [[name, spread(one["images_per_second"]), spread(one)] for name, one in measured["contenders"].items()]
+    contenders = measured["contenders"].items()
+    rows = [[name, quartiles(times["images_per_second"]), quartiles(times)] for name, times in contenders]
     return f"{about}\n\n`{measured['command']}`\n\n{rendered(['contender', 'images/s', 'ms per batch'], rows)}"
 
 
-def measure(asked: Data) -> dict[str, Any]:
-    """What goes into the JSON file, beside what all benchmarks say."""
+def measure(args: Data) -> dict[str, Any]:
+    """The content of the JSON file that is specific to this benchmark."""
     with contextlib.ExitStack() as stack:
-        name, data_dir, torch = asked.dataset, asked.data_dir, None
-        if asked.synthetic:
+        name, data_dir, torch = args.dataset, args.data_dir, None
+        if args.synthetic:
             name, data_dir = "synthetic", Path(stack.enter_context(tempfile.TemporaryDirectory()))
-            write_synthetic(data_dir, asked.synthetic, asked.side)
+            write_synthetic(data_dir, args.synthetic, args.side)
             os.environ["CNN_JAX_CACHE"] = str(data_dir / "cache")  # gone with the images
         assert data_dir is not None
         train = open_stream(name, data_dir=prepared_in(name, data_dir)).train
         assert isinstance(train, Streamed)
         images = np.concatenate(list(train.blocks()))
         turns = contenders(train, images)
-        if asked.torch:
-            more, torch = stack.enter_context(torch_contenders(asked.torch, train, images))
+        if args.torch:
+            more, torch = stack.enter_context(torch_contenders(args.torch, train, images))
             turns |= more
         sizes = [len(data) for _, data, _ in train.prepared.read(train.split, train.index[:1000])]
-        rounds = 2 if asked.quick else asked.rounds
+        rounds = 2 if args.quick else args.rounds
         return {
             "torch": torch,
             "data": {
@@ -268,5 +271,5 @@ def measure(asked: Data) -> dict[str, Any]:
             },
             "batch_size": BATCH,
             "rounds": rounds,
-            "contenders": take_turns(turns, rounds, asked.quick),
+            "contenders": take_turns(turns, rounds, args.quick),
         }

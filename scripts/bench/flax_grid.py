@@ -1,4 +1,4 @@
-"""Trains trials of a grid in stock Flax, one after another as its users do, and prints the seconds of each."""
+"""Trains the trials of a grid in stock Flax, one after another as its users do, and prints the seconds of each."""
 
 import time
 
@@ -12,7 +12,7 @@ from bench.flax_peer import TrainState, mean_loss, network_of
 
 
 def train(job: grid.Job, data: grid.Data, width: int, learning_rate: float, seed: int) -> float:
-    """One trial: its validation accuracy."""
+    """Trains one trial; returns its validation accuracy."""
     network = network_of(works.widened(works.GRID, width))
     params = network.init(jax.random.key(seed), jnp.zeros((1, *data.images.shape[1:])))["params"]
     optimizer = optax.sgd(learning_rate, momentum=works.MOMENTUM)
@@ -22,11 +22,11 @@ def train(job: grid.Job, data: grid.Data, width: int, learning_rate: float, seed
         for start in range(0, len(order), job.batch_size):
             part = order[start : start + job.batch_size]
             state = step(state, data.images[part], data.labels[part])
-    right = 0
+    n_correct = 0
     for start in range(0, len(data.validation_labels), job.batch_size):
         images, labels = (x[start : start + job.batch_size] for x in (data.validation_images, data.validation_labels))
-        right += int(correct(state, images, labels))
-    return right / len(data.validation_labels)
+        n_correct += int(correct(state, images, labels))
+    return n_correct / len(data.validation_labels)
 
 
 @jax.jit

@@ -1,4 +1,4 @@
-"""Worker: stock Flax Linen and optax, written as their users write it. Nothing of cnn_jax is in it."""
+"""Worker: stock Flax Linen and optax, written as their users write it, without cnn_jax."""
 
 import functools
 from typing import Any
@@ -10,7 +10,7 @@ import optax
 from flax.training import train_state
 
 from bench import worker, works
-from bench.worker import Built, Job
+from bench.worker import Job, Runner
 from bench.works import Work
 
 
@@ -33,7 +33,7 @@ class Stack(nn.Module):
 
 
 class Block(nn.Module):
-    """Two convolutions and a shortcut of option A: strided, with zero channels."""
+    """Two convolutions with an option A shortcut: strided and zero-padded in channels."""
 
     filters: int
     stride: int
@@ -74,7 +74,7 @@ def network_of(work: Work) -> nn.Module:
 
 
 def initial_state(work: Work, seed: int = 0) -> TrainState:
-    """Random weights, the moments of batch norm where there are any, SGD with momentum."""
+    """Random weights, batch norm statistics if any, SGD with momentum."""
     network = network_of(work)
     variables = network.init(jax.random.key(seed), jnp.zeros((1, *work.shape)))
     return TrainState.create(
@@ -86,7 +86,7 @@ def initial_state(work: Work, seed: int = 0) -> TrainState:
 
 
 def mean_loss(params, state: TrainState, images, labels):
-    """The mean loss of a batch and the new moments of batch norm."""
+    """The mean loss of a batch and the new batch norm statistics."""
     variables = {"params": params, "batch_stats": state.batch_stats}
     logits, updated = state.apply_fn(variables, images, mutable=["batch_stats"])
     loss = optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
@@ -99,15 +99,15 @@ def step(state: TrainState, batch: tuple[jax.Array, jax.Array]) -> tuple[TrainSt
     return state.apply_gradients(grads=grads, batch_stats=batch_stats), loss
 
 
-def build(job: Job) -> Built:
+def build(job: Job) -> Runner:
     # No TF32 on a GPU, as in every contender; on a CPU this changes nothing.
     jax.config.update("jax_default_matmul_precision", "highest")
     data = jax.device_put(works.normalised_batches(job.work, job.batch_size))
     state = initial_state(job.work)
     parameters = sum(leaf.size for leaf in jax.tree.leaves(state.params))
     if job.mode == "trials":
-        return Built(parameters, by_trials(job, data), dict)
-    return Built(parameters, {"step": by_steps, "epoch": by_epochs}[job.mode](state, data), dict)
+        return Runner(parameters, by_trials(job, data), dict)
+    return Runner(parameters, {"step": by_steps, "epoch": by_epochs}[job.mode](state, data), dict)
 
 
 def by_steps(state, data):
@@ -146,11 +146,12 @@ def by_epochs(state, data):
 
 
 def by_trials(job, data):
-    """So many networks at once: the step under `jax.vmap`, all of them on the same batch."""
+    """`job.trials` networks at once: the step under `jax.vmap`, all on the same batch."""
     states = [initial_state(job.work, seed) for seed in range(job.trials)]
-    changing = [(one.step, one.params, one.opt_state, one.batch_stats) for one in states]
-    stacked = jax.tree.map(lambda *leaves: jnp.stack(list(map(jnp.asarray, leaves))), *changing)
-    state = states[0].replace(**dict(zip(("step", "params", "opt_state", "batch_stats"), stacked, strict=True)))
+    fields = ("step", "params", "opt_state", "batch_stats")
+    values = [{field: getattr(state, field) for field in fields} for state in states]
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(list(map(jnp.asarray, leaves))), *values)
+    state = states[0].replace(**stacked)
     train_step = jax.jit(jax.vmap(step, in_axes=(0, None)), donate_argnums=0)
     batches = list(zip(*map(list, data), strict=True))
     done = 0

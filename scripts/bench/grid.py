@@ -1,4 +1,4 @@
-"""What the peers' trainers of a grid share: the data, the trials, the clock. Imports no framework."""
+"""Shared by the peers that train a grid: data, trials, timing. Imports no framework."""
 
 import json
 import sys
@@ -21,7 +21,7 @@ class Data:
 
 @dataclass(frozen=True)
 class Job:
-    """What every trial has in common."""
+    """The settings common to all trials."""
 
     epochs: int
     batch_size: int
@@ -31,17 +31,17 @@ Train = Callable[[Job, Data, int, float, int], float]  # job, data, filters, lea
 
 
 def main(train: Train, started: float) -> None:
-    """`python -m bench.X DATA.npz JOB.json`: trains the trials of the job and prints a JSON object: seconds and
-    validation accuracy of each, the seconds that the process took beside them."""
+    """`python -m bench.X DATA.npz JOB.json`: trains the trials of the job and prints a JSON object: the seconds and the
+    validation accuracy of each, and the seconds from `started` to the first trial."""
     with np.load(sys.argv[1]) as file:
         data = Data(**{name: file[name] for name in file.files})
     with open(sys.argv[2], encoding="utf-8") as file:
-        asked = json.load(file)
-    job = Job(asked["epochs"], asked["batch_size"])
+        settings = json.load(file)
+    job = Job(settings["epochs"], settings["batch_size"])
     before = time.perf_counter() - started
     seconds, accuracies = [], []
-    for width, learning_rate, seed in asked["trials"]:
-        begun = time.perf_counter()
+    for width, learning_rate, seed in settings["trials"]:
+        start = time.perf_counter()
         accuracies.append(train(job, data, width, learning_rate, seed))
-        seconds.append(time.perf_counter() - begun)
+        seconds.append(time.perf_counter() - start)
     print(json.dumps({"before": before, "seconds": seconds, "accuracies": accuracies}))

@@ -1,7 +1,7 @@
-"""How long does an explanation take, and is it the one that captum gives, for the same network and images?
+"""How long does an attribution method take, and does it agree with captum's for the same network and images?
 
-Every method takes turns with captum's, in float32; maps are compared in float64, of images with a grain. The first call
-of each, which compiles, is measured apart for ours.
+Every method takes turns with captum's, in float32; maps are compared in float64, on images with noise. Our first call
+of each method, which compiles, is measured separately.
 """
 
 import json
@@ -30,25 +30,25 @@ from cnn_jax.network import Node
 from cnn_jax.runs.model import TrainedModel
 
 IMAGES, STEPS, SAMPLES, NOISE = 64, 50, 50, 0.15
-SAME = 1e-4  # of the largest value, where both define the same map
+SAME = 1e-4  # tolerance, relative to the largest value, for methods that both define in the same way
 
 
 @dataclass(frozen=True, kw_only=True)
 class Insight(options.Options):
-    """Times explanations of 64 validation images, each for the class it is called. The network must be a plain stack of
-    convolutions, pools, activations and dense layers. A minute on two CPU cores.
+    """Times attributions of 64 validation images, each for its predicted class. The network must be a plain stack of
+    convolutions, pools, activations and dense layers. About a minute on two CPU cores.
 
     For example: cnn-jax bench insight RUN --torch PYTHON --out results/performance
     """
 
     run: Positional[Path]
-    """A run's folder."""
+    """Folder of a run."""
     data_dir: str | None = None
-    """Where the run's data is (default: where it was)."""
+    """Folder of the run's data (default: as in the run)."""
 
 
-def described(node: Node) -> dict[str, Any]:
-    """A layer as captum_peer.py rebuilds it. RequestError for one that it does not know."""
+def layer_facts(node: Node) -> dict[str, Any]:
+    """What captum_peer.py needs to rebuild a layer. Raises RequestError for an unsupported layer."""
     layer = node.layer
     about: dict[str, Any] = {
         "name": node.name, "kind": layer.kind, "input": list(node.input), "output": list(node.output)
@@ -65,43 +65,43 @@ def described(node: Node) -> dict[str, Any]:
 
 
 def ours(trained: TrainedModel, task: dict[str, Any]) -> dict[str, Method]:
-    """The methods as captum_peer.py takes them."""
-    named = attribution.methods(trained.network, jax.random.key(0), size=task["size"], stride=task["stride"])
-    return named | {
-        "Grad-CAM": lambda *given: attribution.grad_cam(*given, layer=task["grad_cam_layer"]),
+    """Our methods with the settings of captum_peer.py; Grad-CAM is not resized."""
+    methods = attribution.methods(trained.network, jax.random.key(0), size=task["size"], stride=task["stride"])
+    return methods | {
+        "Grad-CAM": lambda *args: attribution.grad_cam(*args, layer=task["grad_cam_layer"]),
     }
 
 
-def grained(images: jax.Array) -> np.ndarray:
-    """float64 images with a grain, so that no two positions under a max pool are equal: which of them counts then is
-    rounding's choice too."""
+def with_noise(images: jax.Array) -> np.ndarray:
+    """float64 images with noise, so that no two positions under a max pool are equal; otherwise rounding would decide
+    which of them is the maximum."""
     return np.asarray(images, np.float64) + np.random.default_rng(0).normal(0, 1e-3, images.shape)
 
 
 def in_double(
     trained: TrainedModel, methods: dict[str, Method], images: jax.Array, classes: jax.Array
 ) -> dict[str, np.ndarray]:
-    """The maps in float64, in which they are compared: in float32 some of the millions of ReLUs that a method passes
-    lie so near to zero that rounding alone decides whether they are on."""
+    """The maps in float64, for the comparison: in float32 some of the millions of ReLU inputs are so close to zero that
+    rounding alone decides whether the ReLU is active."""
     with jax.enable_x64(True):
         variables, x = jax.tree.map(
-            lambda a: jnp.asarray(np.asarray(a), jnp.float64), (trained.variables, grained(images))
+            lambda a: jnp.asarray(np.asarray(a), jnp.float64), (trained.variables, with_noise(images))
         )
         return {name: np.asarray(method(trained.network, variables, x, classes)) for name, method in methods.items()}
 
 
-def measure(asked: Insight) -> dict[str, Any]:
-    """What goes into the JSON file, beside what all benchmarks say."""
+def measure(args: Insight) -> dict[str, Any]:
+    """The content of the JSON file that is specific to this benchmark."""
     runtime.tune()
-    trained = TrainedModel.load(asked.run)
+    trained = TrainedModel.load(args.run)
     config = trained.config
-    data = load(config.dataset, data_dir=asked.data_dir or config.data_dir, image_size=config.image_size,
+    data = load(config.dataset, data_dir=args.data_dir or config.data_dir, image_size=config.image_size,
                 validation=config.validation, split_seed=config.split_seed)  # fmt: skip
     images = trained.normalise(data.validation.images[:IMAGES])
     classes = trained.network.apply(trained.variables, images).argmax(1)
     height = trained.network.input_shape[0]
     task = {
-        "layers": [described(node) for node in trained.network.nodes],
+        "layers": [layer_facts(node) for node in trained.network.nodes],
         "size": max(height // 6, 1), "stride": max(height // 14, 1), "steps": STEPS, "samples": SAMPLES,
         "smooth_grad_noise": NOISE, "grad_cam_layer": attribution.grad_cam_layer(trained.network),
     }  # fmt: skip
@@ -111,14 +111,14 @@ def measure(asked: Insight) -> dict[str, Any]:
         started = time.perf_counter()
         jax.block_until_ready(method(trained.network, trained.variables, images, classes))
         first[name] = time.perf_counter() - started
-    if asked.torch:
+    if args.torch:
         exact = in_double(trained, methods, images, classes)
     times: dict[str, dict[str, list[float]]] = {name: {"ours": []} for name in methods}
     about: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
-        peer = captum(asked.torch, Path(folder), trained, images, classes, task) if asked.torch else None
+        peer = captum(args.torch, Path(folder), trained, images, classes, task) if args.torch else None
         try:
-            for _ in range(asked.rounds):
+            for _ in range(args.rounds):
                 for name, method in methods.items():
                     started = time.perf_counter()
                     jax.block_until_ready(method(trained.network, trained.variables, images, classes))
@@ -133,17 +133,18 @@ def measure(asked: Insight) -> dict[str, Any]:
         finally:
             if peer is not None:
                 peer.close()
-    found: dict[str, dict[str, Any]] = {}
+    results: dict[str, dict[str, Any]] = {}
     for name, by in times.items():
-        found[name] = {"first_call_seconds": first[name]} | {who: summary(ms, "ms_per_image") for who, ms in by.items()}
-        if about and name != "SmoothGrad":  # whose noise is another
+        results[name] = {"first_call_seconds": first[name]}
+        results[name] |= {who: summary(ms, "ms_per_image") for who, ms in by.items()}
+        if about and name != "SmoothGrad":  # it has different noise in captum
             scale = float(np.abs(theirs[name]).max())
-            found[name]["difference"] = float(np.abs(exact[name] - theirs[name]).max()) / scale
+            results[name]["difference"] = float(np.abs(exact[name] - theirs[name]).max()) / scale
     return {
-        "network": config.network, "dataset": config.dataset, "images": IMAGES, "torch": about, "methods": found,
+        "network": config.network, "dataset": config.dataset, "images": IMAGES, "torch": about, "methods": results,
         "failures": [
             f"{name}: differs from captum by more than {SAME}"
-            for name, one in found.items() if one.get("difference", 0.0) > SAME
+            for name, result in results.items() if result.get("difference", 0.0) > SAME
         ],
     }  # fmt: skip
 
@@ -151,25 +152,25 @@ def measure(asked: Insight) -> dict[str, Any]:
 def captum(
     python: str, folder: Path, trained: TrainedModel, images: jax.Array, classes: jax.Array, task: dict[str, Any]
 ) -> Worker:
-    """A process with the same network, images and classes."""
+    """A captum process with the same network, images and classes."""
     assert trained.folder is not None
     trained.export(folder / "weights.npz", "npz")
-    np.savez(folder / "examples.npz", images=np.asarray(images), grained=grained(images), classes=np.asarray(classes))
+    np.savez(folder / "examples.npz", images=np.asarray(images), noisy=with_noise(images), classes=np.asarray(classes))
     (folder / "task.json").write_text(json.dumps(task))
     return Worker("captum", python, ["bench.captum_peer", str(folder)], environment("torch"))
 
 
 def markdown(measured: dict[str, Any]) -> str:
-    peer = any("captum" in one for one in measured["methods"].values())
+    peer = any("captum" in method for method in measured["methods"].values())
     header = ["method", "ours, ms per image", "first call, s"]
     header += ["captum, ms per image", "captum / ours", "largest difference"] if peer else []
     rows = []
-    for name, one in measured["methods"].items():
-        cells = [name, spread(one["ours"]), number(one["first_call_seconds"])]
+    for name, method in measured["methods"].items():
+        cells = [name, quartiles(method["ours"]), number(method["first_call_seconds"])]
         if peer:
-            ratio = one["captum"]["median"] / one["ours"]["median"]
-            cells += [spread(one["captum"]), f"{ratio:.2f}"]
-            cells += [f"{one['difference']:.1e}" if "difference" in one else "other noise"]
+            ratio = method["captum"]["median"] / method["ours"]["median"]
+            cells += [quartiles(method["captum"]), f"{ratio:.2f}"]
+            cells += [f"{method['difference']:.1e}" if "difference" in method else "other noise"]
         rows.append(cells)
     names = ("jax", "torch", "captum")
     versions = ", ".join(f"{name} {measured['versions'][name]}" for name in names if name in measured["versions"])
@@ -182,5 +183,6 @@ def markdown(measured: dict[str, Any]) -> str:
     )
 
 
-def spread(one: dict[str, Any]) -> str:
-    return f"{one['median']:.3g} ({one['lower_quartile']:.3g} – {one['upper_quartile']:.3g})"
+def quartiles(times: dict[str, Any]) -> str:
+    """Median (lower – upper quartile)."""
+    return f"{times['median']:.3g} ({times['lower_quartile']:.3g} – {times['upper_quartile']:.3g})"

@@ -1,4 +1,4 @@
-"""`cnn-jax bench NAME …`: each benchmark is a module with a dataclass of options, what measures and what writes."""
+"""`cnn-jax bench NAME …`: each benchmark is a module with a dataclass of options, `measure` and `markdown`."""
 
 import importlib
 import json
@@ -14,14 +14,14 @@ BENCHMARKS = {
     "step": "a training step, beside Flax and PyTorch",
     "sweep": "a whole grid, from the command to its table",
     "data": "batches from memory, from records and from other loaders",
-    "insight": "explanations, beside captum",
-    "vmap": "whether trials side by side end in other accuracies than alone",
+    "insight": "attribution methods, beside captum",
+    "vmap": "whether trials batched with vmap reach other accuracies than alone",
     "pages": "write the tables in DIR into docs/performance.md and README.md",
 }
 
 
 def command(arguments: Sequence[str]) -> int:
-    """Runs a benchmark and returns the exit code: 1 where something that it holds to be equal is not."""
+    """Runs a benchmark and returns the exit code: 1 if results that should be equal are not."""
     if not arguments or arguments[0] in ("-h", "--help"):
         lines = "\n".join(f"  {name:<8} {line}" for name, line in BENCHMARKS.items())
         print(f"usage: cnn-jax bench NAME …\n\n{lines}\n\nFor example: cnn-jax bench step --quick")
@@ -43,7 +43,7 @@ def command(arguments: Sequence[str]) -> int:
     started = provenance.utc_now()
     measured = {"command": options.command_line(), "started": started, "git": process.commit()}
     measured |= {"rounds": options.rounds, **module.measure(options)}
-    if "device" not in measured:  # else its workers have said so, and this process leaves the device to them
+    if "device" not in measured:  # otherwise reported by its workers, and this process does not touch the device
         measured |= {"device": provenance.device(), "versions": provenance.versions() | (measured.get("torch") or {})}
     text = module.markdown(measured)
     print(text, end="")

@@ -1,4 +1,4 @@
-"""Lets the workers of one work compute in turns, one at a time, and summarises what they answer."""
+"""Lets the workers of one network compute in turns, one at a time, and summarises their times."""
 
 import contextlib
 import subprocess
@@ -18,31 +18,31 @@ from bench.works import CLASSES, Work
 from cnn_jax.errors import RunError
 from cnn_jax.zoo import build
 
-TURN_SECONDS = 0.5  # how long a turn takes where the number of steps is not given
-PAUSE_SECONDS = 0.05  # before a turn: the threads of the worker before go on spinning for a moment
+TURN_SECONDS = 0.5  # duration of a turn if the number of steps is not given
+PAUSE_SECONDS = 0.05  # before a turn: the threads of the previous worker keep spinning for a moment
 
 
 @dataclass(frozen=True)
 class Turns:
-    """How to measure, whatever the work. `steps` in a turn: None for as many as take TURN_SECONDS."""
+    """The settings of a measurement, for any network."""
 
     rounds: int
-    steps: int | None
+    steps: int | None  # in a turn; None: as many as take TURN_SECONDS
     batch_size: int
-    torch: str | None  # the Python of an environment with it
+    torch: str | None  # Python of an environment with torch
     trials: int = 1  # networks trained at once
 
 
 def summary(values: Sequence[float], unit: str) -> dict[str, Any]:
-    """n, median, quartiles, least and largest of `values`, and the values as they came under the name of their unit."""
-    least, lower, median, upper, largest = np.percentile(values, (0, 25, 50, 75, 100)).tolist()
-    spread = {"median": median, "lower_quartile": lower, "upper_quartile": upper, "min": least, "max": largest}
-    return {"n": len(values), **spread, unit: list(values)}
+    """n, median, quartiles, minimum and maximum of `values`, and the values in order under the name of their unit."""
+    smallest, lower, median, upper, largest = np.percentile(values, (0, 25, 50, 75, 100)).tolist()
+    quantiles = {"median": median, "lower_quartile": lower, "upper_quartile": upper, "min": smallest, "max": largest}
+    return {"n": len(values), **quantiles, unit: list(values)}
 
 
 def describe(work: Work) -> dict[str, Any]:
-    """What a work is and costs by arithmetic. A backward pass costs two forward passes, but for the gradient with
-    respect to the images, which nobody asks for."""
+    """A network and its cost by arithmetic. A backward pass costs two forward passes, minus the gradient with respect
+    to the images, which is not computed."""
     network = build(work.text, work.shape, CLASSES)
     first = next(node.multiply_adds for node in network.walk() if node.multiply_adds)
     return {
@@ -55,8 +55,8 @@ def describe(work: Work) -> dict[str, Any]:
 
 
 def take_turns(workers: dict[str, Worker], turns: Turns) -> dict[str, dict[str, Any]]:
-    """Milliseconds per step of each worker over the rounds. Every second round goes backwards, so that no contender
-    always follows the same other one."""
+    """Milliseconds per step of each worker over the rounds. Every second round is in reverse order, so that no
+    contender always follows the same other one."""
     steps = {name: _steps_of_a_turn(worker, turns.steps) for name, worker in workers.items()}
     times: dict[str, list[float]] = {name: [] for name in workers}
     for number in range(turns.rounds):
@@ -72,7 +72,7 @@ def _order(items: list, number: int) -> list:
 
 
 def _steps_of_a_turn(worker: Worker, wanted: int | None) -> int:
-    """Warms a worker up, and finds out how many steps take TURN_SECONDS where no number is wanted."""
+    """Warms a worker up; returns `wanted`, or if None the number of steps that take TURN_SECONDS."""
     turn = 1e3 * TURN_SECONDS
     milliseconds, steps = worker.run(1)
     if wanted:
@@ -83,8 +83,8 @@ def _steps_of_a_turn(worker: Worker, wanted: int | None) -> int:
 
 
 def measure_ceiling(turns: Turns) -> dict[str, Any]:
-    """The float32 matrix product in JAX and, where there is one, in torch: milliseconds for each, and the GFLOP/s of
-    the better median."""
+    """The float32 matrix product in JAX and, if available, in torch: milliseconds for each, and the GFLOP/s of the
+    better median."""
     with contextlib.ExitStack() as stack:
         workers = {}
         for name, python in (("jax", sys.executable), ("torch", turns.torch)):
@@ -107,49 +107,49 @@ print(time.perf_counter() - started)
 
 
 def measure_build(rounds: int) -> dict[str, Any] | None:
-    """Seconds that building the native operations takes, in an empty cache each time; None without a compiler."""
+    """Seconds to build the native operations, with an empty cache each time; None without a compiler."""
     seconds = []
     for _ in range(rounds):
         with tempfile.TemporaryDirectory() as cache:
             more = environment("cnn_jax", {"CNN_JAX_CACHE": cache})
-            done = subprocess.run([sys.executable, "-c", BUILD], env=more, capture_output=True, text=True)
-        if done.returncode:
+            result = subprocess.run([sys.executable, "-c", BUILD], env=more, capture_output=True, text=True)
+        if result.returncode:
             return None
-        seconds.append(float(done.stdout))
+        seconds.append(float(result.stdout))
     return summary(seconds, "seconds")
 
 
-class Field:
-    """The contenders on one work: starts their workers, and gathers what is known of the work and of them."""
+class Comparison:
+    """The contenders on one network: starts their workers and collects the results."""
 
     def __init__(self, work: Work, contenders: Sequence[Contender], turns: Turns):
         self.work, self.contenders, self.turns = work, contenders, turns
-        self.known: dict[str, Any] = {**describe(work), "skipped": {}, "facts": {}}
+        self.facts: dict[str, Any] = {**describe(work), "skipped": {}, "facts": {}}
 
     def worker(self, contender: Contender, mode: str) -> Worker | None:
-        """A worker that has the same number of parameters as ours; None where an optional one fails, with the reason
-        noted."""
-        if contender.name in self.known["skipped"]:
+        """Starts a contender's worker and checks its number of parameters. If an optional contender fails, records the
+        reason and returns None."""
+        if contender.name in self.facts["skipped"]:
             return None
         try:
             worker = start(contender, self.work, mode, self.turns.batch_size, self.turns.trials, self.turns.torch)
         except RunError as error:
             if not contender.optional:
                 raise
-            self.known["skipped"][contender.name] = str(error)
+            self.facts["skipped"][contender.name] = str(error)
             return None
         with contextlib.ExitStack() as on_error:
             on_error.callback(worker.close)
-            if worker.ready["parameters"] != self.known["parameters"]:
-                counts = f"{worker.ready['parameters']:,} parameters and not {self.known['parameters']:,}"
+            if worker.ready["parameters"] != self.facts["parameters"]:
+                counts = f"{worker.ready['parameters']:,} parameters and not {self.facts['parameters']:,}"
                 raise RunError(f"{worker.name}: another network, with {counts}")
-            if contender.name not in self.known["facts"]:
-                self.known["facts"][contender.name] = worker.ask("facts")
+            if contender.name not in self.facts["facts"]:
+                self.facts["facts"][contender.name] = worker.ask("facts")
             on_error.pop_all()
         return worker
 
     def steps(self, mode: str, ceiling_gflops: float) -> dict[str, Any]:
-        """All workers side by side, computing in turns, in mode step or epoch. Compilation is measured apart."""
+        """Starts all workers and lets them compute in turns. Compilation is measured separately."""
         with contextlib.ExitStack() as stack:
             workers: dict[str, Worker] = {}
             for contender in self.contenders:
@@ -159,7 +159,7 @@ class Field:
             measured = take_turns(workers, self.turns)
         images = 1e3 * self.turns.batch_size * self.turns.trials
         for name, worker in workers.items():
-            gflops = self.known["flops_per_image"] * images / measured[name]["median"] / 1e9
+            gflops = self.facts["flops_per_image"] * images / measured[name]["median"] / 1e9
             measured[name] |= {
                 "compile_seconds": worker.ready["compile_seconds"],
                 "malloc": worker.ready["malloc"],
@@ -170,7 +170,7 @@ class Field:
         return self._result(measured)
 
     def starts(self) -> dict[str, Any]:
-        """Seconds from before a process begins until its first step is finished: a fresh process for every turn."""
+        """Seconds from the start of a process to the end of its first step, with a new process for every turn."""
         seconds: dict[str, list[float]] = {}
         for number in range(self.turns.rounds):
             for contender in _order(list(self.contenders), number):
@@ -186,17 +186,17 @@ class Field:
                     "framework": contender.framework,
                     "environment": dict(contender.environment),
                 }
-        return {**self.known, "contenders": measured, "against": against(measured, self.contenders)}
+        return {**self.facts, "contenders": measured, "against": against(measured, self.contenders)}
 
 
 def against(measured: dict[str, dict[str, Any]], contenders: Sequence[Contender]) -> dict[str, Any]:
-    """How many times the median time of ours its rivals need: flax, and the fastest PyTorch without and with the malloc
-    settings, with the name of the contender that it is."""
-    found = {}
+    """The ratio of each rival's median time to ours, with the rival's name: flax, and the fastest PyTorch without and
+    with the malloc settings."""
+    ratios = {}
     kinds = {"flax": ("flax", False), "torch": ("torch", False), "torch+malloc": ("torch", True)}
     for rival, kind in kinds.items():
-        names = [one.name for one in contenders if (one.framework, one.malloc) == kind and one.name in measured]
+        names = [c.name for c in contenders if (c.framework, c.malloc) == kind and c.name in measured]
         if names and "ours" in measured:
             best = min(names, key=lambda name: measured[name]["median"])
-            found[rival] = {"contender": best, "ratio": measured[best]["median"] / measured["ours"]["median"]}
-    return found
+            ratios[rival] = {"contender": best, "ratio": measured[best]["median"] / measured["ours"]["median"]}
+    return ratios

@@ -1,4 +1,4 @@
-"""What the benchmarks' options have in common."""
+"""The options common to all benchmarks."""
 
 import dataclasses
 import shlex
@@ -9,36 +9,36 @@ from typing import ClassVar
 from cnn_jax.cli.common import Common
 from cnn_jax.errors import RequestError
 
-PRIVATE = {"torch": "PYTHON", "out": "DIR", "data_dir": "DIR", "run": "RUN"}  # where things lie on this machine
+PRIVATE = {"torch": "PYTHON", "out": "DIR", "data_dir": "DIR", "run": "RUN"}  # paths on this machine, not recorded
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options(Common):
-    """What every benchmark takes."""
+    """The options of every benchmark."""
 
-    trains: ClassVar[bool] = True  # or explains, with the native operations
+    trains: ClassVar[bool] = True  # uses the native operations
 
     rounds: int = 15
     """Turns of each contender."""
     torch: str | None = None
-    """The Python of an environment with torch and numpy: PyTorch takes part."""
+    """Python of an environment with torch and numpy: also measure PyTorch."""
     out: Path | None = None
-    """Folder for NAME.json (everything that was measured) and NAME.md (its tables)."""
+    """Folder for NAME.json (all measurements) and NAME.md (the tables)."""
     quick: bool = False
-    """Only see that it runs."""
+    """Only check that it runs."""
 
     def check(self) -> None:
-        """RequestError for what cannot be measured."""
+        """Raises RequestError for invalid options."""
         if self.rounds is not None and self.rounds < 1:
             raise RequestError(f"--rounds {self.rounds}: it must be at least 1")
 
     @property
     def file(self) -> str:
-        """What its files are called."""
+        """The name of its files."""
         return type(self).__name__.lower()
 
     def command_line(self) -> str:
-        """The command that anyone can run again: what differs from the defaults, without the places of this machine."""
+        """The command that reproduces the benchmark: options that differ from their defaults, without local paths."""
         words = ["cnn-jax", "bench", type(self).__name__.lower()]
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)

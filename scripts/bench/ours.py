@@ -1,5 +1,5 @@
-"""Worker: cnn_jax, the compiled training steps that `fit` takes. The images lie on the device as uint8; gathering and
-normalising a batch are a part of the step. Environment variables choose between variants, see contenders.py."""
+"""Worker: cnn_jax, with the compiled training step of `fit`. The images are on the device as uint8; gathering and
+normalising a batch are part of the step. Environment variables choose between variants, see contenders.py."""
 
 import dataclasses
 from collections.abc import Callable
@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from bench import worker, works
-from bench.worker import Built, Job
+from bench.worker import Job, Runner
 from cnn_jax import runtime
 from cnn_jax.grids import engine, plan
 from cnn_jax.runs.provenance import device, versions
@@ -19,11 +19,11 @@ from cnn_jax.training.state import Examples, Program, TrainState
 from cnn_jax.training.step import replicate, train_steps
 from cnn_jax.zoo import build as build_network
 
-Run = Callable[[int], tuple[int, float]]  # see worker.Built
+Run = Callable[[int], tuple[int, float]]  # see worker.Runner
 
 
-def build(job: Job) -> Built:
-    """The step of a config as any user has it, on one device or, in a variant devices=N, on several."""
+def build(job: Job) -> Runner:
+    """The training step of a config as users run it, on one device or, for the variant devices=N, on several."""
     runtime.tune()
     devices = int(job.variant.removeprefix("devices=")) if job.variant.startswith("devices=") else 1
     config = Config(
@@ -41,11 +41,11 @@ def build(job: Job) -> Built:
     examples: Examples = replicate(devices, Examples(images, labels, *works.moments(images)))  # type: ignore[arg-type]
     run = {"step": ours_step, "epoch": ours_epoch}[job.mode](Epoch([config], program, examples))
     facts = {"implementation": program.implementation}
-    return Built(network.parameters, run, lambda: {**facts, "versions": versions(), "device": device()})
+    return Runner(network.parameters, run, lambda: {**facts, "versions": versions(), "device": device()})
 
 
 class Epoch:
-    """The first epoch of some trials, over and over."""
+    """The first epoch of some trials, which can be repeated."""
 
     def __init__(self, configs: list[Config], program: Program, examples: Examples):
         self.program, self.numbers = program, traced_numbers(configs, program)
@@ -58,13 +58,13 @@ class Epoch:
 
 
 def mean_loss(state: TrainState) -> float:
-    """Of the epoch so far, on the host; of several networks at once the first one's."""
+    """The mean loss of the epoch so far, on the host; for several networks, of the first."""
     total, examples = (np.ravel(part)[0] for part in (state.totals.sums["loss"], state.totals.examples))
     return float(total / examples)
 
 
 def ours_step(epoch: Epoch) -> Run:
-    """One dispatch for each step; the only wait is for the last of the steps that were asked for."""
+    """One dispatch for each step; waits only for the last step."""
     done = 0
 
     def run(steps: int) -> tuple[int, float]:
@@ -79,7 +79,7 @@ def ours_step(epoch: Epoch) -> Run:
 
 
 def ours_epoch(epoch: Epoch) -> Run:
-    """One dispatch for each pass over the batches. (In `fit` a dispatch has as many steps as take about 0.2 s.)"""
+    """One dispatch for each pass over the batches. (In `fit` a dispatch has the steps of about 0.2 s.)"""
 
     def run(steps: int) -> tuple[int, float]:
         epochs = -(-steps // epoch.steps)
@@ -90,8 +90,8 @@ def ours_epoch(epoch: Epoch) -> Run:
     return run
 
 
-def build_trials(job: Job, config: Config, program: Program) -> Built:
-    """So many trials of a sweep, each with a seed and a learning rate of its own, run as `sweep.plan` says."""
+def build_trials(job: Job, config: Config, program: Program) -> Runner:
+    """`job.trials` trials of a sweep, each with its own seed and learning rate, run in the mode of the variant."""
     configs = [
         dataclasses.replace(config, seed=i, learning_rate=works.LEARNING_RATE * 1.01**i, epochs=1000)
         for i in range(job.trials)
@@ -99,8 +99,8 @@ def build_trials(job: Job, config: Config, program: Program) -> Built:
     images, labels = works.examples(job.work, job.batch_size)
     examples: Examples = replicate(1, Examples(images, labels, *works.moments(images)))  # type: ignore[arg-type]
     way = plan.choose(job.variant, tuple(range(job.trials)), configs, program, examples, examples)  # type: ignore[arg-type]
-    together = dataclasses.replace(program, transform=way.transform)
-    epochs = [Epoch([configs[i] for i in unit], together, examples) for unit in way.batches()]
+    batched = dataclasses.replace(program, transform=way.transform)
+    epochs = [Epoch([configs[i] for i in unit], batched, examples) for unit in way.batches()]
 
     def run(steps: int) -> tuple[int, float]:
         passes = -(-steps // epochs[0].steps)
@@ -114,7 +114,7 @@ def build_trials(job: Job, config: Config, program: Program) -> Built:
         return passes * epochs[0].steps, mean_loss(epochs[0].state)
 
     facts = {"implementation": program.implementation, "plan": way.to_json()}
-    return Built(program.network.parameters, run, lambda: {**facts, "versions": versions(), "device": device()})
+    return Runner(program.network.parameters, run, lambda: {**facts, "versions": versions(), "device": device()})
 
 
 if __name__ == "__main__":

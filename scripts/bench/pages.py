@@ -1,4 +1,4 @@
-"""Writes what the benchmarks have measured into the pages, between their marks."""
+"""Writes the results of the benchmarks into the pages, between their marks."""
 
 import json
 import os
@@ -30,8 +30,8 @@ BEGIN, END = "<!-- performance -->\n", "<!-- end of performance -->\n"
 
 
 def page(folder: Path, page_folder: Path) -> str:
-    """All tables that lie in `folder`, and the figures of axes as links from the page's folder. RequestError where
-    there is nothing."""
+    """All tables in `folder`, and its figures as links relative to the page's folder. Raises RequestError if there are
+    none."""
     parts = []
     for name in FILES:
         if (path := folder / f"{name}.md").is_file():
@@ -45,7 +45,7 @@ def page(folder: Path, page_folder: Path) -> str:
 
 
 def between_marks(text: str, content: str) -> str:
-    """`text` with `content` between its marks instead of what stands there."""
+    """Replaces the text between the marks by `content`."""
     head, rest = text.split(BEGIN)
     return head + BEGIN + content + END + rest.split(END)[1]
 
@@ -62,7 +62,7 @@ class Pages(common.Common):
     """
 
     folder: Positional[Path]
-    """Where --out has put them."""
+    """Folder of the results, as given to --out."""
 
 
 def command(arguments: Sequence[str]) -> int:

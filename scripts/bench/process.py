@@ -1,4 +1,4 @@
-"""Workers as their parent sees them: processes that are started, asked and closed."""
+"""Worker processes on the parent's side: starts them, queries them, closes them."""
 
 import contextlib
 import json
@@ -21,15 +21,15 @@ SCRIPTS = Path(__file__).resolve().parent.parent
 
 
 def commit() -> dict[str, Any] | None:
-    """The commit that is measured and whether tracked files differ from it; None outside of a git checkout."""
+    """The commit being measured and whether tracked files differ from it; None outside a git checkout."""
     repository = provenance.repository_of(provenance.ROOT, {})
     return None if repository is None else {"commit": repository.commit, "dirty": repository.dirty}
 
 
 class Worker:
-    """A process that has taken its first step. Every method raises RunError with the process's reason if it fails.
+    """A process that has run its first step. Every method raises RunError with the process's reason if it fails.
 
-    `ready` is its first answer; `start_seconds` the time from before the process began until it came.
+    `ready` is its first answer, `start_seconds` the time from its start to that answer.
     """
 
     def __init__(self, name: str, python: str, arguments: Sequence[str], environment: Mapping[str, str]):
@@ -51,12 +51,12 @@ class Worker:
         self.start_seconds = time.perf_counter() - started
 
     def ask(self, line: str) -> dict[str, Any]:
-        with contextlib.suppress(BrokenPipeError):  # of a dead process: _answer says why
+        with contextlib.suppress(BrokenPipeError):  # the process is dead: _answer raises the reason
             print(line, file=self.questions, flush=True)
         return self._answer()
 
     def run(self, steps: int) -> tuple[float, int]:
-        """Runs at least `steps` steps: milliseconds for each, and how many there were."""
+        """Runs at least `steps` steps; returns the milliseconds per step and the number of steps."""
         answer = self.ask(f"run {steps}")
         if not math.isfinite(answer["loss"]):
             raise RunError(f"{self.name}: the loss is {answer['loss']}")
@@ -88,21 +88,21 @@ class Worker:
 
 
 def environment(framework: str, more: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The user's environment, without caches of compiled programs. An environment with torch gets no module of this
-    project but those of scripts/."""
+    """The user's environment variables, without caches of compiled programs. With torch, only scripts/ of this project
+    can be imported."""
     path = [str(SCRIPTS)]
     if framework != "torch":
         path += [str(SCRIPTS.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
-    found = {**os.environ, "PYTHONPATH": os.pathsep.join(path), "TORCHINDUCTOR_FORCE_DISABLE_CACHES": "1"}
-    found |= {"JAX_ENABLE_COMPILATION_CACHE": "false", "JAX_NUM_CPU_DEVICES": "1"}
-    found.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", "0.2")  # of a GPU, which the workers of a work share
-    return found | dict(more or {})
+    variables = {**os.environ, "PYTHONPATH": os.pathsep.join(path), "TORCHINDUCTOR_FORCE_DISABLE_CACHES": "1"}
+    variables |= {"JAX_ENABLE_COMPILATION_CACHE": "false", "JAX_NUM_CPU_DEVICES": "1"}
+    variables.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", "0.2")  # the workers of a network share the GPU
+    return variables | dict(more or {})
 
 
 def start(
     contender: Contender, work: Work, mode: str, batch_size: int, trials: int, torch_python: str | None
 ) -> Worker:
-    """The worker of a contender for a work."""
+    """Starts the worker of a contender for a network."""
     arguments = [contender.module, "--work", work.name, "--batch-size", str(batch_size), "--mode", mode]
     arguments += ["--trials", str(trials)]
     arguments += ["--width", str(work.filters[0])] if work.filters else []
@@ -110,25 +110,25 @@ def start(
     arguments += ["--malloc"] if contender.malloc else []
     python = torch_python if contender.framework == "torch" else sys.executable
     assert python is not None
-    more = environment(contender.framework, contender.environment)
-    return Worker(f"{contender.name} on {work.name}", python, arguments, more)
+    variables = environment(contender.framework, contender.environment)
+    return Worker(f"{contender.name} on {work.name}", python, arguments, variables)
 
 
 def prepare() -> None:
-    """Lets cnn_jax build what it builds once on a machine, so that no measurement has it in it. RequestError where it
-    cannot run as it is asked to."""
+    """Lets cnn_jax build what it builds once per machine, so that no measurement includes it. Raises RequestError if
+    the requested operations are unavailable."""
     command = [sys.executable, "-c", "from cnn_jax import ops; ops.resolve()"]
-    done = subprocess.run(command, env=environment("cnn_jax"), stderr=subprocess.PIPE, text=True)
-    if done.returncode:
-        raise RequestError(f"cnn_jax cannot choose its operations: {done.stderr.strip().splitlines()[-1]}")
+    result = subprocess.run(command, env=environment("cnn_jax"), stderr=subprocess.PIPE, text=True)
+    if result.returncode:
+        raise RequestError(f"cnn_jax cannot choose its operations: {result.stderr.strip().splitlines()[-1]}")
 
 
 def check_torch(python: str) -> None:
-    """RequestError unless this Python can import what the torch workers need."""
+    """Raises RequestError unless this Python can import what the torch workers need."""
     try:
-        done = subprocess.run([python, "-c", "import numpy, torch"], capture_output=True, text=True)
+        result = subprocess.run([python, "-c", "import numpy, torch"], capture_output=True, text=True)
     except OSError as error:
         raise RequestError(f"--torch {python} cannot be started: {error.strerror}") from None
-    if done.returncode:
-        last = (done.stderr.strip().splitlines() or ["it ended without a word"])[-1]
+    if result.returncode:
+        last = (result.stderr.strip().splitlines() or ["it ended without a message"])[-1]
         raise RequestError(f"--torch {python} does not import numpy and torch: {last}")

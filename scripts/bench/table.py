@@ -1,4 +1,4 @@
-"""What has been measured, as Markdown: from its JSON alone, standard library only."""
+"""Formats results as Markdown, from their JSON alone, with the standard library only."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ UNITS = dict.fromkeys(("step", "epoch", "axis", "trials"), "ms per step") | {"st
 
 
 def markdown(measured: dict[str, Any]) -> str:
-    """All tables of one file: the comparison, then every contender; for an axis, the cost along it."""
+    """All tables of one JSON file: the comparison, then every contender; for an axis, the cost along it."""
     if measured["mode"] == "grid":
         return grid(measured)
     if measured["mode"] == "axis":
@@ -15,19 +15,19 @@ def markdown(measured: dict[str, Any]) -> str:
     parts = [heading(measured), comparison(measured), details(measured)]
     if build := measured.get("build"):
         parts.append(
-            f"Building the native operations, once for a machine and not in the rows above: {spread(build)} s, "
+            f"Building the native operations, once for a machine and not in the rows above: {quartiles(build)} s, "
             f"n = {build['n']}."
         )
     skipped = [
         f"- {reason}" for work in measured["works"].values() for reason in work["skipped"].values()
-    ]  # a reason begins with who and on what
+    ]  # a reason begins with the contender and the network
     if skipped:
         parts.append("Not measured:\n\n" + "\n".join(skipped))
     return "\n\n".join(part.strip() for part in parts) + "\n"
 
 
 def heading(measured: dict[str, Any]) -> str:
-    """What was measured, where, with what."""
+    """What was measured, on which hardware, with which versions."""
     versions = ", ".join(f"{name} {measured['versions'][name]}" for name in ("jax", "flax", "optax"))
     torch = measured["torch"] and f", torch {measured['torch']['torch']}"
     device = measured["device"]
@@ -45,47 +45,48 @@ def heading(measured: dict[str, Any]) -> str:
 
 
 def comparison(measured: dict[str, Any]) -> str:
-    """A row for each work: medians with quartiles and the ratios of medians. PyTorch is the fastest of its variants."""
+    """A row for each network: medians with quartiles and the ratios of medians. PyTorch is its fastest variant."""
     works = measured["works"].values()
-    ours = [name for name, one in next(iter(works))["contenders"].items() if one["framework"] == "cnn_jax"]
+    contenders = next(iter(works))["contenders"]
+    ours = [name for name, times in contenders.items() if times["framework"] == "cnn_jax"]
     rivals = [rival for rival in RIVALS if all(rival in work["against"] for work in works)]
     header = ["network", *ours, *(RIVALS[rival] for rival in rivals), *(f"{RIVALS[rival]} / ours" for rival in rivals)]
     rows = []
     for name, work in measured["works"].items():
         cells = [f"{name}: `{work['network']}`, {'x'.join(map(str, work['shape']))}"]
-        cells += [spread(work["contenders"][one]) for one in ours]
+        cells += [quartiles(work["contenders"][contender]) for contender in ours]
         for rival in rivals:
             contender = work["against"][rival]["contender"]
             which = f" {contender.removeprefix('torch-').removesuffix('+malloc')}" if "torch" in rival else ""
-            cells.append(spread(work["contenders"][contender]) + which)
+            cells.append(quartiles(work["contenders"][contender]) + which)
         cells += [f"{work['against'][rival]['ratio']:.2f}" for rival in rivals]
         rows.append(cells)
     return rendered(header, rows)
 
 
 def details(measured: dict[str, Any]) -> str:
-    """A row for each contender on each work."""
+    """A row for each contender on each network."""
     steps = measured["mode"] != "start"
     header = ["network", "contender", "median (quartiles)", "min", "max", "n"]
     header += ["compile, s", "images/s", "GFLOP/s", "of the ceiling"] if steps else []
     rows = []
     for name, work in measured["works"].items():
-        for contender, one in work["contenders"].items():
-            cells = [name, contender, spread(one), number(one["min"]), number(one["max"]), str(one["n"])]
+        for contender, times in work["contenders"].items():
+            cells = [name, contender, quartiles(times), number(times["min"]), number(times["max"]), str(times["n"])]
             if steps:
-                cells += [number(one["compile_seconds"]), f"{one['images_per_second']:,.0f}"]
-                cells += [number(one["gflops_per_second"]), f"{100 * one['ceiling_fraction']:.0f} %"]
+                cells += [number(times["compile_seconds"]), f"{times['images_per_second']:,.0f}"]
+                cells += [number(times["gflops_per_second"]), f"{100 * times['ceiling_fraction']:.0f} %"]
             rows.append(cells)
     return rendered(header, rows)
 
 
 def grid(measured: dict[str, Any]) -> str:
-    """The whole grid of the benchmark of sweeps."""
+    """The table of the sweep benchmark, a row for each contender."""
     rows = []
-    for name, one in measured["contenders"].items():
-        ratio = one["median"] / measured["contenders"]["ours"]["median"]
-        spread = f"{one['min']:.0f} – {one['max']:.0f}"
-        rows.append([name, f"{one['median']:.0f}", spread, str(one["n"]), f"{ratio:.2f}"])
+    for name, times in measured["contenders"].items():
+        ratio = times["median"] / measured["contenders"]["ours"]["median"]
+        limits = f"{times['min']:.0f} – {times['max']:.0f}"
+        rows.append([name, f"{times['median']:.0f}", limits, str(times["n"]), f"{ratio:.2f}"])
     all_seeds = measured["seeds_of_peers"] == measured["seeds"]
     text = (
         f"**grid**: {measured['trials']} trials of {measured['epochs']} epochs on {measured['dataset']}, seconds from "
@@ -100,7 +101,7 @@ def axis_table(measured: dict[str, Any]) -> str:
     """A row for each value along the axis."""
     names = list(measured["points"][0]["contenders"])
     rows = [
-        [str(point[measured["axis"]]), *(spread(point["contenders"][name]) for name in names)]
+        [str(point[measured["axis"]]), *(quartiles(point["contenders"][name]) for name in names)]
         for point in measured["points"]
     ]
     return rendered([measured["axis"], *names], rows)
@@ -111,11 +112,11 @@ def rendered(header: list[str], rows: list[list[str]]) -> str:
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
-def spread(one: dict[str, Any]) -> str:
+def quartiles(times: dict[str, Any]) -> str:
     """Median (lower – upper quartile)."""
-    return f"{number(one['median'])} ({number(one['lower_quartile'])} – {number(one['upper_quartile'])})"
+    return f"{number(times['median'])} ({number(times['lower_quartile'])} – {number(times['upper_quartile'])})"
 
 
 def number(value: float) -> str:
-    """At least three digits, none that are only noise."""
+    """A number with three significant digits or all digits before the point."""
     return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"

@@ -1,4 +1,4 @@
-"""Trains trials of a grid in PyTorch, one after another as its users do, and prints the seconds of each."""
+"""Trains the trials of a grid in PyTorch, one after another as its users do, and prints the seconds of each."""
 
 import dataclasses
 import time
@@ -14,15 +14,15 @@ TENSORS: dict[int, torch.Tensor] = {}
 
 
 def tensor(array: np.ndarray) -> torch.Tensor:
-    """Images as (n, channels, height, width), made once."""
+    """Converts images to (n, channels, height, width) and labels to int64; cached."""
     if id(array) not in TENSORS:
-        made = torch.from_numpy(array)
-        TENSORS[id(array)] = made.permute(0, 3, 1, 2).contiguous() if made.ndim == 4 else made.long()
+        values = torch.from_numpy(array)
+        TENSORS[id(array)] = values.permute(0, 3, 1, 2).contiguous() if values.ndim == 4 else values.long()
     return TENSORS[id(array)]
 
 
 def train(job: grid.Job, data: grid.Data, width: int, learning_rate: float, seed: int) -> float:
-    """One trial: its validation accuracy."""
+    """Trains one trial; returns its validation accuracy."""
     use_all_cores()
     torch.manual_seed(seed)
     height, columns, channels = data.images.shape[1:]
@@ -34,16 +34,16 @@ def train(job: grid.Job, data: grid.Data, width: int, learning_rate: float, seed
             optimizer.zero_grad()
             F.cross_entropy(model(images[part]), labels[part]).backward()
             optimizer.step()
-    right = 0
+    n_correct = 0
     with torch.no_grad():
-        several = zip(
+        batches = zip(
             tensor(data.validation_images).split(job.batch_size),
             tensor(data.validation_labels).split(job.batch_size),
             strict=True,
         )
-        for images, labels in several:
-            right += int((model(images).argmax(-1) == labels).sum())
-    return right / len(data.validation_labels)
+        for images, labels in batches:
+            n_correct += int((model(images).argmax(-1) == labels).sum())
+    return n_correct / len(data.validation_labels)
 
 
 if __name__ == "__main__":

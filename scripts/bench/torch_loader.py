@@ -2,9 +2,9 @@
 
     PYTHON -m bench.torch_loader FOLDER BATCH_SIZE
 
-FOLDER holds images.npy (uint8 [N,H,W,C]), labels.npy ([N]), and the encoded images end to end in encoded.npy with their
-N+1 bounds in bounds.npy. The first line written names the contenders; each line read, "NAME SEED COUNT", is answered
-with the seconds that COUNT examples at random positions took.
+FOLDER holds images.npy (uint8 (n, h, w, c)), labels.npy ((n,)), and the concatenated encoded images in encoded.npy with
+their n + 1 bounds in bounds.npy. The first output line names the contenders; each input line "NAME SEED COUNT" is
+answered with the seconds for COUNT examples at random positions.
 """
 
 import io
@@ -27,7 +27,7 @@ except ImportError:
 
 
 class Encoded(Dataset):
-    """Decodes an image each time it is asked for."""
+    """Decodes an image at each access."""
 
     def __init__(self, data: np.ndarray, bounds: np.ndarray, labels: np.ndarray):
         self.data, self.bounds, self.labels = data, bounds, labels
@@ -41,7 +41,7 @@ class Encoded(Dataset):
 
 
 class Positions(Sampler):
-    """What the turn asks for, so that a loader and its worker processes last from turn to turn."""
+    """The positions of the present turn, so that a loader and its worker processes can be reused for all turns."""
 
     def __init__(self) -> None:
         self.now: list[int] = []

@@ -1,5 +1,5 @@
-"""Worker: PyTorch on a CPU, written as its users write it. Runs in an environment that has torch and numpy; nothing of
-cnn_jax or JAX is in it. Variants: eager and compile, each contiguous (NCHW) and channels_last (NHWC in memory)."""
+"""Worker: PyTorch on a CPU, written as its users write it. Runs in an environment with torch and numpy, without cnn_jax
+and JAX. Variants: eager and compile, each contiguous (NCHW) and channels_last (NHWC in memory)."""
 
 import os
 
@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from bench import worker, works
-from bench.worker import Built, Job
+from bench.worker import Job, Runner
 from bench.works import Work
 
 
@@ -25,7 +25,7 @@ def stack(work: Work) -> nn.Sequential:
 
 
 class Block(nn.Module):
-    """Two convolutions and a shortcut of option A: strided, with zero channels."""
+    """Two convolutions with an option A shortcut: strided and zero-padded in channels."""
 
     def __init__(self, channels: int, filters: int, stride: int):
         super().__init__()
@@ -73,16 +73,16 @@ def facts() -> dict[str, str | int]:
     return {"torch": torch.__version__, "threads": torch.get_num_threads(), "mkl": torch.backends.mkl.is_available()}
 
 
-def build(job: Job) -> Built:
+def build(job: Job) -> Runner:
     use_all_cores()
-    how, _, layout = job.variant.partition("-")
+    mode, _, layout = job.variant.partition("-")
     memory_format = torch.channels_last if layout == "channels_last" else torch.contiguous_format
-    trials = []  # one after another, where there are several
+    trials = []  # trained one after another
     for seed in range(job.trials):
         torch.manual_seed(seed)
         model = (ResNet20() if job.work.zoo else stack(job.work)).to(memory_format=memory_format)
         optimizer = torch.optim.SGD(model.parameters(), lr=works.LEARNING_RATE, momentum=works.MOMENTUM)
-        trials.append((torch.compile(model) if how == "compile" else model, optimizer))
+        trials.append((torch.compile(model) if mode == "compile" else model, optimizer))
     parameters = sum(parameter.numel() for parameter in model.parameters())
     images, labels = works.normalised_batches(job.work, job.batch_size)
     batches = [
@@ -103,7 +103,7 @@ def build(job: Job) -> Built:
             done += 1
         return steps, loss.item()
 
-    return Built(parameters, run, facts)
+    return Runner(parameters, run, facts)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Do trials that are trained side by side under vmap, which rounds differently, end in other accuracies than alone?"""
+"""Do trials batched with vmap, which rounds differently, reach other accuracies than trials trained alone?"""
 
 import tempfile
 from dataclasses import dataclass
@@ -20,31 +20,31 @@ WAYS: tuple[Parallel, ...] = ("vmap", "one")
 
 @dataclass(frozen=True, kw_only=True)
 class Vmap(options.Options):
-    """Trains the seeds of one config on the embedded digits twice, --parallel vmap and --parallel one, and compares the
-    final validation accuracies, paired by seed. A minute on two CPU cores.
+    """Trains the seeds of one config on the embedded digits twice, with --parallel vmap and --parallel one, and
+    compares the final validation accuracies, paired by seed. About a minute on two CPU cores.
 
     For example: cnn-jax bench vmap --out results/performance
     """
 
     seeds: int = 20
-    """How many."""
+    """Number of seeds."""
     epochs: int = 10
-    """Of each."""
+    """Epochs of each trial."""
 
 
-def measure(asked: Vmap) -> dict[str, Any]:
-    """What goes into the JSON file, beside what all benchmarks say."""
+def measure(args: Vmap) -> dict[str, Any]:
+    """The content of the JSON file that is specific to this benchmark."""
     accuracies: dict[str, list[float]] = {}
-    grid = Grid(Config(epochs=asked.epochs), {"seed": tuple(range(asked.seeds))})
+    grid = Grid(Config(epochs=args.epochs), {"seed": tuple(range(args.seeds))})
     for way in WAYS:
         with tempfile.TemporaryDirectory() as folder:
             sweep = api.sweep(grid, Path(folder) / "sweep", parallel=way)
             assert sweep.table is not None
-            of_seeds = sweep.table.accuracies(0)
-            if None in of_seeds:
+            by_seed = sweep.table.accuracies(0)
+            if None in by_seed:
                 raise RunError(f"with --parallel {way} a seed diverged: there is nothing to compare")
-            accuracies[way] = [float(one) for one in of_seeds if one is not None]
-    return {"epochs": asked.epochs, **accuracies, "paired": vars(paired_t(accuracies["vmap"], accuracies["one"]))}
+            accuracies[way] = [float(accuracy) for accuracy in by_seed if accuracy is not None]
+    return {"epochs": args.epochs, **accuracies, "paired": vars(paired_t(accuracies["vmap"], accuracies["one"]))}
 
 
 def markdown(measured: dict[str, Any]) -> str:

@@ -1,8 +1,9 @@
-"""The side of a worker: a process that builds one contender for one work and then obeys lines. Imports no framework.
+"""Worker processes on the worker's side: builds one contender for one network, then executes commands from standard
+input. Imports no framework.
 
-It answers in JSON, a line each. The first line, `Ready`, comes when the first step has been finished. After that
-"run 20" runs 20 steps, waits for the device and answers {"milliseconds": total, "steps": 20, "loss": …}. It ends with
-its standard input. What cannot be built or run is answered with {"error": "why"}.
+Answers are JSON, one line each. The first answer is sent after the first step. Then "run 20" runs 20 steps, waits for
+the device and answers {"milliseconds": total, "steps": 20, "loss": …}. The process ends with its standard input. If
+something cannot be built or run, the answer is {"error": "why"}.
 """
 
 import argparse
@@ -20,27 +21,26 @@ from bench.works import WORKS, Work, work_of
 
 @dataclass(frozen=True)
 class Job:
-    """What a worker is to build: from its command line."""
+    """What a worker builds, from its command line."""
 
     variant: str
     work: Work
     batch_size: int
-    mode: str  # step: one dispatch for each step; epoch: many steps in one, where the framework can; trials
-    trials: int = 1  # networks that take every step
+    mode: str  # step: one dispatch per step; epoch: many steps per dispatch if the framework can; trials
+    trials: int = 1  # networks trained at once
 
 
 @dataclass(frozen=True)
-class Built:
-    """A contender that is ready to compile. `run` takes at least as many steps as it is asked for, waits for the device
-    and returns how many it took and a mean loss. `facts`: versions, threads, device."""
+class Runner:
+    """A contender that is ready to compile."""
 
     parameters: int
-    run: Callable[[int], tuple[int, float]]
-    facts: Callable[[], dict[str, Any]]
+    run: Callable[[int], tuple[int, float]]  # runs at least so many steps, waits; returns steps and a mean loss
+    facts: Callable[[], dict[str, Any]]  # versions, threads, device
 
 
-def main(build: Callable[[Job], Built]) -> None:
-    """Serves what `build` makes until standard input ends. What it imports is a part of what it builds."""
+def main(build: Callable[[Job], Runner]) -> None:
+    """Serves the contender of `build` until standard input ends. The imports in `build` are part of the start."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--variant", default="")
     parser.add_argument("--work", choices=WORKS, required=True)
@@ -60,29 +60,29 @@ def main(build: Callable[[Job], Built]) -> None:
     serve(lambda: build(job), malloc=arguments.malloc)
 
 
-def serve(build: Callable[[], Built], malloc: bool) -> None:
-    """Builds, compiles, answers."""
-    built: Built
+def serve(build: Callable[[], Runner], malloc: bool) -> None:
+    """Builds and compiles a contender, then answers commands."""
+    runner: Runner
 
     def ready() -> dict[str, Any]:
-        nonlocal built
+        nonlocal runner
         accepted = keep_memory() if malloc else None
         started = time.perf_counter()
-        built = build()
-        _, loss = built.run(1)
+        runner = build()
+        _, loss = runner.run(1)
         seconds = time.perf_counter() - started
-        return {"compile_seconds": seconds, "loss": loss, "parameters": built.parameters, "malloc": accepted}
+        return {"compile_seconds": seconds, "loss": loss, "parameters": runner.parameters, "malloc": accepted}
 
     def reply(line: str) -> dict[str, Any]:
         verb, _, number = line.partition(" ")
-        return built.facts() if verb == "facts" else _timed(built.run, int(number))
+        return runner.facts() if verb == "facts" else _timed(runner.run, int(number))
 
     serve_lines(ready, reply)
 
 
 def serve_lines(ready: Callable[[], dict[str, Any]], reply: Callable[[str], dict[str, Any]]) -> None:
-    """Answers `ready()`, then `reply(line)` to every line. Libraries may print: that goes to standard error, only
-    answers to standard output."""
+    """Answers `ready()`, then `reply(line)` for every line of input. Output printed by libraries goes to standard
+    error; only answers go to standard output."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
 

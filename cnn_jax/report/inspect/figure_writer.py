@@ -1,4 +1,4 @@
-"""The folder that figures go into, each with its data and its caption, in the sections of the page."""
+"""Writes figures with their data to a folder, and collects them with their captions in the sections of a page."""
 
 import time
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from cnn_jax.runs.folder import Folder
 from cnn_jax.waiting import waiting
 
 T = TypeVar("T")
-# Which share of the time each part takes, by the page of a small network: for an estimate of what is left.
+# The share of the time that each part takes, measured on a small network: for the estimate of the time left.
 SHARES = {
     "explanations": 0.45, "units": 0.25, "receptive fields": 0.07, "orientation tuning": 0.05, "loss surfaces": 0.15,
     "mistakes": 0.03,
@@ -23,33 +23,33 @@ SHARES = {
 
 class FigureWriter:
     def __init__(self, out: Path, show: bool = True):
-        """With `show` it says on standard error which part is being made."""
+        """With `show`, each part is announced on standard error."""
         self.show, self.done = show, 0.0
         self.folder = Folder(out)
         self.folder.path.mkdir(parents=True, exist_ok=True)
-        self.seconds: dict[str, float] = {}  # that each part took, compilation included
+        self.seconds: dict[str, float] = {}  # time of each part, compilation included
         self._sections: dict[str, list[str]] = {}
 
     def timed(self, part: str, work: Callable[[], T]) -> T:
-        """What `work` returns; notes how long it took."""
+        """Calls `work`, records its time, and returns its result."""
         started = time.perf_counter()
         left = sum(self.seconds.values()) * (1 - self.done) / self.done if self.done else 0.0
         about = f", about {left:.0f} s left" if left else ""
-        with waiting(f"looking at {part}{about}", show=self.show, after=0.0):
+        with waiting(f"inspecting: {part}{about}", show=self.show, after=0.0):
             result = work()
         self.seconds[part] = round(time.perf_counter() - started, 2)
         self.done += SHARES.get(part, 0.0)
         return result
 
     def keep(self, name: str, **data: Any) -> None:
-        """NAME.npz: arrays by name."""
+        """Writes arrays to NAME.npz."""
         arrays: dict[str, Any] = {key: np.asarray(value) for key, value in data.items()}
         path = self.folder.file(f"{name}.npz")
         with writing(path):
             np.savez_compressed(path, **arrays)
 
     def draw(self, section: str, name: str, caption: str, figure: Figure, **data: Any) -> None:
-        """NAME.png with its data as NAME.npz. The first sentence of the caption is what a screen reader says."""
+        """Writes NAME.png, and its data to NAME.npz. The first sentence of the caption is the alternative text."""
         path = self.folder.file(f"{name}.png")
         figures.save(figure, path)
         self.keep(name, **data)
@@ -59,5 +59,5 @@ class FigureWriter:
         self._sections.setdefault(section, []).append(html)
 
     def sections(self) -> list[str]:
-        """The sections as HTML, in the order in which they were begun."""
+        """The sections as HTML, in the order of their first figure or paragraph."""
         return [page.section(name, *parts) for name, parts in self._sections.items()]

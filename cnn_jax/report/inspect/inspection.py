@@ -1,4 +1,4 @@
-"""What is looked at: a trained network, its layers and units, images."""
+"""What to inspect: a trained network, its layers and units, images."""
 
 import functools
 from dataclasses import dataclass
@@ -15,39 +15,37 @@ from cnn_jax.layers import ACTIVATIONS, Conv
 from cnn_jax.network import Network, Variables
 from cnn_jax.runs.model import TrainedModel
 
-MOST_LAYERS, MOST_UNITS = 8, 12  # that are shown one by one, unless they are named
-SEARCHED = 2000  # validation images among which the strongest patches are looked for
+MOST_LAYERS, MOST_UNITS = 8, 12  # shown individually unless requested by name
+SEARCHED = 2000  # validation images searched for the strongest patches
 
 
 @dataclass(frozen=True)
 class Request:
-    """What to look at. `files`: images from disk beside `count` validation images; `layers` and `units` instead of the
-    usual choice; `seed` of everything random."""
+    """What the user asks to inspect."""
 
-    files: tuple[Path, ...] = ()
-    count: int = 16
-    layers: tuple[str, ...] = ()
-    units: tuple[int, ...] = ()
-    seed: int = 0
+    files: tuple[Path, ...] = ()  # images, in addition to the validation images
+    count: int = 16  # validation images
+    layers: tuple[str, ...] = ()  # default: `layers_to_show`
+    units: tuple[int, ...] = ()  # default: the first MOST_UNITS of each layer
+    seed: int = 0  # of everything random
 
 
 @dataclass(frozen=True, eq=False)
 class Inspection:
-    """A request that can be met. `shown` uint8 (n, h, w, c) are the images to explain, with `names` and, where they are
-    known, `labels`; `split` is the validation split, None where a network comes without its data."""
+    """A checked request, with its images."""
 
     trained: TrainedModel
-    split: Split | None
+    split: Split | None  # validation split, None for a network without its data
     request: Request
     layers: list[str]
-    shown: np.ndarray
+    shown: np.ndarray  # uint8 (n, h, w, c), the images to explain
     names: list[str]
-    labels: list[int | None]
+    labels: list[int | None]  # None: unknown
 
     @classmethod
     def of(cls, trained: TrainedModel, split: Split | None, request: Request) -> "Inspection":
-        """RequestError for a layer or unit that does not exist or for no image at all, DataError for an image that does
-        not fit."""
+        """Raises RequestError for an unknown layer or unit or if there is no image, DataError for an image that does
+        not fit the network."""
         layers = list(request.layers) or layers_to_show(trained.network)
         for layer in layers:
             units.check_units(trained.network.node(layer), request.units)
@@ -55,15 +53,15 @@ class Inspection:
             raise RequestError(f"--count {request.count} must not be negative")
         size = 0 if split is None else len(split)
         count = min(request.count, size)
-        at = spread(size, count)
+        indices = evenly_spaced(size, count)
         if not count and not request.files:
             raise RequestError("there is no image to explain: give --count or --images")
         images = [trained.read(request.files)] if request.files else []
         labels: list[int | None] = [None] * len(request.files)
         if split is not None:
-            images.append(split.images[at])
-            labels += [int(label) for label in split.labels[at]]
-        names = [path.name for path in request.files] + [f"validation image {i}" for i in at]
+            images.append(split.images[indices])
+            labels += [int(label) for label in split.labels[indices]]
+        names = [path.name for path in request.files] + [f"validation image {i}" for i in indices]
         return cls(trained, split, request, layers, np.concatenate(images), names, labels)
 
     @property
@@ -76,40 +74,40 @@ class Inspection:
 
     @functools.cached_property
     def images(self) -> jax.Array:
-        """Those to explain, as the network takes them."""
+        """The images to explain, normalised."""
         return self.trained.normalise(self.shown)
 
     def at_least(self, count: int) -> jax.Array:
-        """The images to explain; where they are fewer than `count`, validation images behind them, as far as there are
-        any."""
+        """The images to explain, normalised; if there are fewer than `count`, followed by other validation images as
+        far as available."""
         missing = count - len(self.shown)
         if self.split is None or missing <= 0:
             return self.images
-        others = np.setdiff1d(np.arange(len(self.split)), spread(len(self.split), self.request.count))
-        more = self.split.images[others[spread(len(others), missing)]]
+        others = np.setdiff1d(np.arange(len(self.split)), evenly_spaced(len(self.split), self.request.count))
+        more = self.split.images[others[evenly_spaced(len(others), missing)]]
         return self.trained.normalise(np.concatenate([self.shown, more]))
 
     @functools.cached_property
     def searched_at(self) -> np.ndarray:
-        """The numbers of the validation images among which the strongest patches are looked for, or of those shown."""
-        return np.arange(len(self.shown)) if self.split is None else spread(len(self.split), SEARCHED)
+        """Indices of the validation images searched for the strongest patches; without a split, of `shown`."""
+        return np.arange(len(self.shown)) if self.split is None else evenly_spaced(len(self.split), SEARCHED)
 
     @functools.cached_property
     def searched(self) -> np.ndarray:
-        """These images, uint8."""
+        """The images at `searched_at`, uint8."""
         return (self.shown if self.split is None else self.split.images)[self.searched_at]
 
     @functools.cached_property
     def history(self) -> list[tuple[int, Any]]:
-        """The weights over the course of training, see `TrainedModel.history`."""
+        """The variables during training, see `TrainedModel.history`."""
         return self.trained.history()
 
     def key(self, number: int) -> jax.Array:
-        """A key for one of the things that draw numbers."""
+        """A random key; every use has its own `number`."""
         return jax.random.fold_in(jax.random.key(self.request.seed), number)
 
     def units_of(self, layer: str) -> list[int]:
-        """The units that are shown of a layer."""
+        """The units of a layer to show."""
         return list(self.request.units) or list(range(min(self.network.node(layer).output[-1], MOST_UNITS)))
 
     @property
@@ -117,22 +115,22 @@ class Inspection:
         return next((node.name for node in self.network.walk() if isinstance(node.layer, Conv)), None)
 
 
-def spread(size: int, count: int) -> np.ndarray:
-    """At most `count` of `size` positions, evenly spaced: a split may be sorted by class."""
+def evenly_spaced(size: int, count: int) -> np.ndarray:
+    """At most `count` evenly spaced indices below `size`; evenly spaced because a split may be sorted by class."""
     count = min(count, size)
     return np.arange(count) * size // max(count, 1)
 
 
 def layers_to_show(network: Network) -> list[str]:
-    """The first convolution, and of the layers that only work on what the one before them made (batch norm,
-    nonlinearity, dropout) the last in a row; of a deep network MOST_LAYERS of these, evenly spread, the last one among
-    them."""
+    """The layers inspected by default: the first convolution, and each layer together with the normalisation,
+    activation or dropout that follows it counted as one, named by its last part. At most MOST_LAYERS, evenly spaced,
+    the first and the last among them."""
     nodes = list(network.walk())
-    working = ("bn", "lrn", "drop", *ACTIVATIONS)
+    follow_ups = ("bn", "lrn", "drop", *ACTIVATIONS)
     ends = [
         node.name
         for node, after in zip(nodes, [*nodes[1:], None], strict=True)
-        if node.layer.kind not in ("pad", "drop") and (after is None or after.layer.kind not in working)
+        if node.layer.kind not in ("pad", "drop") and (after is None or after.layer.kind not in follow_ups)
     ]
     first = next((node.name for node in nodes if isinstance(node.layer, Conv)), ends[0])
     shown = [first, *(name for name in ends if name != first)]

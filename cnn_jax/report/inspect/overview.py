@@ -1,4 +1,4 @@
-"""The network as a whole: receptive fields, orientation tuning, the loss as a landscape, mistakes."""
+"""The network as a whole: receptive fields, orientation tuning, loss landscape, mistakes."""
 
 from typing import Any
 
@@ -13,54 +13,52 @@ from cnn_jax.insight import fields, landscape, mistakes, tuning
 from cnn_jax.losses import LOSSES
 from cnn_jax.report import page, plots
 from cnn_jax.report.inspect.figure_writer import FigureWriter
-from cnn_jax.report.inspect.inspection import Inspection, spread
+from cnn_jax.report.inspect.inspection import Inspection, evenly_spaced
 
 AVERAGED = 32  # images over which the effective receptive field is averaged
 POINTS = 21  # along each side of a loss plane
-SURFACE = 256  # images that a loss surface rests on
+SURFACE = 256  # images of a loss surface
 RATES = np.concatenate([[0.0], np.geomspace(1e-4, 1e2, 37)])
-SCORED = 1000  # images at a time
+SCORED = 1000  # images per batch
 
 
 def receptive_fields(inspection: Inspection, writer: FigureWriter) -> None:
-    found = fields.receptive_fields(inspection.network, inspection.variables, inspection.images[:AVERAGED])
-    writer.keep(
-        "receptive-fields",
-        **{name: [getattr(one, name) for one in found] for name in ("layer", "size", "jump", "effective")},
-        **{name: [getattr(one, name) for one in found] for name in ("closed_form", "support")},
-    )
+    """A table with a row per layer."""
+    by_layer = fields.receptive_fields(inspection.network, inspection.variables, inspection.images[:AVERAGED])
+    columns = ("layer", "size", "jump", "effective", "closed_form", "support")
+    writer.keep("receptive-fields", **{name: [getattr(field, name) for field in by_layer] for name in columns})
 
     def span(axes: Any) -> str:
         return " x ".join(f"{low}–{high - 1}" for low, high in axes)
 
     rows = [
         {
-            "output": "x".join(map(str, one.output)),
-            "parameters": f"{one.parameters:,}",
-            "field": f"{one.size[0]} x {one.size[1]}",
-            "stride": f"{one.jump[0]}",
-            "pixels by arithmetic": span(one.closed_form),
-            "by gradient": span(one.support),
-            "effective side": f"{one.effective:.1f}",
-            "layer": one.layer,
+            "output": "x".join(map(str, field.output)),
+            "parameters": f"{field.parameters:,}",
+            "field": f"{field.size[0]} x {field.size[1]}",
+            "stride": f"{field.jump[0]}",
+            "pixels by arithmetic": span(field.closed_form),
+            "by gradient": span(field.support),
+            "effective side": f"{field.effective:.1f}",
+            "layer": field.layer,
         }
-        for one in found
+        for field in by_layer
     ]
     writer.add("Receptive fields", page.table(pd.DataFrame(rows)))
     writer.add(
         "Receptive fields",
         page.paragraph(
-            "What the unit in the middle of each layer's maps sees, in pixels. Field, stride and pixels by arithmetic "
-            "follow from the layers' sizes (Araujo, Norris & Sim 2019); by gradient: where the derivative is not zero "
-            "when no path is blocked; effective: the side of the square with as many pixels as have more than 4.55 % "
-            "of the largest influence in this network (Luo et al. 2016, 3.1), mean over "
+            "The receptive field of the unit in the middle of each layer's maps, in pixels. Field, stride and pixels "
+            "by arithmetic follow from the layers' sizes (Araujo, Norris & Sim 2019); by gradient: where the "
+            "derivative is not zero when no path is blocked; effective: the side of a square of as many pixels as "
+            "have more than 4.55 % of the largest influence in this network (Luo et al. 2016, 3.1), mean over "
             f"{len(inspection.images[:AVERAGED])} images."
         ),
     )
 
 
 def orientation(inspection: Inspection, writer: FigureWriter) -> None:
-    """Tuning of the first convolution, trained, untrained and between."""
+    """Orientation tuning of the first convolution before, during and after training."""
     layer = inspection.first_conv
     if layer is None or not inspection.history:
         return
@@ -70,13 +68,13 @@ def orientation(inspection: Inspection, writer: FigureWriter) -> None:
 
     tuned = [(step, of(variables)) for step, variables in inspection.history]
     before, after = tuned[0][1], of(inspection.variables)
-    course = [(step, float(np.nanmedian(one.selectivity))) for step, one in tuned]
+    course = [(step, float(np.nanmedian(at_step.selectivity))) for step, at_step in tuned]
     writer.draw(
         "Orientation tuning", "tuning", f"Responses of the {len(after.selectivity)} units of {layer} to gratings of "
         f"{len(after.orientations)} orientations, {len(after.frequencies)} frequencies and {len(tuning.PHASES)} "
-        "phases. A response is the largest over phases above the answer to an empty image; selectivity is "
-        "|Σ R(θ) exp(2iθ)| / Σ R(θ), one minus the circular variance (Ringach et al. 2002). One network, n = 1 seed: "
-        "its units are no independent samples.",
+        "phases. A response is the largest activation over phases minus the activation for a blank image; selectivity "
+        "is |Σ R(θ) exp(2iθ)| / Σ R(θ), one minus the circular variance (Ringach et al. 2002). One network, n = 1 "
+        "seed: its units are not independent samples.",
         plots.tuning(before, after, course, layer), orientations=after.orientations, curves=after.curves,
         curves_untrained=before.curves, selectivity=after.selectivity, selectivity_untrained=before.selectivity,
         preferred=after.preferred, bandwidth=after.bandwidth, course=course,
@@ -84,24 +82,25 @@ def orientation(inspection: Inspection, writer: FigureWriter) -> None:
 
 
 def loss_surfaces(inspection: Inspection, writer: FigureWriter, split: Split) -> None:
-    network, section = inspection.network, "The loss as a landscape"
+    """The loss along the gradient, on a random plane and along the training trajectory."""
+    network, section = inspection.network, "Loss landscape"
     loss = LOSSES[inspection.trained.config.loss]
-    at = spread(len(split), SURFACE)
-    images, labels = inspection.trained.normalise(split.images[at]), jnp.asarray(split.labels[at])
+    indices = evenly_spaced(len(split), SURFACE)
+    images, labels = inspection.trained.normalise(split.images[indices]), jnp.asarray(split.labels[indices])
     n = len(labels)
     first, last = inspection.history[0][1], inspection.history[-1][1]
     along = np.asarray(landscape.along_gradient(network, loss, first, images, labels, jnp.asarray(RATES)))
     writer.draw(
         section, "loss-along-gradient", "The loss of the untrained network after one step along its gradient. "
         f"It is the run's own loss ({loss.title}), here and below without label smoothing and weight decay. "
-        f"The same {n} validation images before and after: too small a learning rate hardly moves, too large a one "
-        "jumps over the valley.", plots.loss_along(RATES, along, inspection.trained.config.learning_rate, loss.title),
+        f"The same {n} validation images before and after: too small a learning rate has hardly any effect, too large "
+        "a one overshoots.", plots.loss_along(RATES, along, inspection.trained.config.learning_rate, loss.title),
         rates=RATES, losses=along,
     )  # fmt: skip
 
-    def surface(at: Any, directions: Any, xs: np.ndarray, ys: np.ndarray) -> np.ndarray:
-        sides = jnp.asarray(xs, jnp.float32), jnp.asarray(ys, jnp.float32)
-        return np.asarray(landscape.on_plane(network, loss, at, *directions, images, labels, *sides))
+    def surface(variables: Any, directions: Any, xs: np.ndarray, ys: np.ndarray) -> np.ndarray:
+        coordinates = jnp.asarray(xs, jnp.float32), jnp.asarray(ys, jnp.float32)
+        return np.asarray(landscape.on_plane(network, loss, variables, *directions, images, labels, *coordinates))
 
     side = np.linspace(-1, 1, POINTS)
     directions = [landscape.random_direction(inspection.variables, inspection.key(i)) for i in (3, 4)]
@@ -114,23 +113,24 @@ def loss_surfaces(inspection: Inspection, writer: FigureWriter, split: Split) ->
     try:
         path = landscape.trajectory([variables["params"] for _, variables in inspection.history])
     except RequestError as error:
-        writer.add(section, page.paragraph(f"No picture of the training's path: {error}."))
+        writer.add(section, page.paragraph(f"No figure of the training trajectory: {error}."))
         return
     low, high = path.places.min(0), path.places.max(0)
-    reach = 0.25 * max(float((high - low).max()), 1e-6)
-    xs, ys = (np.linspace(low[i] - reach, high[i] + reach, POINTS) for i in (0, 1))
+    margin = 0.25 * max(float((high - low).max()), 1e-6)
+    xs, ys = (np.linspace(low[i] - margin, high[i] + margin, POINTS) for i in (0, 1))
     losses = surface(last, (path.first, path.second), xs, ys)
     writer.draw(
-        section, "loss-trajectory", f"The training's path through {len(inspection.history)} kept states. It runs from "
-        "the untrained network to the last weights (star), on the plane of its two principal components "
+        section, "loss-trajectory", f"The training trajectory through {len(inspection.history)} checkpoints. It runs "
+        "from the untrained network to the last weights (star), on the plane of its first two principal components "
         f"(Li et al. 2018, 7); the loss is over {n} validation images.",
         plots.plane(xs, ys, losses, loss.title, path), x=xs, y=ys, losses=losses, path=path.places,
         steps=[step for step, _ in inspection.history],
     )  # fmt: skip
 
 
-def where_it_errs(inspection: Inspection, writer: FigureWriter, split: Split) -> None:
-    names, section = inspection.trained.class_names, "Where it errs"
+def classification_mistakes(inspection: Inspection, writer: FigureWriter, split: Split) -> None:
+    """Confusion matrix, calibration and the most confident mistakes."""
+    names, section = inspection.trained.class_names, "Mistakes"
     parts = [
         jax.nn.softmax(
             inspection.network.apply(inspection.variables, inspection.trained.normalise(split.images[i : i + SCORED]))
@@ -140,27 +140,27 @@ def where_it_errs(inspection: Inspection, writer: FigureWriter, split: Split) ->
     probabilities = np.concatenate([np.asarray(part) for part in parts])
     counts = mistakes.confusion(probabilities, split.labels)
     writer.draw(
-        section, "confusion", f"What the validation images of each class are called. {int(counts.trace()):,} of "
-        f"{len(split):,} are called what they are. Right: accuracy by class with Wilson's 95 % interval over images.",
+        section, "confusion", f"Confusion matrix of the validation images. {int(counts.trace()):,} of {len(split):,} "
+        "are classified correctly. Right: accuracy by class with Wilson's 95 % interval over images.",
         plots.mistakes(counts, names), counts=counts,
     )  # fmt: skip
-    found = mistakes.calibration(probabilities, split.labels)
+    calibration = mistakes.calibration(probabilities, split.labels)
     writer.draw(
         section, "calibration", f"Reliability of the probabilities on {len(split):,} validation images. The expected "
         f"calibration error is the mean distance from the diagonal, weighted by the images in each of {mistakes.BINS} "
-        "bins of equal width (Guo et al. 2017, 2).", plots.reliability(found), counts=found.counts,
-        confidence=found.confidence, accuracy=found.accuracy, error=found.error,
+        "bins of equal width (Guo et al. 2017, 2).", plots.reliability(calibration), counts=calibration.counts,
+        confidence=calibration.confidence, accuracy=calibration.accuracy, error=calibration.error,
     )  # fmt: skip
     wrong = mistakes.surest_mistakes(probabilities, split.labels)
     if not len(wrong):
         return
-    called = probabilities[wrong].argmax(1)
+    predicted = probabilities[wrong].argmax(1)
     titles = [
-        f"{names[split.labels[i]]}\ncalled {names[j]}, {100 * probabilities[i, j]:.0f} %"
-        for i, j in zip(wrong, called, strict=True)
+        f"{names[split.labels[i]]}\npredicted {names[j]}, {100 * probabilities[i, j]:.0f} %"
+        for i, j in zip(wrong, predicted, strict=True)
     ]
     writer.draw(
-        section, "surest-mistakes", "The wrongly called validation images whose wrong class was given the largest "
-        "probability.", plots.gallery(split.images[wrong] / 255.0, titles), ids=wrong, called=called,
+        section, "surest-mistakes", "The misclassified validation images with the largest probability of the wrong "
+        "class.", plots.gallery(split.images[wrong] / 255.0, titles), ids=wrong, called=predicted,
         labels=split.labels[wrong],
     )  # fmt: skip

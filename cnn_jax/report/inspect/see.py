@@ -1,4 +1,4 @@
-"""From a trained network to a page about it."""
+"""Writes the inspection page of a trained network."""
 
 import time
 from pathlib import Path
@@ -9,38 +9,52 @@ import jax
 from cnn_jax.data import Split
 from cnn_jax.report import explorer, page
 from cnn_jax.report.explorer import MethodCard
-from cnn_jax.report.inspect.attributions import Explained, explain
+from cnn_jax.report.inspect.attributions import Explanations, explain
 from cnn_jax.report.inspect.figure_writer import FigureWriter
 from cnn_jax.report.inspect.inspection import Inspection, Request
-from cnn_jax.report.inspect.overview import loss_surfaces, orientation, receptive_fields, where_it_errs
-from cnn_jax.report.inspect.units import look_at_units, strips
+from cnn_jax.report.inspect.overview import classification_mistakes, loss_surfaces, orientation, receptive_fields
+from cnn_jax.report.inspect.units import inspect_units, strips
 from cnn_jax.runs.model import TrainedModel
 
 
 def see(trained: TrainedModel, split: Split | None, out: Path, request: Request, command: str, show: bool) -> Path:
-    """Writes index.html, every figure as PNG with its data as NPZ, and record.json into the folder `out`; returns the
-    page. Without a `split` of labelled images what needs labels is left out. RequestError or DataError, before
-    anything is written, for what cannot be looked at."""
+    """Writes index.html, every figure as PNG with its data as NPZ, and record.json.
+
+    Args:
+        trained: the network.
+        split: labelled validation images; without them the parts that need labels are omitted.
+        out: the folder to write to.
+        request: the images, layers and units to inspect.
+        command: the command line, for the page and the record.
+        show: announce each part on standard error.
+
+    Returns:
+        The path of index.html.
+
+    Raises:
+        RequestError: a layer, unit or image that does not exist; nothing is written.
+        DataError: an image that does not fit the network; nothing is written.
+    """
     inspection = Inspection.of(trained, split, request)
     writer, started = FigureWriter(out, show), time.perf_counter()
     with jax.default_matmul_precision(trained.config.precision):
-        explained = writer.timed("explanations", lambda: explain(inspection, writer))
-        layers = writer.timed("units", lambda: look_at_units(inspection, writer))
+        explanations = writer.timed("explanations", lambda: explain(inspection, writer))
+        layers = writer.timed("units", lambda: inspect_units(inspection, writer))
         writer.timed("receptive fields", lambda: receptive_fields(inspection, writer))
         writer.timed("orientation tuning", lambda: orientation(inspection, writer))
         if split is not None and inspection.history:
             writer.timed("loss surfaces", lambda: loss_surfaces(inspection, writer, split))
         if split is not None:
-            writer.timed("mistakes", lambda: where_it_errs(inspection, writer, split))
-        for card, maps in zip(explained.cards, strips(inspection, layers), strict=True):
+            writer.timed("mistakes", lambda: classification_mistakes(inspection, writer, split))
+        for card, maps in zip(explanations.cards, strips(inspection, layers), strict=True):
             card.maps.update(maps)
-    methods = [MethodCard(stamp.method, stamp.words(), stamp.depends_on_weights) for stamp in explained.stamps]
+    methods = [MethodCard(check.method, check.words(), check.depends_on_weights) for check in explanations.checks]
     writer.seconds["all"] = round(time.perf_counter() - started, 2)
-    record = _record(inspection, explained, writer, command)
+    record = _record(inspection, explanations, writer, command)
     writer.folder.write_json("record.json", record)
     parts = [
         page.paragraph(_sentence(inspection)),
-        explorer.explorer(layers, explained.cards, methods),
+        explorer.explorer(layers, explanations.cards, methods),
         *writer.sections(),
         page.section("Run it again", page.command(command), page.record(record)),
     ]
@@ -59,11 +73,11 @@ def _sentence(inspection: Inspection) -> str:
         return f"{name}: {network.parameters:,} parameters, read from a file."
     return (
         f"{name}: {network.parameters:,} parameters, trained on {config.dataset} for {config.epochs} epochs, seed "
-        f"{config.seed}; one network, n = 1. Images are from the validation split, or given by hand."
+        f"{config.seed}; one network, n = 1. Images are from the validation split, or supplied by the user."
     )
 
 
-def _record(inspection: Inspection, explained: Explained, writer: FigureWriter, command: str) -> dict[str, Any]:
+def _record(inspection: Inspection, explanations: Explanations, writer: FigureWriter, command: str) -> dict[str, Any]:
     folder = inspection.trained.folder
     return {
         "command": command,
@@ -72,13 +86,13 @@ def _record(inspection: Inspection, explained: Explained, writer: FigureWriter, 
         "layers": inspection.layers,
         "seed": inspection.request.seed,
         "seconds": writer.seconds,
-        "completeness_gap": explained.gap,
+        "completeness_gap": explanations.gap,
         "stamps": [
             {
-                "method": stamp.method, "n": stamp.n, "rank_correlation": stamp.correlation,
-                "rank_correlation_95": stamp.span, "cascade": stamp.cascade, "deletion": stamp.deletion,
-                "insertion": stamp.insertion, "words": stamp.words(),
+                "method": check.method, "n": check.n, "rank_correlation": check.correlation,
+                "rank_correlation_95": check.span, "cascade": check.cascade, "deletion": check.deletion,
+                "insertion": check.insertion, "words": check.words(),
             }
-            for stamp in explained.stamps
+            for check in explanations.checks
         ],
     }  # fmt: skip

@@ -1,4 +1,4 @@
-"""The units of the chosen layers: what excites them, what they prefer, their maps of the images."""
+"""The units of the inspected layers: what excites them, their orientation tuning, their activation maps."""
 
 from typing import Any
 
@@ -14,21 +14,21 @@ from cnn_jax.report.explorer import LayerCard, UnitCard
 from cnn_jax.report.inspect.figure_writer import FigureWriter
 from cnn_jax.report.inspect.inspection import Inspection
 
-PATCHES = 9  # of each unit
+PATCHES = 9  # per unit
 SECTION = "Units"
 
 
-def look_at_units(inspection: Inspection, writer: FigureWriter) -> list[LayerCard]:
-    """A card for each of the inspection's layers, and their figures."""
+def inspect_units(inspection: Inspection, writer: FigureWriter) -> list[LayerCard]:
+    """Draws the figures of the inspection's layers and returns a card for each layer."""
     kernels = _first_filters(inspection, writer)
     _draw_maps(inspection, writer)
     inputs = inspection.trained.normalise(inspection.searched)
-    found = units.strongest(inspection.network, inspection.variables, inputs, inspection.layers, PATCHES)
+    strongest = units.strongest(inspection.network, inspection.variables, inputs, inspection.layers, PATCHES)
     tuned = tuning.tuning(inspection.network, inspection.variables, inspection.layers)
     cards = []
     for layer in inspection.layers:
-        shown = kernels if layer == inspection.first_conv else None
-        cards.append(_layer(inspection, writer, layer, found[layer], inputs, tuned[layer], shown))
+        filters = kernels if layer == inspection.first_conv else None
+        cards.append(_layer(inspection, writer, layer, strongest[layer], inputs, tuned[layer], filters))
     return cards
 
 
@@ -39,14 +39,14 @@ def _first_filters(inspection: Inspection, writer: FigureWriter) -> np.ndarray |
         return None
     writer.draw(
         SECTION, "filters", f"The filters of {inspection.first_conv}, all on one scale that is symmetric around zero. "
-        "Zero is white, or grey where there are colours.", plots.filters(kernels), filters=kernels,
+        "Zero is white, or grey for filters with colours.", plots.filters(kernels), filters=kernels,
     )  # fmt: skip
     return kernels
 
 
 def _draw_maps(inspection: Inspection, writer: FigureWriter) -> None:
-    found = inspection.network.activations(inspection.variables, inspection.images[:1])
-    maps = {name: np.asarray(found[name][0]) for name in inspection.layers if found[name].ndim == 4}
+    outputs = inspection.network.activations(inspection.variables, inspection.images[:1])
+    maps = {name: np.asarray(outputs[name][0]) for name in inspection.layers if outputs[name].ndim == 4}
     if maps:
         writer.draw(
             SECTION, "maps", f"Activation maps of {inspection.names[0]} (left), the first channels of each layer. Red "
@@ -56,28 +56,28 @@ def _draw_maps(inspection: Inspection, writer: FigureWriter) -> None:
 
 
 def _layer(
-    inspection: Inspection, writer: FigureWriter, layer: str, found: Strongest, inputs: Any, tuned: Tuning,
+    inspection: Inspection, writer: FigureWriter, layer: str, strongest: Strongest, inputs: Any, tuned: Tuning,
     kernels: np.ndarray | None,
 ) -> LayerCard:  # fmt: skip
     network, node, chosen = inspection.network, inspection.network.node(layer), inspection.units_of(layer)
-    made, values = synthesis.maximise(network, inspection.variables, layer, jnp.asarray(chosen), inspection.key(5))
-    pictures = _seen_by_the_middle(inspection, layer, np.asarray(made))
-    patches, projections = _patches(inspection, layer, found, inputs, chosen)
-    places = found.images[chosen]
+    synthetic, values = synthesis.maximise(network, inspection.variables, layer, jnp.asarray(chosen), inspection.key(5))
+    pictures = _cut_to_middle_field(inspection, layer, np.asarray(synthetic))
+    patches, projections = _patches(inspection, layer, strongest, inputs, chosen)
+    indices = strongest.images[chosen]
     writer.draw(
-        SECTION, f"units-{layer}", f"Units of {layer}. Left: an image made for the unit in the middle of the maps "
+        SECTION, f"units-{layer}", f"Units of {layer}. Left: a synthetic image for the unit in the middle of the maps "
         f"(activation maximisation, Yosinski et al. 2015; {synthesis.USUAL.steps} steps, seed "
-        f"{inspection.request.seed}); middle: the {places.shape[1]} patches of {len(inspection.searched):,} images "
-        "that excite it most, cut at its receptive field; right: what a deconvnet (Zeiler & Fergus 2014) projects back "
-        "for each, grey is zero.",
-        plots.units(pictures, patches, projections, chosen), units=chosen, made=made, activations=values,
-        patches=patches, projections=projections, image_ids=inspection.searched_at[places], boxes=found.boxes[chosen],
-        strongest=found.values[chosen],
+        f"{inspection.request.seed}); middle: the {indices.shape[1]} patches of {len(inspection.searched):,} images "
+        "that excite it most, cut to its receptive field; right: the deconvnet projection of each (Zeiler & Fergus "
+        "2014), grey is zero.",
+        plots.units(pictures, patches, projections, chosen), units=chosen, made=synthetic, activations=values,
+        patches=patches, projections=projections, image_ids=inspection.searched_at[indices],
+        boxes=strongest.boxes[chosen], strongest=strongest.values[chosen],
     )  # fmt: skip
     cards = [
         UnitCard(
             unit,
-            _words(found, inspection.searched_at, float(values[i, 1]), tuned, unit),
+            _words(strongest, inspection.searched_at, float(values[i, 1]), tuned, unit),
             kernel="" if kernels is None else _kernel_picture(kernels[unit]),
             made=explorer.picture(pictures[i]),
             patches=explorer.picture(plots.tiles(patches[i], 3)),
@@ -91,8 +91,9 @@ def _layer(
     return LayerCard(layer, facts, cards, f"; {hidden} more are not shown" if hidden else "")
 
 
-def _seen_by_the_middle(inspection: Inspection, layer: str, images: np.ndarray) -> np.ndarray:
-    """Images as the network takes them, as 0 to 1, cut to what the unit in the middle of a layer's maps sees."""
+def _cut_to_middle_field(inspection: Inspection, layer: str, images: np.ndarray) -> np.ndarray:
+    """Normalised images (n, h, w, c) scaled to 0..1 and cut to the receptive field of the unit in the middle of a
+    layer's maps."""
     height, width, _ = inspection.network.input_shape
     output = inspection.network.node(layer).output
     middle = [np.array(size // 2) for size in output[:2]] if len(output) == 3 else [np.array(0)] * 2
@@ -102,34 +103,38 @@ def _seen_by_the_middle(inspection: Inspection, layer: str, images: np.ndarray) 
 
 
 def _patches(
-    inspection: Inspection, layer: str, found: Strongest, inputs: Any, chosen: list[int]
+    inspection: Inspection, layer: str, strongest: Strongest, inputs: Any, chosen: list[int]
 ) -> tuple[np.ndarray, np.ndarray]:
     """The strongest patches and their deconvnet projections, both (units, count, h, w, c), 0 to 1."""
-    places = found.images[chosen]
-    count = places.shape[1]
+    indices = strongest.images[chosen]
+    count = indices.shape[1]
     projected = attribution.of_unit(
-        inspection.network, inspection.variables, inputs[places.ravel()], layer, jnp.repeat(jnp.asarray(chosen), count),
-        jnp.asarray(found.rows[chosen].ravel()), jnp.asarray(found.columns[chosen].ravel()), "deconvnet",
+        inspection.network, inspection.variables, inputs[indices.ravel()], layer,
+        jnp.repeat(jnp.asarray(chosen), count), jnp.asarray(strongest.rows[chosen].ravel()),
+        jnp.asarray(strongest.columns[chosen].ravel()), "deconvnet",
     )  # fmt: skip
-    maps = np.asarray(projected).reshape(*places.shape, *inspection.network.input_shape)
+    maps = np.asarray(projected).reshape(*indices.shape, *inspection.network.input_shape)
     outside = float(inspection.trained.mean.mean())
     patches, projections = [], []
     for i, unit in enumerate(chosen):
-        boxes = found.boxes[unit]
-        pictures = inspection.searched[places[i]] / 255.0
+        boxes = strongest.boxes[unit]
+        pictures = inspection.searched[indices[i]] / 255.0
         patches.append([units.cut(picture, box, outside) for picture, box in zip(pictures, boxes, strict=True)])
-        projections.append([units.cut(plots.stretched(one), box, 0.5) for one, box in zip(maps[i], boxes, strict=True)])
+        projections.append([units.cut(plots.stretched(x), box, 0.5) for x, box in zip(maps[i], boxes, strict=True)])
     return np.array(patches), np.array(projections)
 
 
-def _words(found: Strongest, ids: np.ndarray, made: float, tuned: Tuning, unit: int) -> str:
-    words = f"activation of its strongest patch {found.values[unit, 0]:.2f}, of the image made for it {made:.2f}"
+def _words(strongest: Strongest, ids: np.ndarray, synthetic: float, tuned: Tuning, unit: int) -> str:
+    """A unit in one or two sentences; `synthetic` is its activation for its synthetic image."""
+    words = (
+        f"activation {strongest.values[unit, 0]:.2f} for its strongest patch, {synthetic:.2f} for the image made for it"
+    )
     if np.isfinite(tuned.selectivity[unit]):
         words += (
-            f"; of gratings it prefers {tuned.preferred[unit]:.0f}° at {tuned.frequency[unit]:.2f} cycles per pixel, "
+            f"; preferred grating {tuned.preferred[unit]:.0f}° at {tuned.frequency[unit]:.2f} cycles per pixel, "
             f"selectivity {tuned.selectivity[unit]:.2f}, bandwidth {tuned.bandwidth[unit]:.0f}°"
         )
-    return f"{words}. Patches from images {', '.join(map(str, ids[found.images[unit]]))}."
+    return f"{words}. Patches from images {', '.join(map(str, ids[strongest.images[unit]]))}."
 
 
 def _kernel_picture(kernel: np.ndarray) -> str:
@@ -139,7 +144,7 @@ def _kernel_picture(kernel: np.ndarray) -> str:
 
 
 def _curve(tuned: Tuning, unit: int) -> str:
-    """A unit's tuning curve as a small SVG in a data URI; "" for a unit that never answers."""
+    """A unit's tuning curve as a small SVG in a data URI; "" for a unit that never responds."""
     if not np.isfinite(tuned.selectivity[unit]):
         return ""
     curve = tuned.curves[unit]
@@ -154,15 +159,15 @@ def _curve(tuned: Tuning, unit: int) -> str:
 
 
 def strips(inspection: Inspection, layers: list[LayerCard]) -> list[dict[str, str]]:
-    """For each image and each layer with maps, the maps of the layer's units one below the other."""
-    made: list[dict[str, str]] = [{} for _ in inspection.shown]
-    found = inspection.network.activations(inspection.variables, inspection.images)
+    """For each image and each layer with maps, the activation maps of the layer's units stacked vertically."""
+    by_image: list[dict[str, str]] = [{} for _ in inspection.shown]
+    outputs = inspection.network.activations(inspection.variables, inspection.images)
     for layer in layers:
-        if found[layer.name].ndim != 4:
+        if outputs[layer.name].ndim != 4:
             continue
-        maps = np.asarray(found[layer.name])[..., [card.unit for card in layer.units]]
-        for one, into in zip(maps, made, strict=True):
-            largest = max(float(np.abs(one).max()), 1e-12)
-            strip = np.moveaxis(one, -1, 0).reshape(-1, one.shape[1])
-            into[layer.name] = explorer.coloured(strip, plots.DIVERGING, -largest, largest)
-    return made
+        maps = np.asarray(outputs[layer.name])[..., [card.unit for card in layer.units]]
+        for image_maps, by_layer in zip(maps, by_image, strict=True):
+            largest = max(float(np.abs(image_maps).max()), 1e-12)
+            strip = np.moveaxis(image_maps, -1, 0).reshape(-1, image_maps.shape[1])
+            by_layer[layer.name] = explorer.coloured(strip, plots.DIVERGING, -largest, largest)
+    return by_image

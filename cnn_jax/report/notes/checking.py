@@ -1,4 +1,4 @@
-"""Checks a note and the files that it takes in."""
+"""Checks a note and the files that it includes."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from pathlib import Path
 from cnn_jax.errors import DataError
 from cnn_jax.report.notes.document import Document, read
 from cnn_jax.report.notes.judging import one_line, problems
-from cnn_jax.report.notes.quantities import Shelf
+from cnn_jax.report.notes.quantities import NoteFolders
 
 MOST_FILES = 100
 MOST_PROBLEMS = 500
@@ -15,7 +15,7 @@ MOST_PROBLEMS = 500
 
 @dataclass(frozen=True)
 class Finding:
-    """What is wrong in which line of which file."""
+    """A problem with its file and line."""
 
     path: Path
     line: int
@@ -24,42 +24,42 @@ class Finding:
 
 @dataclass(frozen=True)
 class Report:
-    """How many references a note has, how many of them are not pinned, and what is wrong, at most MOST_PROBLEMS."""
+    """The result of checking a note."""
 
     references: int
-    unpinned: int
-    problems: list[Finding]
+    unpinned: int  # of the references
+    problems: list[Finding]  # at most MOST_PROBLEMS
 
 
 def check(note: Path) -> Report:
-    """Checks a note, with the files that LaTeX takes in by \\input and \\include, whose references are relative to the
-    note as their names are. DataError if it cannot be read."""
-    shelf = Shelf(note.parent)
-    found: list[Finding] = []
+    """Checks a note and the files that LaTeX includes with \\input and \\include; their names and their references are
+    relative to the note. Raises DataError if the note cannot be read."""
+    folders = NoteFolders(note.parent)
+    findings: list[Finding] = []
     references = unpinned = 0
-    waiting, seen = [read(note)], {note.resolve()}
-    while waiting:
-        document = waiting.pop()
+    queue, seen = [read(note)], {note.resolve()}
+    while queue:
+        document = queue.pop()
         for reference in document.references:
             references += 1
             unpinned += reference.kind == "run" and reference.digest is None
-        for problem in problems(document, shelf):
-            if len(found) == MOST_PROBLEMS:
+        for problem in problems(document, folders):
+            if len(findings) == MOST_PROBLEMS:
                 more = f"more than {MOST_PROBLEMS} problems; those behind this line are not listed"
-                return Report(references, unpinned, [*found, Finding(note, document.line(problem.at), more)])
-            found.append(Finding(document.path, document.line(problem.at), problem.text))
-        for other in _included(note, document, found):
+                return Report(references, unpinned, [*findings, Finding(note, document.line(problem.at), more)])
+            findings.append(Finding(document.path, document.line(problem.at), problem.text))
+        for other in _included(note, document, findings):
             if other.path.resolve() not in seen and len(seen) < MOST_FILES:
                 seen.add(other.path.resolve())
-                waiting.append(other)
-    return Report(references, unpinned, found)
+                queue.append(other)
+    return Report(references, unpinned, findings)
 
 
-def _included(note: Path, document: Document, found: list[Finding]) -> Iterator[Document]:
-    """The files that a document takes in; one that cannot be read is a finding."""
+def _included(note: Path, document: Document, findings: list[Finding]) -> Iterator[Document]:
+    """The files that a document includes; adds a finding for a file that cannot be read."""
     for name, at in document.includes[:MOST_FILES]:
         path = note.parent / (name if name.endswith((".tex", ".md", ".txt")) else f"{name}.tex")
         try:
             yield read(path)
         except DataError as error:
-            found.append(Finding(document.path, document.line(at), one_line(f"takes in a file: {error}")))
+            findings.append(Finding(document.path, document.line(at), one_line(f"takes in a file: {error}")))

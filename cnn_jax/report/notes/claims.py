@@ -1,7 +1,7 @@
-"""Which numbers of a note claim a result: those need a reference.
+"""Finds the numbers of a note that claim a result and therefore need a reference.
 
-A number claims a result if it is in percent, points, nats or a unit of time, if it stands by a word of accuracy, error
-or loss, after ± or `p =`, or in a cell of a table that does not hold a setting.
+A number claims a result if it is in percent, points, nats or a unit of time, if it is next to a word for accuracy,
+error or loss, after ± or `p =`, or in a table cell that does not hold a setting.
 """
 
 import re
@@ -14,7 +14,7 @@ RESULT = (
     r"accura\w+|\bacc\b|\berrors?\b|\bloss(?:es)?\b|\bscor(?:e|es|ed|ing)\b|\btop[- ]?[15]\b|\brecall\b|\bF1\b|\bAUC\b|"
     r"generali[sz]ation gap|\bcorrect(?:ly)?\b|misclassif\w+|\bmistakes?\b"
 )
-NEAR = 300  # characters of the sentence before and behind a number in which a word of accuracy counts
+NEAR = 300  # characters of the sentence before and after a number in which a word for accuracy counts
 _RESULT = re.compile(RESULT, re.I)
 _HEADING = re.compile(
     rf"{RESULT}|%|\bpoints\b|\bnats\b|\bseconds?\b|\bminutes?\b|\bhours?\b|\btimes?\b|\(s\)|^\s*s\s*$|^\s*n\s*$|"
@@ -81,7 +81,7 @@ _P_VALUE = re.compile(r"\bp\s?[=≈]\s?$", re.I)
 
 
 def claims(block: Block) -> Iterator[Span]:
-    """Where the numbers stand that claim a result, with their unit."""
+    """The spans of the numbers that claim a result, including their units."""
     text = block.text
     if len(text) < 60 and (alone := _ALONE.fullmatch(text)):
         yield alone.span("number")
@@ -107,7 +107,7 @@ def claims(block: Block) -> Iterator[Span]:
 
 
 def _is_sentence(cell: Cell, text: str) -> bool:
-    """A cell of a table that holds prose is read as prose."""
+    """True if a table cell holds prose; it is then read as prose."""
     return len(text[slice(*cell.span)].split()) > 12
 
 

@@ -1,4 +1,4 @@
-"""What the words around a reference say that its quantity is not."""
+"""Contradictions between a reference's quantity and the words around it."""
 
 import re
 from collections.abc import Iterator
@@ -14,14 +14,14 @@ _CHANGE = re.compile(
     r"differ\w+|better|worse|higher|lower)\s(?:of|by)\s?[≈~]?\s?$",
     re.I,
 )
-_SAID = {"median": "the median over seeds", "mean": "a mean", "single": "one run"}
+_NAMES = {"median": "the median over seeds", "mean": "a mean", "single": "one run"}
 _COMPATIBLE = {
     "top5_accuracy": {"top5"}, "top5_error": {"top5"}, "not_supported": {"significant"}, "supported": {"significant"},
 }  # fmt: skip
 
 
 class Contradictions:
-    """What the words around a reference say that its quantity is not."""
+    """Contradictions between a reference's quantity and the words around it."""
 
     def __init__(self, place: Place, quantity: Quantity):
         self.place, self.quantity = place, quantity
@@ -46,16 +46,16 @@ class Contradictions:
                 yield from self._named(dimension, known, own)
 
     def _nearest(self, dimension: Dimension, own: str | None, clause: bool) -> Iterator[str]:
-        """The nearest word of a dimension that says something else than what is known."""
+        """A problem if the nearest word of a dimension differs from the known value `own`."""
         if own is None:
             return
         mentions = self.place.mentions(dimension, clause=clause)
         if mentions and mentions[0].value != own and mentions[0].value not in _COMPATIBLE.get(own, ()):
-            name, said = _SAID.get(own, own.replace("_", " ")), mentions[0].value.replace("_", " ")
-            yield f"is {name}, not {said}, by the words around it ({mentions[0].word})"
+            name, mentioned = _NAMES.get(own, own.replace("_", " ")), mentions[0].value.replace("_", " ")
+            yield f"is {name}, not {mentioned}, by the words around it ({mentions[0].word})"
 
     def _of_change(self) -> Iterator[str]:
-        """A level that is called a change."""
+        """A problem if the text calls a value a change."""
         if self.quantity.signed or self.quantity.split is None or self.place.cell is not None:
             return
         start, _ = self.place.sentence
@@ -64,14 +64,14 @@ class Contradictions:
             yield f"is the {self.quantity.measure.replace('_', ' ')} itself, no change: {match[0].strip()!r}"
 
     def _of_names(self) -> Iterator[str]:
-        """Another data set or network than the one that was trained."""
+        """Problems with names: a data set or network other than the one of the run."""
         outcome = self.quantity.outcome
         assert outcome is not None
         data, network = outcome.data.name, outcome.config.network
         known = {canonical(mention.value) for mention in words.DATA.mentions(data.replace("_", " ").replace("/", " "))}
         yield from self._named(words.DATA, known | {canonical(data)}, data)
-        said = self.place.block.text.lower() + self.place.block.caption.lower()
-        if "jpeg" in data.lower() and "jpeg" not in said and self.place.mentions(words.DATA, clause=True):
+        text = self.place.block.text.lower() + self.place.block.caption.lower()
+        if "jpeg" in data.lower() and "jpeg" not in text and self.place.mentions(words.DATA, clause=True):
             yield f"is measured on {data[:60]}: the note must say that the images are stored as JPEG"
         own = canonical(network) if isinstance(network, str) else ""
         known = {own, own.removesuffix("1998")}
@@ -83,7 +83,7 @@ class Contradictions:
             yield f"is of {own[:60]}, not of {names[0].word}, by the words around it"
 
     def _of_settings(self) -> Iterator[str]:
-        """Other settings than those of the run: epochs, learning rate, batch size, filters, parameters."""
+        """Settings that differ from the run's: epochs, learning rate, batch size, filters, parameters."""
         quantity, (start, end) = self.quantity, self.place.sentence
         outcome = quantity.outcome
         assert outcome is not None
@@ -94,10 +94,10 @@ class Contradictions:
             own = getattr(outcome.config, name, None) if own is None else own
             if own is None or (name == "parameters" and quantity.cell is not None):
                 continue
-            said = _numbers(pattern, self.place.block.text[begin:stop])[-1:]
-            said = said or _numbers(pattern, self.place.block.text[self.place.span[1] : behind])[:1]
-            if said and isinstance(own, int | float) and said[0] != float(own):
-                yield f"is of a run with {name.replace('_', ' ')} {own:,}, not {said[0]:,g}"
+            stated = _numbers(pattern, self.place.block.text[begin:stop])[-1:]
+            stated = stated or _numbers(pattern, self.place.block.text[self.place.span[1] : behind])[:1]
+            if stated and isinstance(own, int | float) and stated[0] != float(own):
+                yield f"is of a run with {name.replace('_', ' ')} {own:,}, not {stated[0]:,g}"
 
 
 def _numbers(pattern: re.Pattern[str], text: str) -> list[float]:

@@ -1,7 +1,7 @@
-"""A note as its reader sees it: blocks of visible text, rows of tables, and the references in them.
+"""A note as rendered for a reader: blocks of visible text, table rows, and the references in them.
 
-The dialects (`markdown`, `latex`) turn source into visible text of which every character knows its place in the source;
-this module cuts that text into paragraphs, list items, headings and rows of tables. Time is linear in the size.
+The dialects (`markdown`, `latex`) turn source into visible text and record every character's position in the source;
+this module splits that text into paragraphs, list items, headings and table rows. Time is linear in the size.
 """
 
 import bisect
@@ -18,10 +18,10 @@ from cnn_jax.errors import DataError
 MOST_BYTES = 2_000_000
 MOST_REFERENCES = 5_000
 MOST_NUMBERS = 20_000
-CELL, CAPTION = "\x1f", "\x1d"  # marks in visible text: between the cells of a row, before a caption
+CELL, CAPTION = "\x1f", "\x1d"  # markers in visible text: between the cells of a row, before a caption
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f]")
 _BEGINS = re.compile(r"\s*(?:- |#|\d{1,9}[.)] |" + CAPTION + ")")
-_RULE = set("-:+| \t" + CELL)  # of such characters is the line between the heading and the rows of a table
+_RULE = set("-:+| \t" + CELL)  # characters of the line between the headings and the rows of a table
 _SENTENCE = re.compile(r"[.!?]['\")\]]?\s+(?=[^\sa-z0-9])|" + CELL)
 _TARGET = re.compile(r"(?P<path>.+?)(?:@(?P<digest>[0-9a-f]{6,64}))?(?:\\?#(?P<what>.+))?")
 Span = tuple[int, int]
@@ -29,17 +29,16 @@ Span = tuple[int, int]
 
 @dataclass(frozen=True)
 class Reference:
-    """`[TEXT](KIND:PATH@DIGEST#WHAT)`. `span` is where its text stands in the visible text; `source` where all of it
-    stands in the source, `inner` where TEXT does, `pin` where a digest belongs that is not there yet."""
+    """`[TEXT](KIND:PATH@DIGEST#WHAT)`."""
 
     kind: str
     path: str
     digest: str | None
     what: str | None
-    span: Span
-    source: Span
-    inner: Span
-    pin: int
+    span: Span  # of TEXT in the visible text
+    source: Span  # of the reference in the source
+    inner: Span  # of TEXT in the source
+    pin: int  # position in the source where a missing digest belongs
 
     @property
     def target(self) -> str:
@@ -48,15 +47,15 @@ class Reference:
 
 @dataclass
 class Visible:
-    """Visible text while it is put together; runs of blanks become one."""
+    """Builds visible text; runs of blanks become one."""
 
     parts: list[str] = field(default_factory=list)
-    origins: list[int] = field(default_factory=list)
+    origins: list[int] = field(default_factory=list)  # position in the source of every character
     references: list[Reference] = field(default_factory=list)
-    includes: list[tuple[str, int]] = field(default_factory=list)  # other files that it takes in, and where
+    includes: list[tuple[str, int]] = field(default_factory=list)  # included files, with their position in the source
 
     def add(self, text: str, origin: int, *, copied: bool = False) -> None:
-        """Text that stands for what is at `origin`; `copied` if it is that, character by character."""
+        """Adds the text that is rendered for the source at `origin`; `copied` if it is the source itself."""
         self.parts.append(text)
         self.origins += range(origin, origin + len(text)) if copied else [origin] * len(text)
 
@@ -68,21 +67,22 @@ class Visible:
         return len(self.origins)
 
     def refer(self, kind: str, target: str, start: int, source: Span, inner: Span, target_at: int) -> None:
-        """Notes a reference whose text was added from `start` on. DataError where there are too many."""
+        """Adds a reference whose text begins at `start` in the visible text. Raises DataError if there are too
+        many."""
         match = _TARGET.fullmatch(target)
         if match is None:
             return
         if len(self.references) == MOST_REFERENCES:
             raise DataError(f"it has more than {MOST_REFERENCES:,} references")
-        path = unquote(match["path"].replace("\\_", "_"))  # a link of Markdown may encode blanks and brackets
+        path = unquote(match["path"].replace("\\_", "_"))  # a Markdown link may encode blanks and brackets
         pin = target_at + match.end("path")
-        found = Reference(kind, path, match["digest"], match["what"], (start, len(self)), source, inner, pin)
-        self.references.append(found)
+        span = (start, len(self))
+        self.references.append(Reference(kind, path, match["digest"], match["what"], span, source, inner, pin))
 
 
 class MarkupReader:
-    """Reads a source mark by mark: what lies between the matches of `markup` is copied, `mark` adds what a reader sees
-    of one and returns where to go on."""
+    """Renders a source: text between the matches of `markup` is copied; `mark` renders a match and returns the position
+    after it."""
 
     def __init__(self, source: str, markup: re.Pattern[str]):
         self.source, self.markup, self.out = source, markup, Visible()
@@ -92,7 +92,7 @@ class MarkupReader:
         return self.out
 
     def between(self, at: int, end: int) -> None:
-        """Adds what a reader sees of source[at:end]."""
+        """Renders source[at:end]."""
         while at < end:
             match = self.markup.search(self.source, at, end)
             if match is None:
@@ -107,15 +107,15 @@ class MarkupReader:
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell of a row: where it stands in the text of the row, and the heading of its column."""
+    """A cell of a table row."""
 
-    span: Span
-    heading: str
+    span: Span  # in the text of the row
+    heading: str  # of its column
 
 
 @dataclass(frozen=True)
 class Block:
-    """A paragraph, list item, heading, caption or row of a table. `cells` and `caption` belong to rows."""
+    """A paragraph, list item, heading, caption or table row; only rows have `cells` and a `caption`."""
 
     text: str
     origins: Sequence[int]
@@ -125,11 +125,11 @@ class Block:
 
     @cached_property
     def sentences(self) -> list[int]:
-        """Where sentences, or cells, begin."""
+        """The beginnings of the sentences, or of the cells of a row."""
         return [0, *(match.end() for match in _SENTENCE.finditer(self.text))]
 
     def sentence(self, at: int) -> Span:
-        """The sentence, or cell, around a position."""
+        """The span of the sentence, or cell, at a position."""
         i = bisect.bisect_right(self.sentences, at)
         return self.sentences[i - 1], self.sentences[i] if i < len(self.sentences) else len(self.text)
 
@@ -138,18 +138,18 @@ class Block:
 
     @property
     def label(self) -> str:
-        """The first cell of a row."""
+        """The text of a row's first cell."""
         return self.text[slice(*self.cells[0].span)] if self.cells else ""
 
 
 @dataclass(frozen=True)
 class Document:
-    """A note: its source, its blocks, and the names of other files that it takes in, each with its place."""
+    """A note."""
 
     path: Path
     source: str
     blocks: tuple[Block, ...]
-    includes: tuple[tuple[str, int], ...] = ()
+    includes: tuple[tuple[str, int], ...] = ()  # names of included files, with their position in the source
 
     @property
     def references(self) -> Iterator[Reference]:
@@ -160,12 +160,13 @@ class Document:
         return [0, *(match.end() for match in re.finditer("\n", self.source))]
 
     def line(self, origin: int) -> int:
-        """The number of the line of a position in the source."""
+        """The line number of a position in the source."""
         return bisect.bisect_right(self._lines, origin)
 
 
 def read(path: Path) -> Document:
-    """DataError for what is no Markdown (.md), LaTeX (.tex) or plain text (.txt), or cannot be read as that."""
+    """Reads a note in Markdown (.md), LaTeX (.tex) or plain text (.txt). Raises DataError for any other file, and if it
+    cannot be read."""
     from cnn_jax.report.notes import latex, markdown
 
     dialects: dict[str, Callable[[str], Visible]] = {
@@ -177,14 +178,14 @@ def read(path: Path) -> Document:
         raise DataError(f"{path} is no note: a note is Markdown (.md), LaTeX (.tex) or plain text (.txt)")
     source = _text(path)
     try:
-        shown = dialects[path.suffix.lower()](_same_width(source))
+        visible = dialects[path.suffix.lower()](_same_width(source))
     except DataError as error:
         raise DataError(f"{path} cannot be checked: {error}") from None
-    return Document(path, source, tuple(_blocks(shown)), tuple(shown.includes))
+    return Document(path, source, tuple(_blocks(visible)), tuple(visible.includes))
 
 
 def _text(path: Path) -> str:
-    """The note as it is, line ends included."""
+    """The unmodified text of a note, line endings included."""
     try:
         if not path.is_file():
             raise DataError(f"{path} cannot be read: {'it is no file' if path.exists() else 'there is no such file'}")
@@ -202,7 +203,8 @@ def _text(path: Path) -> str:
 
 
 def _same_width(source: str) -> str:
-    """Digits, blanks and signs of other scripts as those of ASCII, each character where it was."""
+    """Replaces digits, blanks and signs of other scripts by ASCII, one character by one, so that positions stay the
+    same."""
     table = {}
     for letter in set(source):
         plain = unicodedata.normalize("NFKC", letter)
@@ -228,14 +230,14 @@ class _Line:
         return CELL in self.text
 
 
-def _blocks(shown: Visible) -> Iterator[Block]:
-    text = "".join(shown.parts)
-    starts = [reference.span[0] for reference in shown.references]
+def _blocks(visible: Visible) -> Iterator[Block]:
+    text = "".join(visible.parts)
+    starts = [reference.span[0] for reference in visible.references]
 
     def block(start: int, end: int, cells: tuple[Cell, ...] = (), caption: str = "") -> Block:
-        inside = shown.references[bisect.bisect_left(starts, start) : bisect.bisect_left(starts, end)]
+        inside = visible.references[bisect.bisect_left(starts, start) : bisect.bisect_left(starts, end)]
         own = tuple(_moved(reference, start) for reference in inside)
-        return Block(text[start:end], shown.origins[start:end], own, cells, caption)
+        return Block(text[start:end], visible.origins[start:end], own, cells, caption)
 
     before, at = "", 0
     lines: list[_Line] = []
@@ -265,13 +267,13 @@ def _blocks(shown: Visible) -> Iterator[Block]:
 
 
 def _caption(before: str, lines: list[_Line], after: int) -> str:
-    """What is said of a table: the caption behind it, else the paragraph before it that has no reference itself."""
+    """A table's caption: the one after it, else `before`, the paragraph before it (empty if that has references)."""
     behind = next((line.text for line in lines[after : after + 4] if line.text.strip()), "")
     return (behind if behind.startswith(CAPTION) and CAPTION not in before else before)[:2000]
 
 
 def _rows(rows: list[_Line], caption: str) -> Iterator[tuple[int, int, tuple[Cell, ...], str]]:
-    """(start, end, cells, caption) of every row but the line below the headings, which are its first row."""
+    """(start, end, cells, caption) of every row except the line below the headings; the headings are the first row."""
     headings: list[str] = []
     for number, row in enumerate(rows):
         if "-" in row.text and _RULE.issuperset(row.text):

@@ -1,5 +1,5 @@
-"""Judges a note: every reference against the folder that it names and the words around it, every number that claims a
-result against the references."""
+"""Finds the problems of a note: references that disagree with their folder or with the words around them, and numbers
+that claim a result without a reference."""
 
 import bisect
 import re
@@ -16,40 +16,40 @@ from cnn_jax.report.notes.contradictions import Contradictions
 from cnn_jax.report.notes.document import Block, Document, Reference, Span
 from cnn_jax.report.notes.place import Place, Surroundings
 from cnn_jax.report.notes.published import Published, published
-from cnn_jax.report.notes.quantities import Quantity, Shelf
+from cnn_jax.report.notes.quantities import NoteFolders, Quantity
 from cnn_jax.report.notes.written import Written
 
-MOST_LETTERS = 300  # of what a message repeats
+MOST_LETTERS = 300  # of a note's text in a message
 
 
 @dataclass(frozen=True)
 class Problem:
-    """What is wrong, and at which character of the note's source."""
+    """A problem of a note."""
 
-    at: int
+    at: int  # position in the note's source
     text: str
 
 
 def one_line(text: str) -> str:
-    """Text as a message may repeat it: on one line, bounded, without control characters."""
+    """Text of a note for a message: on one line, of bounded length, without control characters."""
     line = " ".join("".join(letter if letter.isprintable() else " " for letter in text[: 4 * MOST_LETTERS]).split())
     return line if len(line) <= MOST_LETTERS else f"{line[: MOST_LETTERS - 1]}…"
 
 
-def problems(document: Document, shelf: Shelf) -> Iterator[Problem]:
-    """Everything that is wrong with a document, in its order."""
+def problems(document: Document, folders: NoteFolders) -> Iterator[Problem]:
+    """The problems of a document in order."""
     protocol = _Protocol(document)
     for block in document.blocks:
-        yield from _Judge(block, shelf, protocol).problems()
+        yield from _BlockChecker(block, folders, protocol).problems()
 
 
-class _Judge:
-    """One block of a document."""
+class _BlockChecker:
+    """Checks one block of a document."""
 
-    def __init__(self, block: Block, shelf: Shelf, protocol: "_Protocol"):
-        self.block, self.shelf, self.protocol = block, shelf, protocol
-        self.explained: list[Span] = []
-        self.found: list[tuple[int, str]] = []
+    def __init__(self, block: Block, folders: NoteFolders, protocol: "_Protocol"):
+        self.block, self.folders, self.protocol = block, folders, protocol
+        self.explained: list[Span] = []  # of numbers that a reference accounts for
+        self.messages: list[tuple[int, str]] = []  # with their position in the block
 
     def problems(self) -> Iterator[Problem]:
         block, around = self.block, Surroundings(self.block)
@@ -60,22 +60,21 @@ class _Judge:
             place = Place(around, reference.span, before, behind)
             shown = f"[{one_line(block.text[slice(*reference.span)])[:60]}]"
             try:
-                said = list(self._of_reference(reference, place))
+                texts = list(self._of_reference(reference, place))
             except CnnJaxError as error:
-                said = [str(error)]
+                texts = [str(error)]
                 start, near = place.interval_text()
-                self.explained += [
-                    (start + one.span[0], start + one.span[1] + 2) for one in written.intervals(near)[:1]
-                ]
-            self.found += [(reference.span[0], f"{shown} {text}") for text in said]
+                for interval in written.intervals(near)[:1]:
+                    self.explained.append((start + interval.span[0], start + interval.span[1] + 2))
+            self.messages += [(reference.span[0], f"{shown} {text}") for text in texts]
         self.explained.sort()
         for start, end in claims(block):
             if not self._explains(start):
                 shown = one_line(block.text[start:end].strip())
-                self.found.append(
+                self.messages.append(
                     (start, f"{shown} carries no reference: write [{shown}](run:PATH#QUANTITY) or (cite:KEY)")
                 )
-        for at, text in sorted(self.found):
+        for at, text in sorted(self.messages):
             yield Problem(block.origins[at] if at < len(block.origins) else 0, one_line(text))
 
     def _explains(self, at: int) -> bool:
@@ -87,8 +86,8 @@ class _Judge:
         if reference.kind == "cite":
             yield from self._of_citation(reference, text, place)
             return
-        quantity = self.shelf.follow(reference.path, reference.what)
-        if reference.digest and reference.digest != (now := self.shelf.digest(reference.path)):
+        quantity = self.folders.follow(reference.path, reference.what)
+        if reference.digest and reference.digest != (now := self.folders.digest(reference.path)):
             yield f"{reference.path} has changed since the note: its digest is {now}, not {reference.digest}"
         if not text.strip():
             yield "is empty: --generate fills it in"
@@ -106,7 +105,7 @@ class _Judge:
             yield from self._of_protocol(reference, quantity)
 
     def _with_unit(self, number: Written, place: Place) -> Written:
-        """A number whose unit stands right behind the reference, or in the heading of its column."""
+        """Adds the unit to a number without one: from right after the reference, or from its column's heading."""
         if number.unit:
             return number
         behind = re.match(rf"\s?(?:{written.UNIT})(?!\w)", place.behind)
@@ -120,11 +119,10 @@ class _Judge:
         return number
 
     def _of_end(self, reference: Reference, quantity: Quantity) -> Iterator[str]:
-        """An end of an interval stands beside the other end, behind the number that the interval belongs to."""
-        own = [one for one in self.block.references if one.path == reference.path]
-        names = {one.what: one for one in own}
-        low, high = names.get(f"{quantity.end_of}.low"), names.get(f"{quantity.end_of}.high")
-        base = names.get(quantity.end_of)
+        """A problem unless the end of an interval is next to the other end and after the interval's number."""
+        by_quantity = {other.what: other for other in self.block.references if other.path == reference.path}
+        low, high = by_quantity.get(f"{quantity.end_of}.low"), by_quantity.get(f"{quantity.end_of}.high")
+        base = by_quantity.get(quantity.end_of)
         if base and low and high and base.span[1] <= low.span[0]:
             between = self.block.text[low.span[1] : high.span[0]]
             if len(between) < 12 and re.fullmatch(r"\s?%?\s?(?:–|—|-|to|and|,)\s?", between):
@@ -149,36 +147,37 @@ class _Judge:
         start, text = place.interval_text()
         stated = written.intervals(text)
         if quantity.interval is None:
-            if called := [one for one in stated if one.called and quantity.statistic == "single"]:
-                yield f"is one run, n = 1, and has no interval: {called[0].text}"
+            named = [interval for interval in stated if interval.called]
+            if named and quantity.statistic == "single":
+                yield f"is one run, n = 1, and has no interval: {named[0].text}"
             return
         if not stated:
             yield f"states no interval: {quantity.range}"
             return
         low, high = quantity.interval.low, quantity.interval.high
-        agreeing = [one for one in stated if one.agrees(low, high)]
+        agreeing = [interval for interval in stated if interval.agrees(low, high)]
         if not agreeing:
             yield f"has the {quantity.range}, not {stated[0].text}"
             return
-        for one in agreeing:
-            self.explained.append((start + one.span[0], start + one.span[1] + 2))
+        for interval in agreeing:
+            self.explained.append((start + interval.span[0], start + interval.span[1] + 2))
         yield from place.of_interval(quantity, start + agreeing[0].span[0])
 
     def _of_failures(self, quantity: Quantity, place: Place) -> Iterator[str]:
         for how, count in zip(("diverged", "at chance"), quantity.failed, strict=True):
-            said = place.failures(how)
+            stated = place.failures(how)
             for cell in self.block.cells:
                 if cell.heading.strip().lower() == how and place.cell is not None:
-                    shown = self.block.text[slice(*cell.span)].strip()
-                    said = [int(shown)] if shown.isdecimal() and len(shown) < 9 else said
+                    text = self.block.text[slice(*cell.span)].strip()
+                    stated = [int(text)] if text.isdecimal() and len(text) < 9 else stated
                     self.explained.append(cell.span)
-            if count and not said:
+            if count and not stated:
                 yield f"does not say that of its {quantity.n} seeds {count} {'ended ' * (how == 'at chance')}{how}"
-            elif said and count not in said:
-                yield f"has {count} of n = {quantity.n} seeds {how}, not {said[0]}"
+            elif stated and count not in stated:
+                yield f"has {count} of n = {quantity.n} seeds {how}, not {stated[0]}"
 
     def _of_protocol(self, reference: Reference, quantity: Quantity) -> Iterator[str]:
-        """Deviations from the data set's whole training split and defaults, each of which a note says once."""
+        """Deviations from the data set's whole training split and defaults that the note does not state anywhere."""
         assert quantity.outcome is not None
         for clause in deviations(quantity.outcome.config, quantity.outcome.data):
             if self.protocol.misses(reference.path, clause):
@@ -192,11 +191,12 @@ class _Judge:
         if known is None:
             raise RequestError(f"cites {key}, of which published.toml has no number; add it with its place")
         number = self._with_unit(written.parse(text), place)
-        fitting = [one for one in known if one.is_written(number)]
-        if not fitting:
-            yield f"is no number of {key} in published.toml; there are {'; '.join(one.text for one in known[:8])}"
+        matches = [candidate for candidate in known if candidate.is_written(number)]
+        if not matches:
+            listed = "; ".join(candidate.text for candidate in known[:8])
+            yield f"is no number of {key} in published.toml; there are {listed}"
             return
-        complaints = [list(Contradictions(place, _as_quantity(one)).of_publication(one)) for one in fitting]
+        complaints = [list(Contradictions(place, _as_quantity(match)).of_publication(match)) for match in matches]
         yield from min(complaints, key=len)
 
 
@@ -206,7 +206,7 @@ def _as_quantity(number: Published) -> Quantity:
 
 
 def _of_number(number: Written, quantity: Quantity, reference: Reference) -> Iterator[str]:
-    """What is wrong with the number itself: its unit, its value, too few digits."""
+    """Problems of the number itself: its unit, its value, too few digits."""
     value, unit = quantity.value, quantity.unit
     if unit == "%" and number.unit == "":
         value, unit = value / 100.0, ""
@@ -226,7 +226,7 @@ def _of_number(number: Written, quantity: Quantity, reference: Reference) -> Ite
 
 
 class _Protocol:
-    """What a document says of protocols: its sentences with a number or with words of training."""
+    """The training protocol as stated in the sentences of a document."""
 
     def __init__(self, document: Document):
         self.document = document
@@ -234,15 +234,15 @@ class _Protocol:
         self.missed: set[tuple[str, str]] = set()
 
     def misses(self, path: str, clause: str) -> bool:
-        """Whether a clause is nowhere said; once for each folder."""
+        """True if the document does not state a clause; True only once for each folder."""
         if (path, clause) in self.missed or self.says(clause):
             return False
         self.missed.add((path, clause))
         return True
 
     def says(self, clause: str) -> bool:
-        """Whether a sentence has the first number of a clause and one of its words; without a number, the word that
-        marks it (together, best) and validation."""
+        """True if a sentence has the first number of a clause and one of its words; for a clause without a number, its
+        keywords (together, best, validation)."""
         if clause not in self.known:
             number = re.search(r"\d[\d,]*(?:x\d+)?", clause)
             own = set(re.findall(r"[a-z]{4,}", clause))
@@ -255,10 +255,10 @@ class _Protocol:
 
     @cached_property
     def _sentences(self) -> list[set[str]]:
-        """The words and numbers of every sentence; 16 × 16 as 16x16."""
-        found = []
+        """The words and numbers of every sentence; 16 × 16 becomes 16x16."""
+        tokens = []
         for block in self.document.blocks:
             for start, end in zip(block.sentences, [*block.sentences[1:], len(block.text)], strict=True):
                 sentence = re.sub(r"(?<=\d) ?[x×] ?(?=\d)", "x", block.text[start:end].lower())
-                found.append(set(re.findall(r"\d+x\d+|\d+|[a-z]+", re.sub(r"(?<=\d),(?=\d{3})", "", sentence))))
-        return found
+                tokens.append(set(re.findall(r"\d+x\d+|\d+|[a-z]+", re.sub(r"(?<=\d),(?=\d{3})", "", sentence))))
+        return tokens

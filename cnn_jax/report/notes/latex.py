@@ -1,7 +1,7 @@
-"""LaTeX as its reader sees it, as far as numbers need that: text without commands, tables as rows and cells.
+"""Renders LaTeX as far as the check of numbers needs: text without commands, tables as rows and cells.
 
-A reference is `\\result{run:PATH#QUANTITY}{TEXT}`, or `\\#` where a macro's argument allows no `#`. The macro prints
-its second argument: `\\newcommand{\\result}[2]{#2}`.
+A reference is `\\result{run:PATH#QUANTITY}{TEXT}`, with `\\#` inside the argument of another macro, which does not
+allow `#`. The macro prints its second argument: `\\newcommand{\\result}[2]{#2}`.
 """
 
 import re
@@ -53,7 +53,8 @@ _PRINTS_ITS_TEXT = re.compile(r"\s*(?:\[2\]|#1#2)\{#2\}\s*(?:%.*)?")
 
 
 def visible(source: str) -> Visible:
-    """DataError where the document defines \\result as something else than a macro that prints its second argument."""
+    """Renders LaTeX. Raises DataError if the document defines \\result as anything but a macro that prints its second
+    argument."""
     for definition in _DEFINITION.finditer(source):
         if not _PRINTS_ITS_TEXT.fullmatch(definition["rest"]):
             raise DataError(
@@ -65,10 +66,10 @@ def visible(source: str) -> Visible:
 class _Reader(MarkupReader):
     def __init__(self, source: str):
         super().__init__(source, _MARKUP)
-        self.tables = 0  # how many tabulars are open
+        self.tables = 0  # number of open tabulars
 
     def mark(self, match: re.Match[str]) -> int:
-        """Adds what a reader sees of one mark; returns where to go on."""
+        """Renders one mark; returns the position after it."""
         out, start, kind = self.out, match.start(), match.lastgroup
         if kind == "result":
             before = len(out)
@@ -107,7 +108,7 @@ class _Reader(MarkupReader):
         return match.end()
 
     def _columns(self, at: int) -> int:
-        """Behind the arguments of a tabular: its width and its columns."""
+        """The position after the arguments of a tabular, its width and its columns."""
         for _ in range(2):
             match = re.compile(rf"\s{{0,3}}(?:\[[^\[\]]{{0,20}}\]\s{{0,3}})?{_ARGUMENT}").match(self.source, at)
             if match is None:

@@ -1,4 +1,4 @@
-"""Markdown and plain text as their reader sees them. Code is left out; so are comments and marks of emphasis."""
+"""Renders Markdown and plain text, without code, comments and emphasis marks."""
 
 import bisect
 import html
@@ -34,17 +34,17 @@ _PLAIN = re.compile(
 
 
 def visible(source: str) -> Visible:
-    """Markdown."""
+    """Renders Markdown."""
     return _Reader(_without_fences(source), _MARKUP).read()
 
 
 def visible_plain(source: str) -> Visible:
-    """Plain text: references as in Markdown, columns by tabs or several blanks, nothing is code."""
+    """Renders plain text: references as in Markdown, columns separated by tabs or several blanks, no code."""
     return _Reader(source, _PLAIN).read()
 
 
 def _without_fences(source: str) -> str:
-    """Blanks in place of fenced code, every other character where it was."""
+    """Replaces fenced code by blanks, so that positions stay the same."""
     lines, fence = [], ""
     for line in source.splitlines(keepends=True):
         mark = _FENCE.match(line.rstrip("\r\n"))
@@ -60,7 +60,7 @@ def _without_fences(source: str) -> str:
 class _Reader(MarkupReader):
     def __init__(self, source: str, markup: re.Pattern[str]):
         super().__init__(source, markup)
-        self.ticks: dict[int, list[int]] = defaultdict(list)  # where runs of so many backticks begin
+        self.ticks: dict[int, list[int]] = defaultdict(list)  # beginnings of the runs of backticks, by their length
         for run in re.finditer("`+", source):
             self.ticks[len(run[0])].append(run.start())
         self.lines = [0, *(match.end() for match in re.finditer("\n", source))]
@@ -68,7 +68,7 @@ class _Reader(MarkupReader):
         self.last_comment = source.rfind("-->")
 
     def mark(self, match: re.Match[str]) -> int:
-        """Adds what a reader sees of one mark; returns where to go on."""
+        """Renders one mark; returns the position after it."""
         out, start, kind = self.out, match.start(), match.lastgroup
         if kind == "newline":
             out.add("\n- " if match[0][-1] in " \t" and match[0].strip() else "\n", start)
@@ -93,7 +93,7 @@ class _Reader(MarkupReader):
         return match.end()
 
     def _bar(self, at: int) -> None:
-        """A bar ends a cell inside of a table, but for the one that opens the line."""
+        """Inside a table a bar ends a cell, except for the bar that opens the line."""
         line = self.lines[bisect.bisect_right(self.lines, at) - 1]
         if line not in self.tables:
             self.out.add("|", at)
@@ -101,7 +101,7 @@ class _Reader(MarkupReader):
             self.out.add(CELL, at)
 
     def _code(self, match: re.Match[str]) -> int:
-        """Code between equal runs of backticks is left out, but not a number alone: a reader takes that as a result."""
+        """Drops code between equal runs of backticks unless it is only a number, which readers take for a result."""
         runs = self.ticks[len(match[0])]
         i = bisect.bisect_left(runs, match.end())
         if i == len(runs):
@@ -121,7 +121,7 @@ class _Reader(MarkupReader):
 
 
 def _tables(source: str) -> dict[int, int]:
-    """Where the lines of tables begin, each with the place of the bar that opens it (-1: none)."""
+    """The beginnings of table lines, each with the position of the bar that opens it (-1: none)."""
     lines, at = [], 0
     for line in source.split("\n"):
         lines.append((at, line))

@@ -1,8 +1,8 @@
-"""The words around a reference that count for it.
+"""Decides which words around a reference apply to it.
 
-A word counts for the reference that it stands next to: the last such word between the reference before and this one in
-its sentence; else the first behind it, up to the end of its clause; else the last one earlier in the paragraph. In a
-table the cell comes first, then the heading of the column, the first cell of the row and the caption.
+A word applies to the nearest reference: first the last such word in the sentence between the previous reference and
+this one; else the first word after it up to the end of its clause; else the last word earlier in the paragraph. In a
+table the order is the cell, the heading of its column, the first cell of the row and the caption.
 """
 
 import bisect
@@ -17,26 +17,26 @@ from cnn_jax.report.notes.quantities import Quantity
 from cnn_jax.report.notes.words import Dimension, Mention, Words
 
 NEAR = 400  # characters around a reference in which a word counts
-LONG = 2_000  # characters of a row or a caption that are looked at
+LONG = 2_000  # characters of a row or a caption that are searched
 _CLAUSE = re.compile(r"[,;)]|\b(?:and|while|but|against|than|whereas|versus|vs)\b|\.\s")
 _BRACKET = re.compile(r"\s?(?:%|percent|points|nats|s)?\s?\(")
 _ENDS = (".low", ".high")
 
 
 class Surroundings:
-    """What one block says, looked for once for all of its references."""
+    """Counts and mentions in one block, searched once for all of its references."""
 
     def __init__(self, block: Block):
         self.block, self.words = block, Words(block.text)
 
     @cached_property
     def counts(self) -> list[tuple[int, int]]:
-        """(where, n) for every n that is stated."""
+        """(position, n) for every n stated."""
         return [(match.start(), _count(match)) for match in words.N.finditer(self.block.text)]
 
     @cached_property
     def failures(self) -> list[tuple[int, str, int]]:
-        """(where, diverged or at chance, how many) for every count of failed seeds."""
+        """(position, 'diverged' or 'at chance', number) for every count of failed seeds."""
         return _failures(self.block.text)
 
     @cached_property
@@ -45,27 +45,27 @@ class Surroundings:
 
     @cached_property
     def numbers(self) -> list[int]:
-        """Where the references begin that are no ends of intervals."""
-        return [one.span[0] for one in self.block.references if not (one.what or "").endswith(_ENDS)]
+        """The beginnings of the references that are not ends of intervals."""
+        return [reference.span[0] for reference in self.block.references if not (reference.what or "").endswith(_ENDS)]
 
 
 def _failures(text: str) -> list[tuple[int, str, int]]:
-    found = []
+    failures = []
     for match in words.FAILED.finditer(text):
         how = (match["how"] or match["named"]).lower()
         kind = "at chance" if how == "at chance" else "diverged"
-        found.append((match.start(), kind, words.count(match["count"] or match["n"])))
-    return found
+        failures.append((match.start(), kind, words.count(match["count"] or match["n"])))
+    return failures
 
 
 @dataclass(frozen=True)
 class Place:
-    """A reference in its block: its span, the end of the reference before and the beginning of the one behind."""
+    """A reference in its block."""
 
     around: Surroundings
-    span: Span
-    before_end: int
-    behind_start: int
+    span: Span  # of the reference
+    before_end: int  # of the previous reference
+    behind_start: int  # of the next reference
 
     @property
     def block(self) -> Block:
@@ -81,12 +81,12 @@ class Place:
 
     @property
     def behind(self) -> str:
-        """What stands behind the reference, up to the next one or so far that it counts."""
+        """The text after the reference, up to the next one, at most NEAR characters."""
         return self.block.text[self.span[1] : min(self.behind_start, self.span[1] + NEAR)]
 
     def interval_text(self) -> tuple[int, str]:
-        """Where the interval of a reference is looked for: behind it, up to the next reference that is not an end; in a
-        table, in the whole row where that has one reference with an interval."""
+        """(position, text) to search for the reference's interval: the text after it, up to the next reference that is
+        not an end; in a table with a single such reference in the row, the whole row."""
         text, end = self.block.text, len(self.block.text)
         numbers = self.around.numbers
         if self.cell is not None and len(numbers) == 1:
@@ -96,7 +96,7 @@ class Place:
         return self.span[1], text[self.span[1] : stop]
 
     def counts(self) -> list[int]:
-        """The n that is stated for the reference: behind it, else before it, else in its paragraph, row or caption."""
+        """The n stated for the reference: after it, else before it, else in its paragraph, row or caption."""
         text, pattern = self.block.text, words.N
         start, end = self.sentence
         if self.cell is not None:
@@ -111,19 +111,19 @@ class Place:
         before = _counts(pattern, text[max(start, self.before_end, self.span[0] - NEAR) : self.span[0]])
         if behind or before:
             return behind or before[-1:]
-        nearest = min(self.around.counts, key=lambda one: abs(one[0] - self.span[0]), default=None)
+        nearest = min(self.around.counts, key=lambda count: abs(count[0] - self.span[0]), default=None)
         return [] if nearest is None else [nearest[1]]
 
     def failures(self, how: str) -> list[int]:
-        """How many are said to have diverged, or to be at chance: between the reference before and the one behind, in
-        the paragraph or the caption otherwise."""
+        """The stated numbers of seeds that diverged or are at chance (`how`): between the previous and the next
+        reference, else in the block, else in the caption."""
         begin, end = max(self.before_end, self.span[0] - NEAR), min(self.behind_start, self.span[1] + NEAR)
-        said = [one for one in self.around.failures if one[1] == how]
-        near = [one for one in said if begin <= one[0] < end]
-        return [count for _, kind, count in near or said or self.around.of_caption if kind == how]
+        stated = [failure for failure in self.around.failures if failure[1] == how]
+        near = [failure for failure in stated if begin <= failure[0] < end]
+        return [count for _, kind, count in near or stated or self.around.of_caption if kind == how]
 
     def of_interval(self, quantity: Quantity, at: int) -> Iterator[str]:
-        """What the words before an interval say of its kind and level that it is not."""
+        """Problems if the words around an interval at position `at` contradict its kind or level."""
         assert quantity.interval is not None
         text, kind = self.block.text, quantity.interval.kind
         before = text[max(self.span[1] if self.cell is None else 0, at - 120) : at]
@@ -140,7 +140,7 @@ class Place:
         for match in words.KIND.finditer(contexts[0]):
             if {"t": "t interval", "median": "of the median"}.get(match.lastgroup or "", "\0") not in kind:
                 yield f"has the {quantity.range}, which is no {match[0]}"
-        if kind == "range" and not any("range" in one.lower() for one in (self.block.text[:4000], *contexts)):
+        if kind == "range" and not any("range" in text.lower() for text in (self.block.text[:4000], *contexts)):
             yield f"is over n = {quantity.n} seeds: what is stated is the range, and must be called that"
 
     def _of_level(self, quantity: Quantity, levels: list[float]) -> Iterator[str]:
@@ -151,8 +151,8 @@ class Place:
                 yield f"has the {quantity.range}, no {stated:g} % interval"
 
     def mentions(self, dimension: Dimension, *, clause: bool) -> list[Mention]:
-        """The words of a dimension that count for the reference, the nearest first; with `clause` those behind it count
-        up to the end of the clause only."""
+        """The words of a dimension that apply to the reference, the nearest first; with `clause`, words after it apply
+        only up to the end of the clause."""
         if self.cell is not None:
             return self._in_table(dimension)
         start, end = self.sentence
@@ -168,7 +168,7 @@ class Place:
         return [*before[::-1], *behind, earlier]
 
     def _clause_end(self, stop: int) -> int:
-        """Where the clause of the reference ends; brackets right behind it are passed over."""
+        """The end of the reference's clause; brackets right after the reference are skipped."""
         text, at = self.block.text, self.span[1]
         bracket = _BRACKET.match(text, at)
         if bracket is not None:

@@ -1,4 +1,4 @@
-"""Published numbers: what a note may cite. One table, `published.toml`, each with its place in its publication."""
+"""Published numbers that a note may cite, from the table `published.toml`, each with its place in its publication."""
 
 import functools
 import tomllib
@@ -12,16 +12,15 @@ FILE = Path(__file__).resolve().parent.parent.parent / "published.toml"
 
 @dataclass(frozen=True)
 class Published:
-    """`value` in `unit` ('%', 's' or '': a count) of a `measure` (accuracy, error, top5_error, parameters, seconds)
-    that the publication `key` states for a network and a data set."""
+    """A number in a publication."""
 
-    key: str
+    key: str  # in references.bib
     network: str
     data: str
-    measure: str
+    measure: str  # accuracy, error, top5_error, parameters or seconds
     value: float
-    unit: str
-    where: str
+    unit: str  # '%', 's' or '' for a count
+    where: str  # in the publication
 
     @property
     def text(self) -> str:
@@ -34,7 +33,7 @@ class Published:
 
 @functools.cache
 def published() -> dict[str, list[Published]]:
-    """Every number by the key of its publication."""
+    """The numbers of each publication, by its key."""
     numbers: dict[str, list[Published]] = {}
     for entry in tomllib.loads(FILE.read_text(encoding="utf-8"))["number"]:
         numbers.setdefault(entry["key"], []).append(Published(**{"unit": "%", "data": ""} | entry))

@@ -1,6 +1,6 @@
-"""What a reference can stand for: the quantities of a run, a sweep, a comparison, a study or a file of measurements.
+"""The quantities that a reference can name: of a run, a sweep, a comparison, a study or a file of measurements.
 
-Folders are read by the readers that `cite` uses, and refused with its reasons.
+Folders are read with the same readers as in `cite`, and refused for the same reasons.
 """
 
 import hashlib
@@ -27,30 +27,23 @@ _SCORE = re.compile("accura|error|loss|score", re.I)
 
 @dataclass(frozen=True)
 class Quantity:
-    """What a reference stands for. `value` is in `unit` ('%', 'points', 'nats', 's', or '' for a count or a plain
-    number), with `decimals` digits behind the point where it is printed; `interval` has the same unit.
-
-    `measure`, `split`, `statistic` and `answer` are what the words around it may not contradict (None: nothing is known
-    of it). `outcome` is the run or sweep whose data, network and settings they may not contradict, `cell` the cell if
-    it is not the chosen one. `failed` counts (diverged, at chance) among the `n`. `end_of` names the quantity of which
-    this is an end of the interval.
-    """
+    """The value of a reference, and what the words around it must not contradict (None: unknown)."""
 
     value: float
-    unit: str = ""
-    decimals: int = 0
-    exact: bool = False
+    unit: str = ""  # '%', 'points', 'nats', 's', or '' for a count or a plain number
+    decimals: int = 0  # when printed
+    exact: bool = False  # a count
     signed: bool = False
     measure: str | None = None
     split: str | None = None
     statistic: str | None = None
     n: int | None = None
-    interval: Interval | None = None
+    interval: Interval | None = None  # in the same unit
     answer: str | None = None
-    outcome: Outcome | None = None
-    cell: dict[str, Any] | None = None
-    failed: tuple[int, int] = (0, 0)
-    end_of: str | None = None
+    outcome: Outcome | None = None  # the run or sweep, with its data, network and settings
+    cell: dict[str, Any] | None = None  # if it is not the chosen cell
+    failed: tuple[int, int] = (0, 0)  # (diverged, at chance) among the n
+    end_of: str | None = None  # name of the quantity whose interval ends here
 
     def text(self, value: float | None) -> str:
         """A value of this quantity, without its unit."""
@@ -64,7 +57,7 @@ class Quantity:
 
     @property
     def range(self) -> str:
-        """The interval with its kind, as a note states it."""
+        """The interval with its kind, as a note should state it."""
         if self.interval is None:
             return "one run, no interval" if self.n == 1 else ""
         dash = "to" if self.signed else "–"
@@ -81,7 +74,7 @@ class Quantity:
 Quantities = dict[str, Quantity]
 
 
-class Shelf:
+class NoteFolders:
     """The folders that one note refers to, each read once."""
 
     def __init__(self, home: Path):
@@ -90,8 +83,8 @@ class Shelf:
         self._digests: dict[str, str] = {}
 
     def follow(self, path: str, what: str | None) -> Quantity:
-        """The quantity that a reference names. RequestError that lists what there is, RunError for a folder that is
-        damaged or deserves no citation."""
+        """The quantity that a reference names. Raises RequestError, with the available quantities, if it does not
+        exist, and RunError for a folder that is damaged or must not be cited."""
         if path not in self._read:
             try:
                 self._read[path] = _of(self.home, path)
@@ -109,10 +102,10 @@ class Shelf:
         return known[what]
 
     def digest(self, path: str) -> str:
-        """What pins a folder or a file as it is now; of a comparison, both."""
+        """The digest of the present content of a folder or file, or of both folders of a comparison."""
         if path not in self._digests:
-            own = [digest(one) for one in _paths(self.home, path)]
-            joined = own[0] if len(own) == 1 else hashlib.sha256("".join(own).encode()).hexdigest()[:12]
+            parts = [digest(part) for part in _paths(self.home, path)]
+            joined = parts[0] if len(parts) == 1 else hashlib.sha256("".join(parts).encode()).hexdigest()[:12]
             self._digests[path] = joined
         return self._digests[path]
 
@@ -125,15 +118,15 @@ def _listed(known: Quantities) -> str:
 def _paths(home: Path, path: str) -> list[Path]:
     """One path, or the two of a comparison."""
     if "," in path and not (home / path).exists():
-        return [home / one.strip() for one in path.split(",", 1)]
+        return [home / part.strip() for part in path.split(",", 1)]
     return [home / path]
 
 
 def _of(home: Path, path: str) -> Quantities:
     paths = _paths(home, path)
-    for one in paths:
-        if not one.exists():
-            raise RequestError(f"refers to {path}, but there is no {one}")
+    for part in paths:
+        if not part.exists():
+            raise RequestError(f"refers to {path}, but there is no {part}")
     if len(paths) == 2:
         return _of_comparison(paths)
     if paths[0].is_file():
@@ -144,7 +137,7 @@ def _of(home: Path, path: str) -> Quantities:
 
 
 def _of_file(path: Path) -> Quantities:
-    """Measured numbers in a JSON file outside of any run. They vouch for no accuracy, error or loss."""
+    """Measurements in a JSON file outside any run; an accuracy, error or loss in it cannot be referred to."""
     for parent in list(path.resolve().parents)[:3]:
         if (parent / "config.json").exists() or (parent / "verdict.json").exists():
             raise RequestError(f"refers to {path}, a file of a run: refer to the folder of the run, sweep or study")
@@ -159,7 +152,7 @@ def _of_file(path: Path) -> Quantities:
 
 
 def _numbers(value: Any, name: str = "") -> Iterator[tuple[str, float]]:
-    """Numbers of nested objects and lists by dotted names."""
+    """The numbers in nested objects and lists, by dotted names."""
     if isinstance(value, int | float) and not isinstance(value, bool):
         if abs(value) < 1e300:
             yield name, float(value)
@@ -204,14 +197,14 @@ def _of_outcome(outcome: Outcome) -> Quantities:
 def _of_score(
     outcome: Outcome, score: str, values: Sequence[float | None], failed: tuple[int, int], cell: Any = None
 ) -> Quantities:
-    """The median over seeds with its interval, or one run; of an accuracy its error too. Nothing where the median seed
-    diverged."""
+    """A score as the median over seeds with its interval, or of one run; for an accuracy also the error. Empty if the
+    median seed diverged."""
     split, _, name = score.partition(".")
     metric = metric_of(score)
-    middle, spread = over_seeds(values, metric)
+    middle, interval_of_seeds = over_seeds(values, metric)
     if middle is None:
         return {}
-    interval = spread if len(values) > 1 else None
+    interval = interval_of_seeds if len(values) > 1 else None
 
     def quantity(measure: str, of: Callable[[float], float], mirrored: bool) -> Quantity:
         ends = None
@@ -232,7 +225,7 @@ def _of_score(
 
 
 def _of_seconds(outcome: Outcome) -> Quantities:
-    """The time of training, without compilation, of a seed."""
+    """The training time per seed, without compilation."""
     if outcome.table is None:
         seconds = [Folder(outcome.folder.path).read_json("result.json")["train_seconds"]]
     else:
@@ -246,7 +239,7 @@ def _of_seconds(outcome: Outcome) -> Quantities:
 
 
 def _of_cells(outcome: Outcome) -> Quantities:
-    """The validation accuracy of every cell of a sweep, by the values of its axes."""
+    """The validation accuracy of every cell of a sweep, named by the cell's values."""
     known: Quantities = {}
     table = outcome.table
     for i, cell in enumerate(table.grid.cells() if table is not None else ()):
@@ -265,7 +258,7 @@ def _of_cells(outcome: Outcome) -> Quantities:
 
 
 def _of_comparison(paths: list[Path]) -> Quantities:
-    """A,B: the mean difference A - B over the seeds that both have, paired."""
+    """For A,B the mean paired difference A - B over the common seeds."""
     a, b = (outcome_of(path) for path in paths)
     known: Quantities = {}
     for score in scores():
@@ -306,7 +299,7 @@ def _of_finding(finding: Finding) -> Quantities:
         failures = finding.failures
         effect = Quantity(
             finding.effect, unit, 2 if unit == "points" else _decimals(finding.effect), signed=not exact,
-            measure=_said(finding.statistic), split=next((s for s in SPLITS if s in finding.statistic), None),
+            measure=_measure_in(finding.statistic), split=next((s for s in SPLITS if s in finding.statistic), None),
             statistic=None if exact else "mean", n=None if exact else finding.n,
             interval=None if exact else _t_interval(float(finding.low or 0), float(finding.high or 0)),
             answer=finding.answer.replace(" ", "_"), failed=(failures.a + failures.b, 0) if failures else (0, 0),
@@ -323,11 +316,11 @@ def _of_finding(finding: Finding) -> Quantities:
     return known
 
 
-def _said(statistic: str) -> str | None:
-    """The measure that a study's statistic names."""
+def _measure_in(statistic: str) -> str | None:
+    """The measure named in a study's statistic."""
     return next((name for name in ("accuracy", "error", "loss") if name in statistic), None)
 
 
 def _decimals(value: float) -> int:
-    """Digits behind the point that show three significant ones."""
+    """The decimals that show three significant digits."""
     return max(0, 2 - math.floor(math.log10(abs(value)))) if value and abs(value) >= 1e-12 else 2

@@ -1,7 +1,7 @@
-"""What the words of a note say: which measure, statistic, split, data set, network, n, interval and settings.
+"""Finds mentions in a note of a measure, statistic, split, data set, network, n, interval or setting.
 
-Each `Dimension` is a pattern whose named groups are the values that it can have; what a group `ignored` matches says
-nothing ("t test" is no test split).
+Each `Dimension` is a pattern whose named groups are its possible values; a match of the group `ignored` does not count
+("t test" is not the test split).
 """
 
 import bisect
@@ -17,7 +17,7 @@ COUNT = rf"(?:{NUMBER}|no|none|{'|'.join(_WORDS)}|twenty|thirty)"
 
 
 def count(text: str) -> int:
-    """A whole number in digits or as a word."""
+    """The value of a whole number in digits or as a word."""
     lowered = text.lower()
     if lowered in ("no", "none"):
         return 0
@@ -37,20 +37,20 @@ class Mention:
 
 @dataclass(frozen=True)
 class Dimension:
-    """`lasting`: a mention counts for the rest of its paragraph, and not only for its sentence."""
+    """A property that words can name."""
 
     name: str
     pattern: re.Pattern[str]
-    lasting: bool = True
+    lasting: bool = True  # a mention applies to the rest of its paragraph, not only to its sentence
 
     def mentions(self, text: str) -> list[Mention]:
-        found = []
+        mentions = []
         for match in self.pattern.finditer(text):
             group = match.lastgroup
             if group != "ignored" and group is not None:
                 value = match[group] if group == "name" else group
-                found.append(Mention(*match.span(), value, match[0]))
-        return found
+                mentions.append(Mention(*match.span(), value, match[0]))
+        return mentions
 
 
 def _dimension(name: str, lasting: bool = True, **values: str) -> Dimension:
@@ -165,13 +165,13 @@ SETTINGS = {
 
 
 def canonical(name: str) -> str:
-    """A name without its punctuation, in lower case; a network's as the zoo has it."""
+    """A name in lower case without punctuation; for a network its registered name."""
     plain = re.sub(r"[^a-z0-9]", "", name.lower())
     return _ZOO.get(plain, plain)
 
 
 class Words:
-    """The mentions of one text, by dimension, each looked for once."""
+    """The mentions in a text; each dimension is searched once."""
 
     def __init__(self, text: str):
         self.text = text
@@ -186,12 +186,12 @@ class Words:
         return self._by_dimension[dimension.name]
 
     def between(self, dimension: Dimension, start: int, end: int) -> list[Mention]:
-        found = self.of(dimension)
-        first = bisect.bisect_left(found, start, key=lambda mention: mention.start)
-        last = bisect.bisect_right(found, end, key=lambda mention: mention.end)
-        return found[first:last]
+        mentions = self.of(dimension)
+        first = bisect.bisect_left(mentions, start, key=lambda mention: mention.start)
+        last = bisect.bisect_right(mentions, end, key=lambda mention: mention.end)
+        return mentions[first:last]
 
     def last_before(self, dimension: Dimension, end: int) -> Mention | None:
-        found = self.of(dimension)
-        i = bisect.bisect_right(found, end, key=lambda mention: mention.end)
-        return found[i - 1] if i else None
+        mentions = self.of(dimension)
+        i = bisect.bisect_right(mentions, end, key=lambda mention: mention.end)
+        return mentions[i - 1] if i else None

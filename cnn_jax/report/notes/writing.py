@@ -1,4 +1,4 @@
-"""Writes numbers into a note: `generate` fills references that are empty, `stamp` pins what references hold now."""
+"""Writes numbers into a note: `generate` fills empty references, `stamp` adds the digests of their folders."""
 
 import os
 import re
@@ -8,17 +8,17 @@ from pathlib import Path
 from cnn_jax.errors import CnnJaxError
 from cnn_jax.report.deviations import deviations
 from cnn_jax.report.notes.document import Block, Document, Reference, read
-from cnn_jax.report.notes.quantities import Quantity, Shelf
+from cnn_jax.report.notes.quantities import NoteFolders, Quantity
 from cnn_jax.runs.folder import Folder
 
 PLACEHOLDER = re.compile(r"\{(interval|n|protocol)\}")
-Edit = tuple[int, int, str]  # from, to, what to write there
+Edit = tuple[int, int, str]  # start and end in the source, replacement
 
 
 def generate(note: Path) -> int:
-    """Fills every empty reference that can be followed, `[](run:PATH#QUANTITY)`, with its number and its digest, and
-    `{interval}`, `{n}` and `{protocol}` behind it; returns how many. A second call changes nothing."""
-    document, shelf = read(note), Shelf(note.parent)
+    """Fills every empty reference `[](run:PATH#QUANTITY)` whose quantity exists with its number and its digest, and
+    `{interval}`, `{n}` and `{protocol}` after it. Returns the number of references filled. Idempotent."""
+    document, folders = read(note), NoteFolders(note.parent)
     edits: list[Edit] = []
     filled = 0
     for block in document.blocks:
@@ -26,11 +26,11 @@ def generate(note: Path) -> int:
             if reference.kind != "run" or document.source[slice(*reference.inner)].strip():
                 continue
             try:
-                quantity = shelf.follow(reference.path, reference.what)
+                quantity = folders.follow(reference.path, reference.what)
             except CnnJaxError:
-                continue  # `check` says why
+                continue  # `check` reports it
             edits.append((*reference.inner, _in_dialect(note, quantity.written)))
-            edits += _pin(reference, shelf)
+            edits += _pin(reference, folders)
             later = block.references[i + 1].source[0] if i + 1 < len(block.references) else _end(document, block)
             edits += _placeholders(document, reference.source[1], later, quantity)
             filled += 1
@@ -39,23 +39,23 @@ def generate(note: Path) -> int:
 
 
 def stamp(note: Path) -> int:
-    """Pins every reference that is not pinned yet and can be followed; returns how many."""
-    document, shelf = read(note), Shelf(note.parent)
+    """Adds a digest to every reference without one whose quantity exists. Returns the number of digests added."""
+    document, folders = read(note), NoteFolders(note.parent)
     edits: list[Edit] = []
     for reference in document.references:
         if reference.kind == "run" and reference.digest is None:
             try:
-                shelf.follow(reference.path, reference.what)
-                edits += _pin(reference, shelf)
+                folders.follow(reference.path, reference.what)
+                edits += _pin(reference, folders)
             except CnnJaxError:
-                continue  # `check` says why
+                continue  # `check` reports it
     _write(note, document, edits)
     return len(edits)
 
 
-def _pin(reference: Reference, shelf: Shelf) -> Iterator[Edit]:
+def _pin(reference: Reference, folders: NoteFolders) -> Iterator[Edit]:
     if reference.digest is None:
-        yield reference.pin, reference.pin, f"@{shelf.digest(reference.path)}"
+        yield reference.pin, reference.pin, f"@{folders.digest(reference.path)}"
 
 
 def _end(document: Document, block: Block) -> int:
@@ -64,7 +64,7 @@ def _end(document: Document, block: Block) -> int:
 
 
 def _placeholders(document: Document, start: int, end: int, quantity: Quantity) -> Iterator[Edit]:
-    """The placeholders between a reference and the next."""
+    """Fills the placeholders between a reference and the next."""
     values = {"interval": quantity.range, "n": quantity.count if quantity.n is not None else "", "protocol": ""}
     if quantity.outcome is not None:
         clauses = deviations(quantity.outcome.config, quantity.outcome.data)
@@ -79,7 +79,7 @@ def _in_dialect(note: Path, text: str) -> str:
 
 
 def _write(note: Path, document: Document, edits: list[Edit]) -> None:
-    """Applies the edits, last first, and replaces the note at once."""
+    """Applies the edits, the last first, and replaces the note atomically."""
     if not edits:
         return
     text = document.source

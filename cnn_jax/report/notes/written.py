@@ -1,4 +1,4 @@
-"""Numbers as a note writes them: their value, how finely they are written, intervals, what they agree with."""
+"""Numbers as written in a note: value, precision, unit and intervals, and whether they agree with a value."""
 
 import re
 from dataclasses import dataclass
@@ -38,21 +38,20 @@ SECONDS = {
 
 @dataclass(frozen=True)
 class Written:
-    """A number with its unit: %, points, nats, s or '' (none); a duration in s, whatever it is written in. `step` is
-    what one unit of its last digit is worth."""
+    """A number with its unit."""
 
     value: float
-    step: float
-    digits: int  # significant ones
-    unit: str
+    step: float  # value of one unit of its last digit
+    digits: int  # significant digits
+    unit: str  # %, points, nats, s (for every duration) or '' (none)
 
     def agrees(self, value: float | None) -> bool:
-        """Whether it is `value`, rounded to the digits that it is written with."""
+        """True if it is `value` rounded to the written digits."""
         return value is not None and abs(self.value - value) <= 0.5 * self.step * (1 + 1e-6)
 
 
 def parse(text: str) -> Written:
-    """One number, with its unit or none. RequestError for anything else."""
+    """Parses one number with or without a unit. Raises RequestError for anything else."""
     match = _WRITTEN.fullmatch(text[:80])
     if COMMA.search(text[:80]) and match is None:
         raise RequestError("has a decimal comma: write a point")
@@ -75,13 +74,12 @@ def of(number: str, unit: str = "") -> Written:
 
 @dataclass(frozen=True)
 class Stated:
-    """Two numbers that can be an interval: None for an end that is said to have diverged. `span` is where they stand;
-    `called` whether they are named an interval or a range, or are in percent."""
+    """Two numbers that may be an interval."""
 
-    low: Written | None
+    low: Written | None  # None: written as 'diverged'
     high: Written | None
     span: tuple[int, int]
-    called: bool
+    called: bool  # named an interval or a range, or in percent
     text: str
 
     def agrees(self, low: float | None, high: float | None) -> bool:
@@ -90,9 +88,9 @@ class Stated:
 
 
 def intervals(text: str) -> list[Stated]:
-    """What can be an interval: two numbers in brackets, or with a dash, "to" or "and" between them; a hyphen and "and"
-    need a percent sign, or the word interval or range before them."""
-    found = []
+    """The possible intervals in a text: two numbers in brackets, or joined by a dash, "to" or "and"; with a hyphen or
+    "and" only if there is a percent sign, or the word interval or range before them."""
+    stated = []
     for match in (*_BRACKETS.finditer(text), *_BETWEEN.finditer(text)):
         before = text[max(0, match.start() - 60) : match.start()]
         called = bool(match["unit"] or match["percent"] or _CALLED.search(before))
@@ -100,5 +98,5 @@ def intervals(text: str) -> list[Stated]:
         if not called and (dash == "-" or " and " in match[0]):
             continue
         low, high = (None if match[end] == "diverged" else of(match[end]) for end in ("low", "high"))
-        found.append(Stated(low, high, match.span(), called, match[0].strip()))
-    return sorted(found, key=lambda stated: stated.span)
+        stated.append(Stated(low, high, match.span(), called, match[0].strip()))
+    return sorted(stated, key=lambda interval: interval.span)
