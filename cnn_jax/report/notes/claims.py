@@ -7,7 +7,8 @@ error or loss, after ± or `p =`, or in a table cell that does not hold a settin
 import re
 from collections.abc import Iterator
 
-from cnn_jax.report.notes.document import Block, Cell, Span
+from cnn_jax.report.notes.document import Block, Cell
+from cnn_jax.report.notes.visible import Span
 from cnn_jax.report.notes.written import NUMBER, SIGNED
 
 RESULT = (

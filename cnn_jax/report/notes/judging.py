@@ -13,10 +13,11 @@ from cnn_jax.report.deviations import deviations
 from cnn_jax.report.notes import written
 from cnn_jax.report.notes.claims import claims
 from cnn_jax.report.notes.contradictions import Contradictions
-from cnn_jax.report.notes.document import Block, Document, Reference, Span
+from cnn_jax.report.notes.document import Block, Document
 from cnn_jax.report.notes.place import Place, Surroundings
 from cnn_jax.report.notes.published import Published, published
 from cnn_jax.report.notes.quantities import NoteFolders, Quantity
+from cnn_jax.report.notes.visible import Reference, Span
 from cnn_jax.report.notes.written import Written
 
 MOST_LETTERS = 300  # of a note's text in a message

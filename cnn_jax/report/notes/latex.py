@@ -7,7 +7,7 @@ allow `#`. The macro prints its second argument: `\\newcommand{\\result}[2]{#2}`
 import re
 
 from cnn_jax.errors import DataError
-from cnn_jax.report.notes.document import CAPTION, CELL, MarkupReader, Visible
+from cnn_jax.report.notes.visible import CAPTION, CELL, MarkupReader, Visible
 
 _ARGUMENT = r"\{(?:[^{}]|\{[^{}]{0,120}\}){0,400}\}"
 _DROPPED = (

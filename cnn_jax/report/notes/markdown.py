@@ -6,7 +6,7 @@ import itertools
 import re
 from collections import defaultdict
 
-from cnn_jax.report.notes.document import CELL, MarkupReader, Visible
+from cnn_jax.report.notes.visible import CELL, MarkupReader, Visible
 
 _FENCE = re.compile(r"[ \t]*(```+|~~~+)[^`]*$")
 _TABLE_RULE = re.compile(r"[ \t]*\|?[ \t]*:?-+:?[ \t]*(?:\|[ \t:|-]*)?")

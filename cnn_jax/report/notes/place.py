@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from cnn_jax.report.notes import words, written
-from cnn_jax.report.notes.document import Block, Cell, Span
+from cnn_jax.report.notes.document import Block, Cell
 from cnn_jax.report.notes.quantities import Quantity
+from cnn_jax.report.notes.visible import Span
 from cnn_jax.report.notes.words import Dimension, Mention, Words
 
 NEAR = 400  # characters around a reference in which a word counts

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from cnn_jax.errors import CnnJaxError
 from cnn_jax.report.deviations import deviations
-from cnn_jax.report.notes.document import Block, Document, Reference, read
+from cnn_jax.report.notes.document import Block, Document, read
 from cnn_jax.report.notes.quantities import NoteFolders, Quantity
+from cnn_jax.report.notes.visible import Reference
 from cnn_jax.runs.folder import Folder
 
 PLACEHOLDER = re.compile(r"\{(interval|n|protocol)\}")
