@@ -4,12 +4,16 @@ import ast
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from commands import finish
 
 import cnn_jax
+from cnn_jax.errors import RunError
+from cnn_jax.report import own_figures
+from cnn_jax.report.own_figures import RegisteredFigure
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = (ROOT / "docs" / "extending.md").read_text()
@@ -17,7 +21,7 @@ BLOCKS = {name or "head": code for name, code in re.findall(r"```python ?(\w*)\n
 BLOCKS["head"] = re.search(r"```python\n(import flax.*?)```", PAGE, re.S)[1]
 PARTS = (
     "activation", "layer", "network", "nnx", "pure", "family", "loss", "optimizer", "schedule", "augmentation",
-    "metric", "data", "logger",
+    "metric", "data", "logger", "operation", "figure",
 )  # fmt: skip
 MOST = {"layer": 15, "loss": 6, "network": 10, "nnx": 10, "arrays": 5, "logger": 20}
 IMAGE = ROOT / "docs" / "three.png"
@@ -56,6 +60,7 @@ def test_the_page_counts_its_lines():
         "a network as text or as layers": "family", "a loss": "loss", "an optimizer": "optimizer",
         "a schedule": "schedule", "an augmentation": "augmentation", "a metric": "metric",
         "a data set with a name": "data", "a logger": "logger",
+        "an operation with its own derivative": "operation", "a figure on the page of `see`": "figure",
     }  # fmt: skip
     for row, block in counted.items():
         assert table[row] >= lines(BLOCKS[block]), (row, lines(BLOCKS[block]))
@@ -118,12 +123,22 @@ def test_a_run_with_own_parts_is_seen(run, plugin):
         "-m", "cnn_jax", "see", run, "--plugin", plugin, "--images", IMAGE, "--count", "0", "--layers", "conv1"
     )
     assert code == 0, err
-    assert Path(out.strip()).is_file()
+    page = Path(out.strip())
+    assert page.with_name("brightness.png").read_bytes().startswith(b"\x89PNG")
+    assert "The logits against the mean of the image." in page.read_text()
+
+
+def test_a_figure_that_fails_is_named_in_one_line(monkeypatch):
+    monkeypatch.setattr(own_figures, "FIGURES", {"broken": RegisteredFigure(lambda *_: 1 / 0, "Nothing.")})
+    inspection = SimpleNamespace(network=None, variables={}, images=None)
+    with pytest.raises(RunError, match="figure broken failed: ZeroDivisionError: division by zero"):
+        own_figures.registered_figures(inspection, None)
 
 
 @pytest.mark.parametrize(
     ("network", "arguments", "dataset"),
     [
+        ("conv3-4 sign dense-classes", [], "stripes"),
         ("tiny", ["width=4"], "stripes"),
         ("tiny_nnx", ["width=4"], "stripes"),
         ("linear", [], "digits"),

@@ -14,6 +14,7 @@ from cnn_jax.report.inspect.figure_writer import FigureWriter
 from cnn_jax.report.inspect.inspection import Inspection, Request
 from cnn_jax.report.inspect.overview import classification_mistakes, loss_surfaces, orientation, receptive_fields
 from cnn_jax.report.inspect.units import inspect_units, strips
+from cnn_jax.report.own_figures import registered_figures
 from cnn_jax.runs.model import TrainedModel
 
 
@@ -46,6 +47,7 @@ def see(trained: TrainedModel, split: Split | None, out: Path, request: Request,
             writer.timed("loss surfaces", lambda: loss_surfaces(inspection, writer, split))
         if split is not None:
             writer.timed("mistakes", lambda: classification_mistakes(inspection, writer, split))
+        registered_figures(inspection, writer)
         for card, maps in zip(explanations.cards, strips(inspection, layers), strict=True):
             card.maps.update(maps)
     methods = [MethodCard(check.method, check.words(), check.depends_on_weights) for check in explanations.checks]
