@@ -62,7 +62,7 @@ class Node:
 
 @dataclass(frozen=True)
 class Network:
-    """`layers` applied in sequence to images of `input_shape` (height, width, channels). The output are the logits.
+    """`layers` applied in sequence to images of `input_shape` (height, width, channels). Its output is the logits.
 
     Layers are named by kind in order of execution: conv1, relu1, max1, dense1 …; the layers inside a residual block
     come before the block itself (res1). Any height and width of the last output are flattened into the logits.
@@ -84,7 +84,7 @@ class Network:
     @classmethod
     def wrap(cls, module: Any, input_shape: Shape) -> "Network":
         """A user-defined module as a network for images of `input_shape` (height, width, channels): a Linen module, an
-        NNX class or a pair of pure functions (init, apply), see `layers.Wrapped`. Its output are the logits."""
+        NNX class or a pair of pure functions (init, apply), see `layers.Wrapped`. Its output is the logits."""
         return cls(input_shape, (wrap(module),))
 
     def __repr__(self) -> str:

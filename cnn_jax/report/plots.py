@@ -61,7 +61,8 @@ def filters(kernels: np.ndarray) -> Figure:
             image = plot.imshow(picture, cmap=DIVERGING, vmin=-1, vmax=1)  # the map has no effect on RGB
             plot.set_title(str(i), fontsize=6, pad=1)
         if grey:
-            figure.colorbar(image, ax=grid, fraction=0.02, label="weight / largest")
+            bar = figure.colorbar(image, ax=grid, fraction=0.02, ticks=(-1, 0, 1))
+            bar.set_label("weight / largest" if rows > 1 else "weight", fontsize=6)
     return figure
 
 

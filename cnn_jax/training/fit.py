@@ -1,4 +1,4 @@
-"""The training loop: a generator of events. It prints no_evaluations, writes no files and stops when it is closed."""
+"""The training loop: a generator of events. It prints nothing, writes no files and stops when it is closed."""
 
 import contextlib
 import math
