@@ -1,4 +1,4 @@
-"""The plan of the house in docs/architecture.md holds, imports are light, a bare machine can train."""
+"""The order of packages in docs/architecture.md holds, imports are light, a bare machine can train."""
 
 import ast
 import re
@@ -12,17 +12,17 @@ PACKAGE = ROOT / "cnn_jax"
 
 
 def plan():
-    """The lines of the plan: each a list of rooms that do not import each other."""
+    """The lines of the list: packages that do not import each other."""
     text = (ROOT / "docs" / "architecture.md").read_text()
     return [line.split() for line in re.search(r"```\n(errors waiting\n.*?)```", text, re.S)[1].splitlines()]
 
 
-def room_of(path):
+def package_of(path):
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
 def imports(path):
-    """The rooms that a file imports from."""
+    """The packages that a file imports from."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
@@ -33,19 +33,19 @@ def imports(path):
         yield from (name.split(".")[1] for name in names if name.startswith("cnn_jax."))
 
 
-def test_every_room_stands_in_the_plan_and_imports_only_from_below():
-    height = {room: level for level, rooms in enumerate(plan()) for room in rooms}
+def test_every_package_is_listed_and_imports_only_from_lines_above():
+    height = {package: level for level, packages in enumerate(plan()) for package in packages}
     wrong = []
     for path in sorted(PACKAGE.rglob("*.py")):
-        room = room_of(path)
-        if room in ("__init__", "__main__"):
+        package = package_of(path)
+        if package in ("__init__", "__main__"):
             continue
-        assert room in height, f"{path} is in no room of docs/architecture.md"
+        assert package in height, f"{path} is in no package of docs/architecture.md"
         for other in imports(path):
-            if other != room and other in height and height[other] >= height[room]:
+            if other != package and other in height and height[other] >= height[package]:
                 wrong.append(f"{path.relative_to(ROOT)} imports {other}")
     assert wrong == []
-    assert all((PACKAGE / room).is_dir() or (PACKAGE / f"{room}.py").is_file() for room in height)
+    assert all((PACKAGE / package).is_dir() or (PACKAGE / f"{package}.py").is_file() for package in height)
 
 
 def users_of(module):
