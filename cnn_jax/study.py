@@ -70,8 +70,8 @@ class Study:
     quick: bool = False
     show: bool = True
     options: Mapping[str, Any] = field(default_factory=dict)  # the experiment's own options, as far as given
-    _analysis: contextlib.ExitStack = field(default_factory=contextlib.ExitStack, repr=False)  # between two sweeps
     saved: float = 0.0  # seconds that finished sweeps took in earlier calls
+    analysis: contextlib.ExitStack | None = field(default=None, compare=False)  # open in `run`, between two sweeps
 
     def __post_init__(self) -> None:
         self.seeds = self.seeds or tuple(range(self.question.quick_seeds if self.quick else self.question.seeds))
@@ -115,13 +115,15 @@ class Study:
         used_axes = {axis: tuple(values)[:2] if self.quick else tuple(values) for axis, values in (axes or {}).items()}
         grid = Grid(self.config(**fields), {**used_axes, "seed": self.seeds})
         start = time.perf_counter()
-        self._analysis.close()
+        if self.analysis is not None:
+            self.analysis.close()
         result = api.sweep(grid, self.out / name, resume=True, parallel=parallel, show=self.show)
         if result.status == "interrupted":
             raise Stopped(result.signal)
         sweep = SweepReader.open(result.path)
         self.saved += duration(sweep.record) - (time.perf_counter() - start)
-        self._analysis.enter_context(waiting("analysing the networks", show=self.show))
+        if self.analysis is not None:
+            self.analysis.enter_context(waiting("analysing the networks", show=self.show))
         return sweep
 
     def beside(self, name: str) -> "Study":
@@ -210,7 +212,7 @@ def run(study: Study, investigate: Callable[[Study], Finding], command: str | No
             return verdict
         begin = time.perf_counter()
         start, attachments = provenance()
-        with study._analysis:
+        with contextlib.ExitStack() as study.analysis:
             finding = investigate(study)
         question = study.question
         verdict = Verdict(

@@ -21,7 +21,7 @@ def waiting(
 ) -> Iterator[None]:
     """Says that `what` is being done once it has taken `after` seconds, then how long it has taken so far.
 
-    On a terminal, unless `say` has it, that is one line that is overwritten and vanishes at the end."""
+    On a terminal, with the default `say`, this is a single line that is overwritten and removed at the end."""
     if not show:
         yield
         return

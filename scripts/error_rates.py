@@ -137,7 +137,7 @@ def intervals(samples: int) -> None:
         for rate in np.linspace(0.02, 0.98, 97):
             inside = np.array([i.low <= rate <= i.high for i in ends])
             coverages.append(stats.binom.pmf(np.arange(n + 1), n, rate)[inside].sum())
-        row(name, n, "95 %", f"{100 * min(coverages):.1f} % at coverages, {100 * np.mean(coverages):.1f} % on average")
+        row(name, n, "95 %", f"{100 * min(coverages):.1f} % at least, {100 * np.mean(coverages):.1f} % on average")
     for n in (100, 1000):
         wrong = sum(stats.binom.pmf(k, n, 0.1) for k in range(n + 1) if above_chance(k, n, 0.1))
         row("above_chance of a constant guess", n, "at most 1 %", f"{100 * wrong:.2f} %")

@@ -124,7 +124,7 @@ def test_a_run_with_own_parts_is_seen(run, plugin):
     )
     assert code == 0, err
     page = Path(out.strip())
-    assert page.with_name("brightness.png").read_bytes().startswith(b"\x89PNG")
+    assert page.with_name("figure-brightness.png").read_bytes().startswith(b"\x89PNG")
     assert "The logits against the mean of the image." in page.read_text()
 
 

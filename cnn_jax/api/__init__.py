@@ -90,9 +90,8 @@ def train(
         config = _with_data(config, data)
     folder = open_existing(out, resume)
     extends = folder is not None and extend(folder, config, dry=True)
-    if (
-        folder is not None and not extends and folder.has(manifest.NAME)
-    ):  # the manifest is the last file that a run writes
+    # The manifest is the last file that a run writes.
+    if folder is not None and not extends and folder.has(manifest.NAME):
         refuse_changes(folder, reader.config_of(folder), config)
         result = reader.Run.open(folder.path).trial.ended
         write_report(folder)
@@ -190,7 +189,8 @@ def see(
       run: the folder of a run, or of a sweep to inspect its best run; with `network`, a weights file.
       request: what to inspect.
       out: the folder to write; by default `insight` in the run's folder.
-      network: the name or text of the network if `run` is a weights file; only the images of the request are then used.
+      network: the name or text of the network if `run` is a weights file; there are then no validation
+        images, only those of the request.
       data: the run's data, if they were arrays that are no longer cached.
       data_dir: the folder of the run's data; by default as in the run.
       command: the command named on the page.
@@ -200,8 +200,9 @@ def see(
       The path of the page.
 
     Raises:
-      RequestError: a layer, unit or image does not fit the network.
-      RunError: the run has no checkpoint.
+      RequestError: a layer or unit does not fit the network; nothing is written.
+      DataError: an image does not fit the network or cannot be read; nothing is written.
+      RunError: the run has no checkpoint, or a registered figure fails.
     """
     from cnn_jax.report.inspect import Request
     from cnn_jax.report.inspect import see as inspect_model

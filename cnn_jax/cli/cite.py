@@ -15,7 +15,7 @@ from cnn_jax.waiting import waiting
 
 @dataclass(frozen=True, kw_only=True)
 class Cite(common.Common):
-    """Cites a finished run, sweep, study or comparison; if it should not be cited, says why.
+    """Cites a finished run, sweep, study or comparison; refuses, with the reason, a result that must not be cited.
 
     For example: cnn-jax cite SWEEP --format latex
     """

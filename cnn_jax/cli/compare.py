@@ -14,7 +14,8 @@ from cnn_jax.waiting import waiting
 
 @dataclass(frozen=True, kw_only=True)
 class Compare(common.Common):
-    """Compares runs or sweeps seed by seed, or the cells of one sweep; estimates the seeds needed for a difference.
+    """Compares runs or sweeps seed by seed, or the cells of one sweep; with --detect, says how many seeds
+    would detect a difference.
 
     For example: cnn-jax compare SWEEP_A SWEEP_B --margin 0.5
     """

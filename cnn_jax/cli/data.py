@@ -15,7 +15,7 @@ from cnn_jax.waiting import waiting
 
 @dataclass(frozen=True, kw_only=True)
 class Data(common.Common):
-    """Lists the named data sets (list), caches data sets, e.g. to copy the cache to a machine without the archives
+    """Lists the registered data sets (list), caches data sets, e.g. to copy the cache to a machine without the archives
     (cache), or prepares MNIST or Fashion-MNIST as TFDS itself would, without TensorFlow (prepare).
 
     For example: cnn-jax data cache mnist photos.zip --data-dir DIR

@@ -1,5 +1,6 @@
 """cnn-jax predict: prints the class probabilities of image files."""
 
+import itertools
 import json
 import sys
 from collections.abc import Sequence
@@ -36,9 +37,10 @@ def command(arguments: Sequence[str]) -> int:
 
     rows = []
     failures = 0
-    with waiting("predicting", show=not parsed.quiet):
-        predictions = list(api.predict(parsed.run, parsed.images))
-    for prediction in predictions:
+    predictions = api.predict(parsed.run, parsed.images)
+    with waiting("predicting", show=not parsed.quiet):  # until the first batch, which compiles
+        first = [next(predictions)]
+    for prediction in itertools.chain(first, predictions):
         if prediction.error is not None:
             failures += 1
             print(f"error: {prediction.error}", file=sys.stderr)

@@ -176,7 +176,8 @@ Pair = tuple[Any, Any]  # images and labels
 def parts_of_arrays(
     name: str, train: Pair, validation: Pair | None, test: Pair | None, class_names: Sequence[str] | None
 ) -> Parts:
-    """Converts the arrays of `Dataset.from_arrays`, not yet divided; only train given becomes the split `all`."""
+    """Converts the arrays of `Dataset.from_arrays`, not yet divided; if only `train` is given, it becomes the split
+    `all`."""
     pairs = {"train": train, "validation": validation, "test": test}
     splits = {split: _split(f"{name}: {split}", *pair) for split, pair in pairs.items() if pair is not None}
     if len(splits) == 1:

@@ -25,7 +25,7 @@ from cnn_jax.errors import DataError, RunError
 
 BATCH = 1 << 18  # encoded bytes per message
 IMAGE = 1000  # the overhead of an image, in bytes
-ENOUGH = 64  # batches (half a second of work) from which two workers pay
+ENOUGH = 64  # at least this many batches (half a second of work) make two workers worth starting
 AHEAD = 2  # batches queued per worker, so that it never waits; its replies are short and fit into the pipe unread
 MOST = 16  # workers, more than one process can feed
 WORKER = "import sys; sys.path[:] = {}; from cnn_jax.data.decoding import serve; serve({}, {}, {}, {}, {})"

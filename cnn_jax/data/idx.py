@@ -48,7 +48,7 @@ def _parse(path: Path, data: bytes, dimensions: int, limit: int) -> np.ndarray:
 
 def shuffled(split: str, examples: int) -> np.ndarray:
     """The order in which TFDS stores the examples with keys 0 … N-1 of a split: sorted by the MD5 of the split's name
-    and the key (tensorflow_datasets 4.9, core/hashing.py)."""
+    and the key (tensorflow_datasets 4.9, core/hashing.py). Data in this order are what TFDS reads."""
     salt = hashlib.md5(split.encode(), usedforsecurity=False)
     digests = []
     for key in range(examples):

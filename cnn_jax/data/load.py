@@ -43,8 +43,9 @@ DATASETS: Registry[Source] = Registry("dataset")
 def register_dataset(name: str, validation: int | None = None) -> Callable[[F], F]:
     """Registers a function that reads a data set.
 
-    The function takes a folder (`--data-dir`, or None) and returns (images, labels), or a dictionary of such pairs with
-    the keys train and optionally test, validation and class_names. Arrays are as for `Dataset.from_arrays`.
+    The function takes a folder (`--data-dir`, or None) and returns (images, labels), or a dictionary with such a pair
+    under `train` and optionally `test` and `validation`, and optionally the list `class_names`. Arrays are as for
+    `Dataset.from_arrays`.
 
     Args:
       name: the name of the data set.
@@ -92,7 +93,7 @@ def load(
       The data set, with the arrays memory-mapped from the cache where possible.
 
     Raises:
-      DataError: the data are missing, damaged, hostile or unknown.
+      DataError: the data are missing, damaged, malicious or unknown.
       RequestError: impossible image_size, validation, train_examples, split_seed or without_test.
     """
     size = size_of(image_size, resize)

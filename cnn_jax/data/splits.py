@@ -27,13 +27,13 @@ def check_seed(seed: int) -> None:
 def check_splits(where: object, splits: Collection[str], without_test: bool) -> None:
     """Checks that `splits` (`all`, or a source's own) include train, and test unless `without_test`.
 
-    Raises DataError if the train split is missing, or the test split without `without_test`; RequestError if
-    `without_test` is given for data that have a test split.
+    Raises DataError if there is neither `all` nor train, or no test split without `without_test`; RequestError if
+    `without_test` is given for data that have a test split, or `all`, from which one is drawn.
     """
     present = ", ".join(splits)
     if "all" in splits:
         if without_test:
-            raise RequestError(f"{where}: a test split is dealt from these images: leave out --without-test")
+            raise RequestError(f"{where}: a test split is drawn from these images: leave out --without-test")
     elif "train" not in splits:
         raise DataError(f"{where}: no train split beside {present}")
     elif "test" in splits and without_test:

@@ -136,10 +136,8 @@ class Zip:
             raise DataError(f"{self.path}: unsafe member name {name!r}: it must be a plain relative path")
         if stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR):
             raise DataError(f"{self.path}: member {name} is a link or a device: only files and folders are read")
-        if member.compress_type not in (
-            zipfile.ZIP_STORED,
-            zipfile.ZIP_DEFLATED,
-        ):  # other methods inflate without bounds
+        # Other methods inflate without bounds.
+        if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             raise DataError(f"{self.path}: member {name} is neither stored nor deflated: pack it again the usual way")
         if member.flag_bits & 1:
             raise DataError(f"{self.path}: member {name} is encrypted: give a zip without a password")

@@ -48,7 +48,7 @@ def register_module(name: str) -> Callable[[M], M]:
 class Wrapped(Layer):
     """A registered module with its arguments.
 
-    The module is called with the images and with those of these keywords that its signature has: `train` (or
+    The module is called with the images and with whichever of these keyword arguments its signature has: `train` (or
     `training`, `is_training`; `deterministic` and `use_running_average` are the opposite), `mask` (float32 [n], 0 for
     padding) and, for a pair, `key` (for dropout). Batch statistics are kept if they are in the collection `batch_stats`
     (Linen) or of the type `BatchStat` (NNX).

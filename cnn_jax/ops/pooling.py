@@ -1,7 +1,7 @@
 """Max and average pooling.
 
 A max pool returns a code beside each value: the index of the first tap of the window that holds the maximum. Its
-derivative needs no_tangent else: tangents are read at the codes, gradients are written there. On a CPU the gradient of
+derivative needs nothing else: tangents are read at the codes, gradients are written there. On a CPU the gradient of
 XLA's own reduce_window (select-and-scatter) is 30 times slower.
 """
 

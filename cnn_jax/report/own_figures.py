@@ -21,7 +21,7 @@ Draw = Callable[[Network, Mapping[str, Any], Array], "Figure"]
 
 @dataclass(frozen=True)
 class RegisteredFigure:
-    """A function that draws, and what stands below its figure."""
+    """A function that draws a figure, and its caption."""
 
     draw: Draw
     caption: str
@@ -33,7 +33,10 @@ FIGURES.seal()  # none is built in
 
 def register_figure(name: str, caption: str) -> Callable[[Draw], Draw]:
     """Registers a figure of every inspection page: a function of a network, its variables and the images to explain,
-    normalised, (n, height, width, channels), that returns a matplotlib figure. `caption` stands below it."""
+    normalised, (n, height, width, channels), that returns a matplotlib figure. `caption` is printed below it.
+
+    The figure is written to `figure-NAME.png`.
+    """
 
     def add(draw: Draw) -> Draw:
         FIGURES.add(name, RegisteredFigure(draw, caption))
@@ -43,10 +46,10 @@ def register_figure(name: str, caption: str) -> Callable[[Draw], Draw]:
 
 
 def registered_figures(inspection: "Inspection", writer: "FigureWriter") -> None:
-    """Draws them. Raises RunError with the name of a figure that fails."""
+    """Draws the registered figures. Raises RunError with the name of a figure that fails."""
     for name, figure in FIGURES.items():
         try:
             drawn = figure.draw(inspection.network, inspection.variables, inspection.images)
         except Exception as error:  # of any type: the code is not ours
             raise RunError(f"figure {name} failed: {type(error).__name__}: {reason(error)}") from error
-        writer.draw("Your figures", name, figure.caption, drawn)
+        writer.draw("Your figures", f"figure-{name}", figure.caption, drawn)

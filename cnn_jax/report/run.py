@@ -24,7 +24,9 @@ def sentence(result: Result) -> str:
     text = "; ".join(parts) or "the data has no test split, and the validation images were trained on"
     advice = f" {ADVICE}" if result.at_chance else ""
     if result.at_chance and result.steps < FEW_STEPS:
-        advice += f" {result.steps} steps are few: a smaller --batch-size or more --epochs takes more."
+        advice += (
+            f" {page.count(result.steps, 'step')} in all: a smaller --batch-size or more --epochs takes more steps."
+        )
     return page.sentence(f"{text}{chance}") + advice
 
 

@@ -31,15 +31,15 @@ class Config:
     """One training run. Raises RequestError for an invalid value or combination."""
 
     network: str | list[dict[str, Any]] = DEFAULT_NETWORK
-    """A network in the notation, the name of one in the zoo, or (from a file) its JSON form."""
+    """A network in the notation, a registered name, or (from a file) its JSON form."""
     network_args: dict[str, Any] = field(default_factory=dict)
-    """Arguments of a registered network, e.g. depth=20 of a family."""
+    """Arguments of a registered network, e.g. depth=20."""
     filters: int | None = None
-    """Filters of the first convolution; the others keep their proportion to it."""
+    """Filters of the first convolution; the others scale in proportion."""
     dataset: str = "digits"
     """digits, mnist, fashion_mnist, cifar10, a prepared TFDS data set, a folder of images, or a zip file of one."""
     data_dir: str | None = None
-    """Folder with the data archives (read only)."""
+    """Folder of archives and prepared TFDS data sets; only read."""
     image_size: int | str | None = None
     """Resize images to NxN pixels, or to HxW, e.g. 48x64."""
     resize: Literal["squash", "fit", "crop"] = "squash"
@@ -58,13 +58,15 @@ class Config:
     batch_size: int = 128
     """Examples per step; the last batch of an epoch may be smaller."""
     learning_rate: float = 0.01
+    """Step size of the optimizer, before the schedule."""
     optimizer: str = "sgd"
-    """sgd, signsgd, adam, adamw, an optimizer of optax (optax.lion), or a registered one."""
+    """sgd, signsgd (the sign of the update of sgd), adam, adamw, one of optax (optax.lion), or a registered one."""
     optimizer_args: dict[str, Any] = field(default_factory=dict)
     """Arguments of the optimizer other than the fields below, e.g. b1=0.95; each number can be an axis."""
     momentum: float = 0.9
-    """Momentum of SGD and signsgd (the sign of SGD's update), or the first-moment decay of Adam."""
+    """Momentum of sgd and signsgd, or the first-moment decay of adam."""
     nesterov: bool = False
+    """Nesterov momentum."""
     weight_decay: float = 0.0
     """L2 on kernels: part of the gradient for sgd, signsgd and adam, decoupled from it for adamw."""
     clip_norm: float | None = None
@@ -72,7 +74,7 @@ class Config:
     accumulate: int = 1
     """Split every batch into this many parts, whose gradients are summed before the update."""
     backward: Literal["gradient", "feedback_alignment"] = "gradient"
-    """Weights used in the backward pass: the transposed weights, or fixed random ones."""
+    """Weights in the backward pass: gradient, the transposed weights; feedback_alignment, fixed random ones."""
     gradient_noise: float = 0.0
     """Variance of the normal noise added to the gradient at the first step; it decays as (1 + step)^-0.55."""
     ema: float = 0.0
@@ -88,11 +90,14 @@ class Config:
     decay_epochs: tuple[float, ...] = ()
     """Epochs of the run, warm-up included, after which schedule `step` multiplies the learning rate by decay_factor."""
     decay_factor: float = 0.1
+    """See decay_epochs."""
 
     loss: str = "cross_entropy"
     """cross_entropy, squared_error or a registered loss."""
     label_smoothing: float = 0.0
+    """Share of the target that is spread evenly over all classes."""
     initialiser: Literal["he", "glorot", "lecun", "normal"] = "he"
+    """Distribution of the initial kernels."""
     init_scale: float = 1.0
     """Factor on the initial kernels."""
     dropout: float | None = None
@@ -106,7 +111,7 @@ class Config:
     seed: int = 0
     """Seed of the initial weights, the order of the examples, dropout and augmentation."""
     split_seed: int = 0
-    """Seed of the split into training and validation."""
+    """Seed of every random split: validation, the test split of a source without one, the train_examples."""
     keep_all: bool = False
     """Keep a checkpoint of every epoch, instead of the newest two and the best."""
     select: Literal["final", "best"] = "final"

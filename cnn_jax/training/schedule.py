@@ -34,9 +34,9 @@ SCHEDULES: Registry[ScheduleEntry] = Registry("schedule", ", those of optax (opt
 def register_schedule(name: str, source: str | None = None) -> Callable[[F], F]:
     """Registers a function that returns the factors of the learning rate at n steps, float [n].
 
-    Its parameters get, by name: `step` (the number of each step since the end of the warm-up, float [n]), `steps` (the
-    number of steps after the warm-up), `number` (the number of each step since the start of the run),
-    `steps_per_epoch`, and `epochs`, `decay_epochs` and `decay_factor` of the config. All others come from
+    Its parameters get, by name: `step` (the number of each step after the warm-up, from 0, float [n]; negative in the
+    warm-up), `steps` (the number of steps after the warm-up), `number` (the number of each step since the start of the
+    run), `steps_per_epoch`, and `epochs`, `decay_epochs` and `decay_factor` of the config. All others come from
     `schedule_args`. `source` is the key of its publication.
     """
 

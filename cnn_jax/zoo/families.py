@@ -26,7 +26,7 @@ def vgg(depth: int = 16, width: int = 64, classes: int = 1000) -> Layers:
 
 
 def conv_bn(features: int, size: int, stride: int = 1) -> Layers:
-    """A "same" convolution without bias, and its batch norm, which makes the bias redundant."""
+    """A convolution with padding size // 2 and without bias, and its batch norm, which makes the bias redundant."""
     return Conv(features, size, stride, padding=size // 2, bias=False), BatchNorm()
 
 

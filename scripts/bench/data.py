@@ -96,7 +96,7 @@ def write_synthetic(folder: Path, count: int, side: int) -> None:
 
 
 def prepared_in(name: str, data_dir: Path) -> Path:
-    """The folder with the prepared data set: data_dir, or the cache if data_dir has only its archives."""
+    """The folder below which the data set is prepared: data_dir, or the cache if data_dir has only its archives."""
     from cnn_jax.data.builders import idx_builder
 
     if name in idx_builder.BUILDERS and not tfds_source.find(name, data_dir):

@@ -149,7 +149,8 @@ class Comparison:
         return worker
 
     def steps(self, mode: str, ceiling_gflops: float) -> dict[str, Any]:
-        """Starts all workers and lets them compute in turns. Compilation is measured separately."""
+        """Starts all workers and lets them compute in turns, in mode step, epoch or trials. Compilation is measured
+        separately."""
         with contextlib.ExitStack() as stack:
             workers: dict[str, Worker] = {}
             for contender in self.contenders:

@@ -35,7 +35,7 @@ class Vmap(options.Options):
 def measure(args: Vmap) -> dict[str, Any]:
     """The content of the JSON file that is specific to this benchmark."""
     accuracies: dict[str, list[float]] = {}
-    grid = Grid(Config(epochs=args.epochs), {"seed": tuple(range(args.seeds))})
+    grid = Grid(Config(epochs=args.epochs, learning_rate=0.05), {"seed": tuple(range(args.seeds))})
     for way in WAYS:
         with tempfile.TemporaryDirectory() as folder:
             sweep = api.sweep(grid, Path(folder) / "sweep", parallel=way)

@@ -122,15 +122,15 @@ def evenly_spaced(size: int, count: int) -> np.ndarray:
 
 
 def layers_to_show(network: Network) -> list[str]:
-    """The layers inspected by default: the first convolution, and each layer together with the normalisation,
-    activation or dropout that follows it counted as one, named by its last part. At most MOST_LAYERS, evenly spaced,
-    the first and the last among them."""
-    nodes = list(network.walk())
-    follow_ups = ("bn", "lrn", "drop", *ACTIVATIONS)
+    """The layers inspected by default: the first convolution, and each layer together with the normalisation and
+    activation that follow it counted as one, named by its last part; without padding and dropout. At most MOST_LAYERS,
+    evenly spaced, the first and the last among them."""
+    nodes = [node for node in network.walk() if node.layer.kind not in ("pad", "drop")]
+    follow_ups = ("bn", "lrn", *ACTIVATIONS)
     ends = [
         node.name
         for node, after in zip(nodes, [*nodes[1:], None], strict=True)
-        if node.layer.kind not in ("pad", "drop") and (after is None or after.layer.kind not in follow_ups)
+        if after is None or after.layer.kind not in follow_ups
     ]
     first = next((node.name for node in nodes if isinstance(node.layer, Conv)), ends[0])
     shown = [first, *(name for name in ends if name != first)]

@@ -35,6 +35,7 @@ def see(trained: TrainedModel, split: Split | None, out: Path, request: Request,
     Raises:
         RequestError: a layer, unit or image that does not exist; nothing is written.
         DataError: an image that does not fit the network; nothing is written.
+        RunError: a registered figure fails.
     """
     inspection = Inspection.of(trained, split, request)
     writer, started = FigureWriter(out, show), time.perf_counter()

@@ -1,7 +1,7 @@
 """Decides which words around a reference apply to it.
 
-A word applies to the nearest reference: first the last such word in the sentence between the previous reference and
-this one; else the first word after it up to the end of its clause; else the last word earlier in the paragraph. In a
+For a reference, the word that applies is the last such word in the sentence between the previous reference and this
+one; else the first word after it up to the end of its clause; else the last word earlier in the paragraph. In a
 table the order is the cell, the heading of its column, the first cell of the row and the caption.
 """
 

@@ -27,12 +27,13 @@ _SCORE = re.compile("accura|error|loss|score", re.I)
 
 @dataclass(frozen=True)
 class Quantity:
-    """The value of a reference, and what the words around it must not contradict (None: unknown)."""
+    """The value of a reference, and what the words around it must not contradict: `measure`, `split`, `statistic` and
+    `answer` (None: unknown)."""
 
     value: float
     unit: str = ""  # '%', 'points', 'nats', 's', or '' for a count or a plain number
     decimals: int = 0  # when printed
-    exact: bool = False  # a count
+    exact: bool = False  # to be written with all of its digits: a count, a published number
     signed: bool = False
     measure: str | None = None
     split: str | None = None
