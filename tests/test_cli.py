@@ -171,7 +171,7 @@ def test_the_default_grid_and_what_replaces_it():
     assert grid("--learning-rate", "0.02").axes == {
         "learning_rate": (0.02,), "filters": filters, "seed": (0, 1, 2, 3, 4),
     }  # fmt: skip
-    assert grid("--network", "lenet5", "--seeds", "1").axes == {"learning_rate": (0.05,), "seed": (0,)}
+    assert grid("--network", "lenet5", "--seeds", "1").axes == {"learning_rate": (0.01,), "seed": (0,)}
     assert grid("--axis", "momentum=0,0.9").axes["momentum"] == (0, 0.9)
     assert grid("--axis", "augment=,flip crop1", "--axis", "select=final,best").axes["augment"] == (
         "",

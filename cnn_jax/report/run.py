@@ -24,9 +24,8 @@ def sentence(result: Result) -> str:
     text = "; ".join(parts) or "the data has no test split, and the validation images were trained on"
     advice = f" {ADVICE}" if result.at_chance else ""
     if result.at_chance and result.steps < FEW_STEPS:
-        advice += (
-            f" {page.count(result.steps, 'step')} in all: a smaller --batch-size or more --epochs takes more steps."
-        )
+        steps = page.count(result.steps, "step")
+        advice += f" It took only {steps}: a smaller --batch-size or more --epochs takes more."
     return page.sentence(f"{text}{chance}") + advice
 
 

@@ -11,6 +11,10 @@ from browser import DOWN, RIGHT, TAB, chromium
 from commands import ROOT, finish, refused
 from PIL import Image
 
+from cnn_jax.network import Network
+from cnn_jax.notation import parse
+from cnn_jax.report.inspect.inspection import layers_to_show
+
 NETWORK = "conv3-6:same relu max2 conv3-8:same relu max2 dense-10"
 THREE = ROOT / "docs" / "three.png"
 
@@ -210,3 +214,14 @@ def test_the_pictures_of_an_imagenet_network_from_a_state_dict(tmp_path):
     names = {path.stem for path in out.glob("*.png")}
     assert names == {"attributions", "checks", "filters", "maps", "units-conv1", "units-relu3"}
     assert "read from a file" in (out / "index.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("conv3-4 relu drop0.5 dense-10", ["conv1", "relu1", "dense1"]),
+        ("conv3-4:same bn relu max2 pad1 conv3-4 tanh dense-10", ["conv1", "relu1", "max1", "tanh1", "dense1"]),
+    ],
+)
+def test_the_layers_shown_are_the_first_convolution_and_the_last_part_of_each(text, shown):
+    assert layers_to_show(Network((8, 8, 1), parse(text))) == shown
