@@ -54,7 +54,9 @@ def pytest_unconfigure():
 
 
 def pytest_collection_modifyitems(config, items):
-    if not config.getoption("--slow"):
+    if config.getoption("--slow"):
+        items.sort(key=lambda item: "slow" not in item.keywords)  # long ones first: no worker waits at the end
+    else:
         for item in items:
             if "slow" in item.keywords:
                 item.add_marker(pytest.mark.skip(reason="slow: runs with --slow"))

@@ -71,23 +71,21 @@ def test_kill_9_at_random_moments(unkilled, tmp_path):
 
 
 @pytest.mark.slow
-def test_sixty_kills(unkilled, tmp_path, record_property):
-    """Ten runs, each killed six times at any moment from the start of the process on, ends as the one nobody killed."""
-    random_, failures, kills = random.Random(60), [], 0
-    for number in range(10):
-        path = tmp_path / str(number)
-        for _ in range(6):
-            process = start(*TRAIN, "--out", path, "--resume")
-            try:
-                process.wait(timeout=random_.uniform(1.0, 9.0))
-            except subprocess.TimeoutExpired:
-                process.kill()
-            process.communicate()
-            kills += 1
-        code, _, err = finish(*TRAIN, "--out", path, "--resume")
-        if code or outcome(path) != outcome(unkilled):
-            failures.append(f"run {number}: exit code {code}, {err[-300:]}")
-    count(record_property, "kill -9 of a training run", tried=kills, failures=failures)
+@pytest.mark.parametrize("number", range(10))
+def test_sixty_kills(unkilled, tmp_path, record_property, number):
+    """Ten runs, each killed six times at any moment from the start of the process on, end as the one nobody killed."""
+    moments, path, failures = random.Random(number), tmp_path / "run", []
+    for _ in range(6):
+        process = start(*TRAIN, "--out", path, "--resume")
+        try:
+            process.wait(timeout=moments.uniform(1.0, 9.0))
+        except subprocess.TimeoutExpired:
+            process.kill()
+        process.communicate()
+    code, _, err = finish(*TRAIN, "--out", path, "--resume")
+    if code or outcome(path) != outcome(unkilled):
+        failures.append(f"run {number}: exit code {code}, {err[-300:]}")
+    count(record_property, "kill -9 of a training run", tried=6, failures=failures)
 
 
 @pytest.mark.slow
