@@ -23,7 +23,8 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 for _module in ("cnn_jax.ops", "cnn_jax.losses", "cnn_jax.metrics", "cnn_jax.training.augment"):
     install_import_hook(_module, "beartype.beartype")  # shapes and dtypes of annotated arrays
 
-from cnn_jax.ops.native import library  # noqa: E402 - after the hook
+from cnn_jax import registry  # noqa: E402 - after the hook
+from cnn_jax.ops.native import library  # noqa: E402
 from cnn_jax.paths import cache_root  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -76,6 +77,15 @@ def _own_cache(tmp_path_factory, monkeypatch, native_folder):
     if native_folder is not None and not (cache / "native").exists():
         (cache / "native").symlink_to(native_folder)
     monkeypatch.setenv("CNN_JAX_CACHE", str(cache))
+
+
+@pytest.fixture(autouse=True)
+def _own_origins():
+    """A file whose parts a test registers in this process is a plugin of that test's runs, and of no others."""
+    before = dict(registry.ORIGINS)
+    yield
+    registry.ORIGINS.clear()
+    registry.ORIGINS.update(before)
 
 
 @pytest.fixture
