@@ -179,6 +179,11 @@ class Network:
             raise RequestError(f"layer {quote(name)} does not exist; there are {', '.join(nodes)}")
         return nodes[name]
 
+    @functools.cached_property
+    def opaque(self) -> tuple[str, ...]:
+        """The names of the layers whose backward pass cannot be modified: user-defined modules."""
+        return tuple(node.name for node in self.walk() if isinstance(node.layer, Wrapped))
+
     def _run(
         self,
         variables: Variables,
@@ -187,13 +192,11 @@ class Network:
         record: bool = False,
         shifts: Mapping[str, Array] = MappingProxyType({}),
     ) -> tuple[Array, dict[str, Any], dict[str, Array]]:
-        if {"feedback_key"} & set(context) or context.get("backward", "gradient") != "gradient":
-            for node in self.walk():
-                if isinstance(node.layer, Wrapped):
-                    raise RequestError(
-                        f"{node.name} is a user-defined module: guided backpropagation, the deconvnet and feedback "
-                        "alignment cannot modify its backward pass"
-                    )
+        if self.opaque and ("feedback_key" in context or context.get("backward", "gradient") != "gradient"):
+            raise RequestError(
+                f"{self.opaque[0]} is a user-defined module: guided backpropagation, the deconvnet and feedback "
+                "alignment cannot modify its backward pass"
+            )
         if images.shape[1:] != self.input_shape:
             raise RequestError(f"images of {images.shape[1:]} do not fit a network for {self.input_shape}")
         run = _Run(variables, context, {} if record else None, shifts)

@@ -238,7 +238,8 @@ def methods(network: Network, key: Array, **options: Any) -> dict[str, Method]:
         **options: arguments of `occlusion`: `size`, `stride`, `fill`.
 
     Returns:
-        Each method by its display name; its maps have the height and width of the image.
+        Each method by its display name; its maps have the height and width of the image. Guided backpropagation and the
+        deconvnet are left out for a network with `opaque` layers.
     """
     square = {"size": max(network.input_shape[0] // 6, 1), "stride": max(network.input_shape[0] // 14, 1)} | options
     by_name: dict[str, Method] = {
@@ -250,6 +251,8 @@ def methods(network: Network, key: Array, **options: Any) -> dict[str, Method]:
         "deconvnet": deconvnet,
         "occlusion": functools.partial(occlusion, **square),
     }
+    if network.opaque:
+        del by_name["guided backpropagation"], by_name["deconvnet"]
     try:
         layer = grad_cam_layer(network)
     except RequestError:

@@ -10,7 +10,7 @@ import numpy as np
 from jax import Array, lax
 
 from cnn_jax.insight.units import middle
-from cnn_jax.network import Network, Variables
+from cnn_jax.network import Backward, Network, Variables
 
 Target = Literal["unit", "channel"]
 
@@ -39,7 +39,7 @@ def maximise(
     """Gradient ascent on the activation of each unit, from normal noise of deviation 0.1.
 
     The backward pass is 'redirected': ReLUs backpropagate every positive signal, so that a unit that is silent at the
-    start gets a gradient.
+    start gets a gradient. In a network with `opaque` layers it is the gradient.
 
     Args:
         network, variables: the network and its variables.
@@ -60,11 +60,12 @@ def maximise(
 def _maximise(
     network: Network, variables: Variables, units: Array, key: Array, layer: str, target: Target, recipe: Recipe
 ) -> tuple[Array, Array]:
+    backward: Backward = "gradient" if network.opaque else "redirected"
     start_key, jitter_key = jax.random.split(key)
     start = 0.1 * jax.random.normal(start_key, (len(units), *network.input_shape))
 
     def activation(images: Array) -> Array:
-        output = network.activations(variables, images, backward="redirected")[layer]
+        output = network.activations(variables, images, backward=backward)[layer]
         if output.ndim == 4 and target == "channel":
             output = output.mean((1, 2))
         return jnp.take_along_axis(middle(output), units[:, None], axis=1)[:, 0]

@@ -66,17 +66,17 @@ def filters(kernels: np.ndarray) -> Figure:
     return figure
 
 
-def units(synthesis: np.ndarray, patches: np.ndarray, projections: np.ndarray, names: Sequence[int]) -> Figure:
-    """A row for each unit: its synthetic image (u, h, w, c), its strongest patches (u, n, h, w, c) and their deconvnet
-    projections (the same shape), all 0 to 1."""
-    count = patches.shape[1]
+def units(synthesis: np.ndarray, patches: np.ndarray, projections: np.ndarray | None, names: Sequence[int]) -> Figure:
+    """A row for each unit: its synthetic image (u, h, w, c), its strongest patches (u, n, h, w, c) and, if any, their
+    deconvnet projections (the same shape), all 0 to 1."""
+    count, sides = patches.shape[1], [patches] if projections is None else [patches, projections]
     with matplotlib.rc_context(PLAIN):
         figure, grid = subplots(
-            len(names), 3, figsize=(7.2, 0.62 * len(names) + 0.5), layout="constrained", squeeze=False,
-            width_ratios=(1, count, count),
+            len(names), 1 + len(sides), figsize=(7.2, 0.62 * len(names) + 0.5), layout="constrained", squeeze=False,
+            width_ratios=(1, *[count] * len(sides)),
         )  # fmt: skip
         for row, unit in enumerate(names):
-            sheets = (synthesis[row], tiles(patches[row], count), tiles(projections[row], count))
+            sheets = (synthesis[row], *(tiles(side[row], count) for side in sides))
             for plot, sheet in zip(grid[row], sheets, strict=True):
                 plot.imshow(drawable(sheet), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
                 plot.set_xticks([])
@@ -84,7 +84,7 @@ def units(synthesis: np.ndarray, patches: np.ndarray, projections: np.ndarray, n
                 for spine in plot.spines.values():
                     spine.set_visible(False)
             grid[row, 0].set_ylabel(f"{unit}", rotation=0, ha="right", va="center", fontsize=7)
-        for plot, title in zip(grid[0], ("synthetic", "strongest patches", "their deconvnet"), strict=True):
+        for plot, title in zip(grid[0], ("synthetic", "strongest patches", "their deconvnet"), strict=False):
             plot.set_title(title, fontsize=8)
     return figure
 

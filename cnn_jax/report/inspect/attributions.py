@@ -10,6 +10,7 @@ import numpy as np
 from cnn_jax.errors import RequestError
 from cnn_jax.insight import attribution, checks, units
 from cnn_jax.insight.checks import SanityCheck
+from cnn_jax.network import Network
 from cnn_jax.report import explorer, plots
 from cnn_jax.report.explorer import ImageCard
 from cnn_jax.report.inspect.figure_writer import FigureWriter
@@ -72,7 +73,7 @@ def _draw(
         "for the class, blue against it; black to yellow has no sign. ρ: rank correlation of the magnitudes "
         f"with the map when all weights are random, mean over n = {n} images; above {checks.SAME} a method fails. "
         "del, ins: areas under the probability while pixels are deleted or inserted in the map's order. The "
-        f"completeness gap of integrated gradients is at most {gap:.1e} logits.",
+        f"completeness gap of integrated gradients is at most {gap:.1e} logits.{_left_out(inspection.network)}",
         plots.attributions(
             inspection.shown[:DRAWN] / 255.0, {name: values[:DRAWN] for name, values in maps.items()}, titles[:DRAWN],
             results,
@@ -90,6 +91,12 @@ def _draw(
         rank_correlation=[[value for _, value in check.cascade] for check in results],
         deletion=[check.deletion for check in results], insertion=[check.insertion for check in results],
     )  # fmt: skip
+
+
+def _left_out(network: Network) -> str:
+    if not network.opaque:
+        return ""
+    return f" Guided backpropagation and the deconvnet are left out: they cannot modify {network.opaque[0]}."
 
 
 def _coloured(name: str, values: np.ndarray) -> str:

@@ -9,6 +9,7 @@ from cnn_jax.errors import RequestError
 from cnn_jax.insight import attribution, synthesis, tuning, units
 from cnn_jax.insight.tuning import Tuning
 from cnn_jax.insight.units import Strongest
+from cnn_jax.network import Network
 from cnn_jax.report import explorer, plots
 from cnn_jax.report.explorer import LayerCard, UnitCard
 from cnn_jax.report.inspect.figure_writer import FigureWriter
@@ -68,11 +69,10 @@ def _layer(
         SECTION, f"units-{layer}", f"Units of {layer}. Left: a synthetic image for the unit in the middle of the maps "
         f"(activation maximisation, Yosinski et al. 2015; {synthesis.USUAL.steps} steps, seed "
         f"{inspection.request.seed}); middle: the {indices.shape[1]} patches of {len(inspection.searched):,} images "
-        "that excite it most, cut to its receptive field; right: the deconvnet projection of each (Zeiler & Fergus "
-        "2014), grey is zero.",
+        f"that excite it most, cut to its receptive field; right: {_about_projections(network)}",
         plots.units(pictures, patches, projections, chosen), units=chosen, made=synthetic, activations=values,
-        patches=patches, projections=projections, image_ids=inspection.searched_at[indices],
-        boxes=strongest.boxes[chosen], strongest=strongest.values[chosen],
+        patches=patches, **({} if projections is None else {"projections": projections}),
+        image_ids=inspection.searched_at[indices], boxes=strongest.boxes[chosen], strongest=strongest.values[chosen],
     )  # fmt: skip
     cards = [
         UnitCard(
@@ -81,7 +81,7 @@ def _layer(
             kernel="" if kernels is None else _kernel_picture(kernels[unit]),
             made=explorer.picture(pictures[i]),
             patches=explorer.picture(plots.tiles(patches[i], 3)),
-            projected=explorer.picture(plots.tiles(projections[i], 3)),
+            projected="" if projections is None else explorer.picture(plots.tiles(projections[i], 3)),
             tuning=_curve(tuned, unit),
         )
         for i, unit in enumerate(chosen)
@@ -102,26 +102,36 @@ def _cut_to_middle_field(inspection: Inspection, layer: str, images: np.ndarray)
     return visible[:, max(top, 0) : min(bottom, height), max(left, 0) : min(right, width)]
 
 
+def _about_projections(network: Network) -> str:
+    if network.opaque:
+        return f"nothing, since the deconvnet cannot modify the backward pass of {network.opaque[0]}."
+    return "the deconvnet projection of each (Zeiler & Fergus 2014), grey is zero."
+
+
 def _patches(
     inspection: Inspection, layer: str, strongest: Strongest, inputs: Any, chosen: list[int]
-) -> tuple[np.ndarray, np.ndarray]:
-    """The strongest patches and their deconvnet projections, both (units, count, h, w, c), 0 to 1."""
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """The strongest patches and their deconvnet projections, both (units, count, h, w, c), 0 to 1; no projections for a
+    network with `opaque` layers."""
     indices = strongest.images[chosen]
     count = indices.shape[1]
+    outside = float(inspection.trained.mean.mean())
+
+    def cut(images: np.ndarray, outside: float) -> np.ndarray:
+        """Images (units, count, h, w, c) cut to the units' receptive fields."""
+        rows = zip(images, strongest.boxes[chosen], strict=True)
+        return np.array([[units.cut(x, box, outside) for x, box in zip(*row, strict=True)] for row in rows])
+
+    patches = cut(inspection.searched[indices] / 255.0, outside)
+    if inspection.network.opaque:
+        return patches, None
     projected = attribution.of_unit(
         inspection.network, inspection.variables, inputs[indices.ravel()], layer,
         jnp.repeat(jnp.asarray(chosen), count), jnp.asarray(strongest.rows[chosen].ravel()),
         jnp.asarray(strongest.columns[chosen].ravel()), "deconvnet",
     )  # fmt: skip
-    maps = np.asarray(projected).reshape(*indices.shape, *inspection.network.input_shape)
-    outside = float(inspection.trained.mean.mean())
-    patches, projections = [], []
-    for i, unit in enumerate(chosen):
-        boxes = strongest.boxes[unit]
-        pictures = inspection.searched[indices[i]] / 255.0
-        patches.append([units.cut(picture, box, outside) for picture, box in zip(pictures, boxes, strict=True)])
-        projections.append([units.cut(plots.stretched(x), box, 0.5) for x, box in zip(maps[i], boxes, strict=True)])
-    return np.array(patches), np.array(projections)
+    stretched = [plots.stretched(x) for x in np.asarray(projected)]
+    return patches, cut(np.array(stretched).reshape(*indices.shape, *inspection.network.input_shape), 0.5)
 
 
 def _words(strongest: Strongest, ids: np.ndarray, synthetic: float, tuned: Tuning, unit: int) -> str:
