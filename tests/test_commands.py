@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 
 import numpy as np
 import pytest
@@ -62,6 +63,15 @@ def test_a_first_run_on_two_hundred_images_of_three_classes_learns_with_the_defa
     result = json.loads((out / "result.json").read_text())
     assert result["status"] == "complete"
     assert result["validation"]["accuracy"] > 0.9
+
+
+def test_the_command_that_the_range_test_recommends_is_one():
+    code, out, err = finish("-m", "cnn_jax", "range", "--steps", "12", *FAST)
+    assert code == 0, err
+    words = shlex.split(out.strip().splitlines()[-1].removeprefix("recommended: cnn-jax train "))
+    rate = words.pop()
+    assert words == [*FAST, "--learning-rate"]
+    assert 1e-5 < float(rate) < 10
 
 
 def test_predict_takes_folders_and_one_bad_file_does_not_stop_the_others(run, tmp_path):

@@ -117,6 +117,36 @@ def test_a_copy_that_was_changed_is_never_executed(run, tmp_path):
     assert "it is not the plugin that was recorded" in err
 
 
+def test_the_scripts_take_plugins_and_a_run_resumes_with_the_copies_in_its_folder(plugin, tmp_path):
+    script = ("experiments/train.py", "--network", "conv3-2 mish max2 dense-classes", "--loss", "focal", "--quiet")
+    code, _, err = finish(*script, "--plugin", plugin, "--epochs", "1", "--out", tmp_path / "run")
+    assert code == 0, err
+    more = ("-m", "cnn_jax", "train", "--resume", "--epochs", "2", "--quiet", "--out", tmp_path / "run")
+    code, _, err = finish(*more)
+    assert code == 1
+    assert f"needs the plugin {plugin}" in err
+    code, _, err = finish(*more, "--trust-plugins")
+    assert code == 0, err
+    assert json.loads((tmp_path / "run" / "result.json").read_text())["epochs"] == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("network", ["tiny", "linear"])
+def test_a_network_of_ones_own_is_seen_without_what_cannot_modify_it(network, plugin, tmp_path):
+    train = ("-m", "cnn_jax", "train", "--plugin", plugin, "--network", network, "--epochs", "1", "--quiet")
+    assert finish(*train, "--out", tmp_path / "run")[0] == 0
+    code, out, err = finish("-m", "cnn_jax", "see", "--plugin", plugin, tmp_path / "run", "--count", "1", "--quiet")
+    assert code == 0, err
+    page = Path(out.strip())
+    text = page.read_text()
+    assert f"Guided backpropagation and the deconvnet are left out: they cannot modify {network}1." in text
+    with np.load(page.with_name("attributions.npz")) as file:
+        assert {"gradient", "integrated_gradients", "occlusion"} <= set(file.files)
+        assert not {"guided_backpropagation", "deconvnet"} & set(file.files)
+    with np.load(page.with_name(f"units-{network}1.npz")) as file:
+        assert "projections" not in file.files
+
+
 @pytest.mark.slow
 def test_a_run_with_own_parts_is_seen(run, plugin):
     code, out, err = finish(

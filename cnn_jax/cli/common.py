@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from tyro.conf import UseAppendAction
+
 from cnn_jax import plugins, runtime
 from cnn_jax.errors import CnnJaxError, RequestError, quote, shortened
 from cnn_jax.untrusted import read_json
@@ -23,7 +25,7 @@ T = TypeVar("T")
 class Common:
     """Options of every verb."""
 
-    plugin: tuple[str, ...] = ()
+    plugin: UseAppendAction[tuple[str, ...]] = ()
     """Files (FILE.py) or modules that register layers, losses, optimizers …; may be repeated."""
     trust_plugins: bool = False
     """Load the plugins of a run from the copies in its folder. This executes code by the author of that folder."""
@@ -38,7 +40,9 @@ def main(command: Callable[[Sequence[str]], int | None]) -> None:
     runtime.quieten_orbax()
     try:
         runtime.join_processes()
-        code = command(_arguments())
+        arguments = _arguments()
+        load_plugins(arguments)
+        code = command(arguments)
         sys.stdout.flush()  # a closed pipe is noticed here, not when Python exits
     except BaseException as error:
         code = _end(error)
@@ -103,7 +107,7 @@ def parse(kind: type[T], arguments: Sequence[str], prog: str, default: T | None 
         raise RequestError(_one_line(message.getvalue())) from None
 
 
-REPEATED = ("--axis", "--plugin", "--log")
+REPEATED = ("--axis", "--log")
 
 
 def merge_repeated(arguments: list[str]) -> list[str]:
@@ -142,14 +146,11 @@ def option(arguments: Sequence[str], name: str) -> str | None:
 def load_plugins(arguments: Sequence[str]) -> None:
     """Loads the plugins of --plugin before options are parsed, as these may name registered parts."""
     plugins.trusted = "--trust-plugins" in arguments
-    in_plugin = False
-    for argument in arguments:
-        if argument.startswith("--"):
-            in_plugin = argument.split("=")[0] == "--plugin"
-            if in_plugin and "=" in argument:
-                plugins.load(argument.partition("=")[2])
-        elif in_plugin:
-            plugins.load(argument)
+    for argument, following in zip(arguments, [*arguments[1:], None], strict=True):
+        if argument == "--plugin" and following is not None:
+            plugins.load(following)
+        elif argument.startswith("--plugin="):
+            plugins.load(argument.partition("=")[2])
 
 
 def stored_config(arguments: Sequence[str], *, best: bool) -> dict[str, Any] | None:
@@ -163,9 +164,13 @@ def stored_config(arguments: Sequence[str], *, best: bool) -> dict[str, Any] | N
         path = str(inside) if os.path.isfile(inside) else None  # unlike Path.is_file, False for invalid paths
     if path is None:
         return None
-    if os.path.isdir(path):
+    if os.path.isdir(path) or option(arguments, "config") is None:
+        from cnn_jax.runs.folder import Folder
+
         inside = Path(path) / "best" / "config.json"
-        path = str(inside if best and os.path.isfile(inside) else Path(path) / "config.json")
+        if os.path.isdir(path):
+            path = str(inside if best and os.path.isfile(inside) else Path(path) / "config.json")
+        Folder.open(Path(path).parent)  # its config may name parts of its plugins
     values = read_json(path)
     if not isinstance(values, dict):
         raise RequestError(f"{path} is not a config: it should be a JSON object of fields")

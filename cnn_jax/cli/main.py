@@ -47,7 +47,6 @@ def command(arguments: Sequence[str]) -> int:
         return 0
     if verb not in VERBS:
         raise RequestError(f"verb {quote(verb)} is unknown; there are {', '.join(VERBS)}")
-    common.load_plugins(rest)
     module = importlib.import_module(f"cnn_jax.cli.{verb if verb != 'range' else 'range_test'}")
     return module.command(rest) or 0
 

@@ -48,6 +48,7 @@ def command(arguments: Sequence[str]) -> int:
     if result.recommended is None:
         print("no learning rate lowered the loss: look at the network, the data and the loss")
         return 1
-    rest = [argument for argument in arguments if not argument.startswith("--steps")]
+    pairs = zip(["", *arguments], arguments, strict=False)
+    rest = [argument for before, argument in pairs if before != "--steps" and not argument.startswith("--steps")]
     print(f"recommended: cnn-jax train {shlex.join(rest)} --learning-rate {result.recommended:g}")
     return 0

@@ -61,6 +61,8 @@ def main(
         parser.add_argument(
             "--quick", action="store_true", help="a few digits, one epoch, two seeds: a short trial run"
         )
+        parser.add_argument("--plugin", action="append", help="a file or module with registered parts; repeatable")
+        parser.add_argument("--trust-plugins", action="store_true", help="load the copies of plugins in run folders")
         parser.add_argument("--quiet", action="store_true", help="no progress, only the verdict and warnings")
         common_options = set(vars(parser.parse_known_args([])[0]))
         add_arguments(parser)

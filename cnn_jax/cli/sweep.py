@@ -40,7 +40,7 @@ class Axes(common.Common):
     out: str | None = None
     """The sweep's folder (default: runs/sweep-<UTC time>-<hash>)."""
     resume: bool = False
-    """Continue the sweep in --out, with its own config unless other options are given."""
+    """Continue the sweep in --out (or start it, if there is none) with its own config."""
     log: tuple[str, ...] = ()
     """Additional loggers: json, tensorboard, or a registered one; may be repeated."""
 

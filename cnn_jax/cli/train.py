@@ -19,7 +19,7 @@ class Run(common.Common):
     out: str | None = None
     """The run's folder (default: runs/train-<UTC time>-<hash>)."""
     resume: bool = False
-    """Continue the run in --out, with its own config unless other options are given; --epochs MORE extends it."""
+    """Continue the run in --out (or start it, if there is none) with its own config; only --epochs MORE may differ."""
     profile: bool = False
     """Write a JAX trace of ten steps into the run's folder."""
     log: tuple[str, ...] = ()

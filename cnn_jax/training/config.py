@@ -37,7 +37,8 @@ class Config:
     filters: int | None = None
     """Filters of the first convolution; the others scale in proportion."""
     dataset: str = "digits"
-    """digits, mnist, fashion_mnist, cifar10, a prepared TFDS data set, a folder of images, or a zip file of one."""
+    """digits, mnist, fashion_mnist, cifar10, a prepared TFDS data set, a folder of images, a zip file of one, or a .npz
+    file of arrays."""
     data_dir: str | None = None
     """Folder of archives and prepared TFDS data sets; only read."""
     image_size: int | str | None = None
@@ -64,7 +65,7 @@ class Config:
     optimizer_args: dict[str, Any] = field(default_factory=dict)
     """Arguments of the optimizer other than the fields below, e.g. b1=0.95; each number can be an axis."""
     momentum: float = 0.9
-    """Momentum of sgd and signsgd, or the first-moment decay of adam."""
+    """Momentum of sgd and signsgd, or the first-moment decay of adam and adamw; those of optax take optimizer_args."""
     nesterov: bool = False
     """Nesterov momentum."""
     weight_decay: float = 0.0
@@ -90,7 +91,7 @@ class Config:
     decay_epochs: tuple[float, ...] = ()
     """Epochs of the run, warm-up included, after which schedule `step` multiplies the learning rate by decay_factor."""
     decay_factor: float = 0.1
-    """See decay_epochs."""
+    """Factor on the learning rate at each of the decay_epochs."""
 
     loss: str = "cross_entropy"
     """cross_entropy, squared_error or a registered loss."""
