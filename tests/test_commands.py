@@ -10,7 +10,7 @@ from commands import finish, messages, refused
 from PIL import Image
 
 import cnn_jax
-from cnn_jax.cli import main
+from cnn_jax.cli import common, main
 from cnn_jax.errors import RequestError
 
 FAST = ("--network", "conv3-4 relu max2 dense-classes", "--epochs", "2")
@@ -201,7 +201,7 @@ def test_a_plugin_that_fails_is_one_line(plugin, message, tmp_path):
     path = tmp_path / "plugin.py"
     path.write_text(plugin)
     with pytest.raises(RequestError) as caught:
-        main.command(["describe", "lenet5", "--plugin", str(path)])
+        common.load_plugins(["describe", "lenet5", "--plugin", str(path)])
     assert re.search(message, str(caught.value)), caught.value
     assert "\n" not in str(caught.value)
 

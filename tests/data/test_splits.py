@@ -154,7 +154,7 @@ def test_every_kind_of_source_by_its_rule(source, asked, rule, sizes):
 @pytest.mark.parametrize(
     ("splits", "without_test", "words"),
     [
-        (("all",), True, "x: a test split is dealt from these images: leave out --without-test"),
+        (("all",), True, "x: a test split is drawn from these images: leave out --without-test"),
         (("test", "validation"), False, "x: no train split beside test, validation"),
         (("train", "test"), True, "x has a test split: leave out --without-test"),
         (

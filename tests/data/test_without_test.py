@@ -61,7 +61,7 @@ def test_the_flag_is_refused_where_there_is_a_test_split(source, refuses, tmp_pa
     with refuses("photos", "has a test split: leave out --without-test"):
         load(source(OWN | {"test/a": 2, "test/b": 2}), without_test=True)
     for name in (source({"a": 5, "b": 5}, "dealt"), "digits"):
-        with refuses(name.rpartition("/")[2], "a test split is dealt", "leave out --without-test"):
+        with refuses(name.rpartition("/")[2], "a test split is drawn", "leave out --without-test"):
             load(name, without_test=True)
 
 
@@ -69,7 +69,7 @@ def test_the_flag_is_refused_where_there_is_a_test_split(source, refuses, tmp_pa
 def test_sets_of_tfds_loaded_and_streamed(splits, tmp_path, refuses):
     prepare(tmp_path, "small", splits)
     if "validation" not in splits:  # a lone train split is dealt to three
-        with refuses("small", "a test split is dealt"):
+        with refuses("small", "a test split is drawn"):
             load("small", data_dir=tmp_path, without_test=True)
         return
     for opener in (load, open_stream):
