@@ -10,6 +10,7 @@ from commands import finish, messages, refused
 from PIL import Image
 
 import cnn_jax
+from cnn_jax import plugins
 from cnn_jax.cli import common, main
 from cnn_jax.errors import RequestError
 
@@ -204,6 +205,19 @@ def test_a_plugin_that_fails_is_one_line(plugin, message, tmp_path):
         common.load_plugins(["describe", "lenet5", "--plugin", str(path)])
     assert re.search(message, str(caught.value)), caught.value
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("arguments", [[], ["--plugin"], ["describe", "--plugin"]])
+def test_where_no_plugin_is_named_none_is_loaded(arguments):
+    before = dict(plugins.LOADED)
+    common.load_plugins(arguments)
+    assert before == plugins.LOADED
+
+
+def test_without_a_verb_the_command_says_how_it_is_used():
+    code, out, err = finish("-m", "cnn_jax")
+    assert (code, err) == (2, "")
+    assert out.startswith("usage: cnn-jax VERB")
 
 
 def test_data_sets_are_listed_and_cached(capsys, tmp_path, monkeypatch):

@@ -3,6 +3,7 @@
 import contextlib
 import datetime
 import io
+import itertools
 import os
 import signal
 import sys
@@ -146,7 +147,7 @@ def option(arguments: Sequence[str], name: str) -> str | None:
 def load_plugins(arguments: Sequence[str]) -> None:
     """Loads the plugins of --plugin before options are parsed, as these may name registered parts."""
     plugins.trusted = "--trust-plugins" in arguments
-    for argument, following in zip(arguments, [*arguments[1:], None], strict=True):
+    for argument, following in itertools.zip_longest(arguments, arguments[1:]):
         if argument == "--plugin" and following is not None:
             plugins.load(following)
         elif argument.startswith("--plugin="):
