@@ -178,7 +178,7 @@ def test_a_config_file_from_elsewhere_is_refused_with_its_reason(tmp_path, conte
 def test_files_that_are_no_config(tmp_path):
     """A folder, nothing, a gigabyte, one that never ends: in real processes, in one line."""
     train = ("experiments/train.py", "--out", tmp_path / "out", "--config")
-    assert "config.json does not exist" in refused(*train, tmp_path)
+    assert "is not a run's folder: it has no config.json" in refused(*train, tmp_path)
     assert "does not exist" in refused(*train, tmp_path / "none.json")
     with (tmp_path / "large.json").open("wb") as file:
         file.truncate(1 << 30)
