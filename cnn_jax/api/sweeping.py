@@ -12,6 +12,7 @@ from typing import Any
 
 import jax
 
+from cnn_jax import compilations
 from cnn_jax.api.folders import agree
 from cnn_jax.errors import RequestError
 from cnn_jax.grids import engine
@@ -219,6 +220,7 @@ class SweepRunner:
             test_scored=tuple(scored),
             finished=utc_now(),
             compile_seconds=round(sum(result.compile_seconds for result in results), 3),
+            compilations=compilations.counts(),
             train_seconds=round(sum(result.train_seconds for result in results), 3),
             peak_memory=peak_memory(),
         )

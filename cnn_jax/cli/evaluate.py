@@ -8,6 +8,7 @@ from typing import Literal
 
 from tyro.conf import Positional
 
+from cnn_jax import compilations
 from cnn_jax.cli import common
 from cnn_jax.waiting import waiting
 
@@ -34,6 +35,7 @@ class Evaluate(common.Common):
 def command(arguments: Sequence[str]) -> None:
     parsed = common.parse(Evaluate, arguments, "cnn-jax evaluate")
 
+    compilations.enable()
     from cnn_jax import api
     from cnn_jax.metrics import METRICS
 

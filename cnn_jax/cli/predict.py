@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tyro.conf import Positional
 
+from cnn_jax import compilations
 from cnn_jax.cli import common
 from cnn_jax.waiting import waiting
 
@@ -33,6 +34,7 @@ class Predict(common.Common):
 def command(arguments: Sequence[str]) -> int:
     parsed = common.parse(Predict, arguments, "cnn-jax predict")
 
+    compilations.enable()
     from cnn_jax import api
 
     rows = []

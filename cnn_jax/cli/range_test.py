@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from cnn_jax import compilations
 from cnn_jax.cli import common, options
 from cnn_jax.training.config import Config
 from cnn_jax.waiting import waiting
@@ -39,6 +40,7 @@ def command(arguments: Sequence[str]) -> int:
     parsed = common.parse(arguments_type(), arguments, "cnn-jax range", default)
     config = Config(**options.fields_of(parsed))
 
+    compilations.enable()
     from cnn_jax.api.range_test import range_test
 
     with waiting(f"trying learning rates on {config.dataset}", show=not parsed.test.quiet):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tyro.conf import Positional
 
+from cnn_jax import compilations
 from cnn_jax.cli import common
 from cnn_jax.errors import RequestError
 
@@ -30,6 +31,7 @@ class Rerun(common.Common):
 def command(arguments: Sequence[str]) -> int:
     parsed = common.parse(Rerun, arguments, "cnn-jax rerun")
 
+    compilations.enable()
     from cnn_jax.api.rerun import rerun
     from cnn_jax.runs.folder import Folder
     from cnn_jax.runs.schema import Record

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tyro.conf import Positional
 
+from cnn_jax import compilations
 from cnn_jax.cli import common
 
 
@@ -41,6 +42,7 @@ class See(common.Common):
 def command(arguments: Sequence[str]) -> None:
     parsed = common.parse(See, arguments, "cnn-jax see")
 
+    compilations.enable()
     from cnn_jax import api
     from cnn_jax.report.inspect import Request
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from cnn_jax import compilations
 from cnn_jax.cli import common
 from cnn_jax.cli.archives import restart_from_cache
 from cnn_jax.errors import RequestError, quote
@@ -46,6 +47,7 @@ def main(
     """Parses the arguments of the process, investigates, prints the verdict and exits."""
 
     def command(arguments: Sequence[str]) -> int:
+        compilations.enable()
         from cnn_jax import study
 
         parser = Parser(

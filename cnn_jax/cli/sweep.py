@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from cnn_jax import compilations
 from cnn_jax.cli import common, options
 from cnn_jax.errors import RequestError, RunError, quote
 from cnn_jax.grids.grid import Grid, check_axis
@@ -108,6 +109,7 @@ def command(arguments: Sequence[str]) -> int:
     grid, own = grid_of(parsed, base_values), parsed.grid
     out = own.out or common.default_out("sweep", grid.hash())
 
+    compilations.enable()
     from cnn_jax import api
     from cnn_jax.report.loggers import loggers
     from cnn_jax.runs.outcome import NO_CELL

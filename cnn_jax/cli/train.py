@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from cnn_jax import compilations
 from cnn_jax.cli import common, options
 from cnn_jax.training.config import Config
 
@@ -44,6 +45,7 @@ def command(arguments: Sequence[str]) -> int:
     run_options = parsed.run
     out = run_options.out or common.default_out("train", config.hash())
 
+    compilations.enable()
     from cnn_jax import api
     from cnn_jax.report.loggers import loggers
     from cnn_jax.report.run import sentence

@@ -138,7 +138,8 @@ class Record:
     """record.json: what others need to repeat a run and to judge its numbers.
 
     `config` is the run's, or the sweep's with its axes; `choices` are the settings chosen for speed at its start. The
-    last fields are added at its end; `plan`, `trials` and `test_scored` (trial numbers) are for sweeps.
+    last fields are added at its end; `compilations` counts the programs that its process took from the cache (`hits`)
+    and compiled (`misses`); `plan`, `trials` and `test_scored` (trial numbers) are for sweeps.
     """
 
     provenance: Provenance
@@ -155,6 +156,7 @@ class Record:
     plan: dict[str, Any] | None = None
     finished: str | None = None
     compile_seconds: float | None = None
+    compilations: dict[str, int] | None = later(None)  # noqa: RUF009
     train_seconds: float | None = None
     images_per_second: float | None = None
     peak_memory: dict[str, int] = field(default_factory=dict)

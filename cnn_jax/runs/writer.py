@@ -4,6 +4,7 @@ import dataclasses
 import time
 from typing import Any
 
+from cnn_jax import compilations
 from cnn_jax.errors import RequestError, RunError
 from cnn_jax.metrics import EpochMetrics
 from cnn_jax.runs import manifest, record, weights
@@ -132,6 +133,7 @@ class RunWriter:
             self.record,
             finished=utc_now(),
             compile_seconds=result.compile_seconds,
+            compilations=compilations.counts(),
             train_seconds=result.train_seconds,
             images_per_second=round(self.images / self.step_seconds, 1) if self.step_seconds else None,
             peak_memory=peak_memory(),
