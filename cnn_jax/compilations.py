@@ -4,12 +4,15 @@ It is JAX's own persistent cache (on a GPU with XLA's results of autotuning), wh
 the flags and the device. A compiled program is code: the folder belongs to the user alone.
 """
 
+import contextlib
 import hashlib
 import os
 import stat
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+
+import filelock
 
 from cnn_jax.paths import cache_root
 from cnn_jax.waiting import print_note
@@ -18,7 +21,7 @@ VARIABLE = "CNN_JAX_COMPILE_CACHE"
 MAX_BYTES = 2**31  # the programs not used for longest are removed
 SETTINGS = {
     "jax_compilation_cache_max_size": MAX_BYTES,
-    "jax_persistent_cache_min_compile_time_secs": 0.3,
+    "jax_persistent_cache_min_compile_time_secs": 0.0,
 }
 HITS, MISSES = "/jax/compilation_cache/cache_hits", "/jax/compilation_cache/cache_misses"
 _enabled = False
@@ -38,12 +41,23 @@ def enable() -> None:
             print_note(f"compiled programs are not kept: {reason}")
             return
         settings = {"jax_compilation_cache_dir": str(folder), **SETTINGS}
+        _remove_broken(folder)
     import jax
 
     for name, value in settings.items():
         jax.config.update(name, value)
     jax.monitoring.register_event_listener(_count)
     _enabled = True
+
+
+def _remove_broken(folder: Path) -> None:
+    """Removes what a process has left that was killed, or had no space, as it wrote a program: JAX writes the program
+    and then, in another file, the time of its last use, holding a lock; without the second the first cannot be trusted
+    and JAX could not add any other."""
+    with contextlib.suppress(OSError, filelock.Timeout), filelock.FileLock(folder / ".lockfile", timeout=10):
+        for program in folder.glob("*-cache"):
+            if not program.with_name(program.name.removesuffix("-cache") + "-atime").exists():
+                program.unlink()
 
 
 def counts() -> dict[str, int] | None:

@@ -12,9 +12,6 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 
-# For processes that are killed, or whose disk is full: they would leave broken programs to all others.
-NO_SHARED_COMPILATIONS = {"JAX_ENABLE_COMPILATION_CACHE": "false"}
-
 _FORKS = multiprocessing.get_context("forkserver")  # processes that have imported the program already: saves 4 s each
 _FORKS.set_forkserver_preload(["cnn_jax.cli.main", "cnn_jax.api", "cnn_jax.report.run", "cnn_jax.report.cite"])
 _AT_IMPORT = {name: value for name, value in os.environ.items() if name.startswith(("JAX", "XLA"))}

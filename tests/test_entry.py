@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from commands import NO_SHARED_COMPILATIONS, ROOT, environment, finish
+from commands import ROOT, environment, finish
 
 RAISE = """
 import sys
@@ -19,12 +19,7 @@ common.main(command)
 """
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _no_shared_compilations():
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in NO_SHARED_COMPILATIONS.items():
-            patch.setenv(name, value)
-        yield
+pytestmark = pytest.mark.usefixtures("own_compilations")
 
 
 def ended(body, *arguments, **more):

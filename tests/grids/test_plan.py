@@ -8,7 +8,7 @@ import time
 import jax
 import numpy as np
 import pytest
-from commands import NO_SHARED_COMPILATIONS, finish, start, wait_for
+from commands import finish, start, wait_for
 
 from cnn_jax import api
 from cnn_jax.errors import RequestError
@@ -27,12 +27,7 @@ CONFIG = Config(network="conv3-4 relu max2 drop0.2 dense-10", epochs=3, learning
 GRID = Grid(CONFIG, {"learning_rate": (0.05, 1e30), "dropout": (0.1, 0.4), "seed": (0, 1)})
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _no_shared_compilations():
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in NO_SHARED_COMPILATIONS.items():
-            patch.setenv(name, value)
-        yield
+pytestmark = pytest.mark.usefixtures("own_compilations")
 
 
 def table(path):

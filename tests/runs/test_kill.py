@@ -8,7 +8,7 @@ import subprocess
 import jax
 import numpy as np
 import pytest
-from commands import NO_SHARED_COMPILATIONS, finish, start, wait_for
+from commands import finish, start, wait_for
 from counting import count
 
 from cnn_jax.runs.model import TrainedModel
@@ -23,12 +23,7 @@ TRAIN = (
 )
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _no_shared_compilations():
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in NO_SHARED_COMPILATIONS.items():
-            patch.setenv(name, value)
-        yield
+pytestmark = pytest.mark.usefixtures("own_compilations")
 
 
 def outcome(path):
