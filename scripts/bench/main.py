@@ -15,6 +15,7 @@ BENCHMARKS = {
     "sweep": "a whole grid, from the command to its table",
     "data": "batches from memory, from records and from other loaders",
     "insight": "attribution methods, beside captum",
+    "compile": "the time to the first step, without, before and with the cache of compiled programs",
     "vmap": "whether trials batched with vmap reach other accuracies than alone",
     "pages": "write the tables in DIR into docs/performance.md and README.md",
 }

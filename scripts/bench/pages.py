@@ -22,6 +22,7 @@ FILES = (
     "vmap",
     "grid",
     "start",
+    "compile",
     *AXES,
     "data",
     "insight",
