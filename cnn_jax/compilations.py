@@ -1,4 +1,4 @@
-"""A cache of compiled programs on disk, so that no process compiles what another one of the same user has compiled.
+"""A cache of compiled programs on disk, so that a process need not compile what an earlier one of the same user has.
 
 It is JAX's own persistent cache (on a GPU with XLA's results of autotuning), whose keys hold the program, the versions,
 the flags and the device. A compiled program is code: the folder belongs to the user alone.
@@ -9,6 +9,7 @@ import hashlib
 import os
 import stat
 import sys
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,10 +19,10 @@ from cnn_jax.paths import cache_root
 from cnn_jax.waiting import print_note
 
 VARIABLE = "CNN_JAX_COMPILE_CACHE"
-MAX_BYTES = 2**31  # the programs not used for longest are removed
+MAX_BYTES = 2**30  # the programs not used for longest are removed
 SETTINGS = {
     "jax_compilation_cache_max_size": MAX_BYTES,
-    "jax_persistent_cache_min_compile_time_secs": 0.0,
+    "jax_persistent_cache_min_compile_time_secs": 0.1,  # adding a program takes time that grows with their number
 }
 HITS, MISSES = "/jax/compilation_cache/cache_hits", "/jax/compilation_cache/cache_misses"
 _enabled = False
@@ -43,9 +44,14 @@ def enable() -> None:
         settings = {"jax_compilation_cache_dir": str(folder), **SETTINGS}
         _remove_broken(folder)
     import jax
+    from jax.experimental.compilation_cache import compilation_cache
 
     for name, value in settings.items():
-        jax.config.update(name, value)
+        if name.upper() not in os.environ:
+            jax.config.update(name, value)
+    # A program that cannot be kept or read is compiled, as without a cache; of a full disk the run itself complains.
+    warnings.filterwarnings("ignore", "Error (reading|writing) persistent compilation cache entry", UserWarning)
+    compilation_cache.reset_cache()  # JAX looks for a cache only once, and a plugin may have computed something
     jax.monitoring.register_event_listener(_count)
     _enabled = True
 
@@ -61,8 +67,8 @@ def _remove_broken(folder: Path) -> None:
 
 
 def counts() -> dict[str, int] | None:
-    """How many programs this process has taken from the cache, and how many it has compiled; None if it has no
-    cache."""
+    """How many programs this process has taken from the cache, and how many it has compiled and added; None if it has
+    no cache."""
     return {"hits": _counts.get(HITS, 0), "misses": _counts.get(MISSES, 0)} if _enabled else None
 
 

@@ -89,6 +89,7 @@ def own_compilations():
     with pytest.MonkeyPatch.context() as patch:
         for name in SHARED_COMPILATIONS:
             patch.delenv(name)
+        patch.setenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")  # every program, so that they can be counted
         yield
 
 

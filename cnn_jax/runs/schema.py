@@ -139,7 +139,7 @@ class Record:
 
     `config` is the run's, or the sweep's with its axes; `choices` are the settings chosen for speed at its start. The
     last fields are added at its end; `compilations` counts the programs that its process took from the cache (`hits`)
-    and compiled (`misses`); `plan`, `trials` and `test_scored` (trial numbers) are for sweeps.
+    and added to it (`misses`); `plan`, `trials` and `test_scored` (trial numbers) are for sweeps.
     """
 
     provenance: Provenance
