@@ -1,4 +1,4 @@
-"""A cache of compiled programs on disk, so that a process need not compile what an earlier one of the same user has.
+"""A cache of compiled programs on disk, so that a process need not compile again what an earlier one has.
 
 It is JAX's own persistent cache (on a GPU with XLA's results of autotuning), whose keys hold the program, the versions,
 the flags and the device. A compiled program is code: the folder belongs to the user alone.
@@ -49,7 +49,7 @@ def enable() -> None:
     for name, value in settings.items():
         if name.upper() not in os.environ:
             jax.config.update(name, value)
-    # A program that cannot be kept or read is compiled, as without a cache; of a full disk the run itself complains.
+    # A program that cannot be kept or read is compiled, as without a cache; the run itself reports a full disk.
     warnings.filterwarnings("ignore", "Error (reading|writing) persistent compilation cache entry", UserWarning)
     compilation_cache.reset_cache()  # JAX looks for a cache only once, and a plugin may have computed something
     jax.monitoring.register_event_listener(_count)

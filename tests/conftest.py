@@ -9,17 +9,14 @@ os.environ.setdefault("JAX_NUM_CPU_DEVICES", "8")
 
 # Many commands train the same few networks: what one process compiled, the others of this run load. (With a limit of
 # size JAX locks the folder, as several processes need it.) Programs and results are the same, bit for bit.
-SHARED_COMPILATIONS = {
-    "JAX_COMPILATION_CACHE_DIR": f"{tempfile.gettempdir()}/cnn_jax-compilations-{os.getpid()}",
-    "JAX_COMPILATION_CACHE_MAX_SIZE": str(2**30),
-    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.3",
-}
-os.environ.update({**SHARED_COMPILATIONS, **os.environ})
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", f"{tempfile.gettempdir()}/cnn_jax-compilations-{os.getpid()}")
+os.environ.setdefault("JAX_COMPILATION_CACHE_MAX_SIZE", str(2**30))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.3")
 
-import jax  # noqa: E402 - as the lines below, after the settings that it reads
-import pytest  # noqa: E402
-from counting import pytest_terminal_summary  # noqa: E402, F401 - prints the table of counted cases
-from jaxtyping import install_import_hook  # noqa: E402
+import jax
+import pytest
+from counting import pytest_terminal_summary  # noqa: F401 - prints the table of counted cases
+from jaxtyping import install_import_hook
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
@@ -87,8 +84,8 @@ def own_compilations():
     """Processes of these tests keep compiled programs where a user's do. JAX's folder, which the other tests share,
     would be left broken by those that are killed, or whose disk is full."""
     with pytest.MonkeyPatch.context() as patch:
-        for name in SHARED_COMPILATIONS:
-            patch.delenv(name)
+        patch.delenv("JAX_COMPILATION_CACHE_DIR")
+        patch.delenv("JAX_COMPILATION_CACHE_MAX_SIZE")
         patch.setenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")  # every program, so that they can be counted
         yield
 

@@ -7,6 +7,7 @@ from commands import finish
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("own_compilations")
 def test_the_later_process_finds_what_the_first_kept(tmp_path):
     code, out, err = finish("-m", "cnn_jax", "bench", "compile", "--quick", "--out", tmp_path / "out")
     assert code == 0, err
