@@ -24,7 +24,7 @@ from cnn_jax.errors import RequestError, quote
 
 VARIABLE = "CNN_JAX_TUNE"
 PROCESSES = "CNN_JAX_PROCESSES"
-BEAT_SECONDS, DEAD_SECONDS, GRACE_SECONDS = 2.0, 30.0, 20.0
+BEAT_SECONDS, DEAD_SECONDS, GRACE_SECONDS = 2.0, 15.0, 8.0
 END_SECONDS = 7 * 86400  # that a process waits at its end for others that still train
 # mallopt(3): parameter, value. One heap for all threads, also for large arrays, never returned to the kernel.
 MALLOC = {"M_ARENA_MAX": (-8, 1), "M_MMAP_THRESHOLD": (-3, 1 << 30), "M_TRIM_THRESHOLD": (-1, 2**31 - 1)}
@@ -89,11 +89,13 @@ def join_processes() -> None:
     setting = os.environ.get(PROCESSES)
     if not setting:
         return
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # the death of another process is one line here
     import jax
 
     match = re.fullmatch(r"([^\s,]+:\d{1,5}),(\d{1,9}),(\d{1,9})", setting)
     if match is None and setting != "auto":
         raise RequestError(f"{PROCESSES} = {quote(setting)}: write auto, or HOST:PORT,COUNT,INDEX")
+    jax.config.update("jax_enable_preemption_service", False)  # it would catch SIGTERM, which here saves the run
     try:
         if match is None:
             jax.distributed.initialize(shutdown_timeout_seconds=END_SECONDS)
@@ -106,10 +108,13 @@ def join_processes() -> None:
 
 
 _ended = threading.Event()  # set once this process has reported how it ended
+_exit_code = 0
 
 
 def leave_processes(code: int) -> None:
     """Tells the other processes of the cluster, if any, the exit code of this one."""
+    global _exit_code
+    _exit_code = code
     _ended.set()
     if "jax" in sys.modules and (client := _cluster().client) is not None:
         with contextlib.suppress(RuntimeError):
@@ -144,7 +149,10 @@ def _watch() -> None:
 
 
 def _end(reason: str) -> None:
-    """Ends this process by SIGTERM, so that runs are saved first, and forcibly after GRACE_SECONDS."""
+    """Ends this process by SIGTERM, so that runs are saved first, and forcibly after GRACE_SECONDS; at once if it has
+    ended and only waits for the others."""
+    if _ended.is_set():
+        os._exit(_exit_code)
     with contextlib.suppress(OSError):
         print(f"error: {reason}; start all processes again with --resume", file=sys.stderr, flush=True)
     os.kill(os.getpid(), signal.SIGTERM)

@@ -23,6 +23,7 @@ from cnn_jax.grids.plan import Parallel
 from cnn_jax.runs import manifest, reader
 from cnn_jax.runs.callbacks import Callback, Callbacks
 from cnn_jax.runs.folder import Folder
+from cnn_jax.runs.hosts import claimed, decided
 from cnn_jax.runs.model import TrainedModel
 from cnn_jax.runs.provenance import provenance
 from cnn_jax.runs.schema import Result
@@ -30,6 +31,7 @@ from cnn_jax.runs.sweeps import SweepReader
 from cnn_jax.runs.task import Task
 from cnn_jax.runs.trainer import Interrupt, train_runs
 from cnn_jax.training.config import Config
+from cnn_jax.training.devices import leads
 from cnn_jax.waiting import print_note, waiting
 
 if TYPE_CHECKING:
@@ -79,40 +81,59 @@ def train(
 
     Raises:
       RequestError: impossible arguments, such as an existing folder or a network that does not fit the data.
-      RunError: training failed, e.g. out of memory, or no checkpoint is intact.
+      RunError: training failed, e.g. out of memory, no checkpoint is intact, or another process has died.
+
+    With several processes (`$CNN_JAX_PROCESSES`) all must call this, with the same arguments: they train one run
+    together, and the first reads and writes the folder.
     """
     from cnn_jax.report.progress import Bar, Progress
     from cnn_jax.report.run import write_report
 
-    if jax.process_count() > 1:
-        raise RequestError("one run is trained by one process, on all of its devices; several processes share a sweep")
+    hosts = jax.process_count()
+    show = show and leads(hosts)
+    if config.hosts not in (None, hosts):
+        raise RequestError(f"hosts = {config.hosts}, but all processes train one run, and there are {hosts}")
     if data is not None:
         config = _with_data(config, data)
-    folder = open_existing(out, resume)
-    extends = folder is not None and extend(folder, config, dry=True)
-    # The manifest is the last file that a run writes.
-    if folder is not None and not extends and folder.has(manifest.NAME):
-        refuse_changes(folder, reader.config_of(folder), config)
-        result = reader.Run.open(folder.path).trial.ended
-        write_report(folder)
-        return Run(folder.path, result)
+    before = decided(lambda: _before(config, out, resume), hosts)
+    if before["result"] is not None:
+        return Run(Path(out), Result.from_json(before["result"]))
     with waiting(f"reading {config.dataset}", show=show):
-        task = Task.of(config, load_data(config), backend_config(folder))  # may raise, so before the folder is created
-    with Interrupt().listening() as interrupt, Folder(out).claimed() as folder:
+        # may raise, so before the folder is created
+        task = Task.of(config, load_data(config), before["choices"], hosts=hosts)
+    with Interrupt().listening() as interrupt, claimed(Folder(out), hosts) as folder:
         start, attachments = provenance()
         bar = Bar("training", task.steps)
         with bar if show else contextlib.nullcontext():
             say = bar.note if show else print_note
-            for warning in task.warnings:
+            for warning in task.warnings if leads(hosts) else ():
                 say(warning)
-            if extends and (note := extend(folder, config)):
+            if before["extends"] and (note := extend(folder, config)):
                 say(note)
-            listeners = Callbacks([*([Progress(bar)] if show else []), *callbacks], say, show)
+            heard = callbacks if leads(hosts) else ()
+            listeners = Callbacks([*([Progress(bar)] if show else []), *heard], say, show)
             (result,) = train_runs(
                 [task], [folder], start, interrupt, listeners, attachments=attachments, score_test=True, profile=profile
             )
+        if leads(hosts):
+            write_report(folder)
+    return Run(Path(out), result, interrupt.signal)
+
+
+def _before(config: Config, out: Path | str, resume: bool) -> dict[str, Any]:
+    """What the folder of a run holds before it is trained, as JSON: the result of a run that has ended, whether the
+    config extends it, and the settings that it recorded."""
+    from cnn_jax.report.run import write_report
+
+    folder = open_existing(out, resume)
+    extends = folder is not None and extend(folder, config, dry=True) is not None
+    result = None
+    # The manifest is the last file that a run writes.
+    if folder is not None and not extends and folder.has(manifest.NAME):
+        refuse_changes(folder, reader.config_of(folder), config)
+        result = reader.Run.open(folder.path).trial.ended.to_json()
         write_report(folder)
-    return Run(folder.path, result, interrupt.signal)
+    return {"result": result, "extends": extends, "choices": backend_config(folder)}
 
 
 def sweep(
@@ -147,6 +168,8 @@ def sweep(
     """
     from cnn_jax.report.progress import Bar, SweepProgress
 
+    if grid.base.hosts not in (None, 1):
+        raise RequestError(f"hosts = {grid.base.hosts}: in a sweep every trial is trained by one process")
     if data is not None:
         grid = dataclasses.replace(grid, base=_with_data(grid.base, data))
     if resume and (folder := open_existing(out, resume)) is not None and folder.has(manifest.NAME):

@@ -13,7 +13,7 @@ from cnn_jax.runs.task import Task
 from cnn_jax.training.config import Config
 from cnn_jax.training.fit import traced_numbers
 from cnn_jax.training.state import Examples
-from cnn_jax.training.step import Steps, batches, epoch_order, replicate, train_steps
+from cnn_jax.training.step import Steps, batches, epoch_order, train_steps
 
 SPAN = (1e-5, 10.0)  # first and last learning rate
 SAFETY = 3.0  # rate of the smallest loss / recommended rate
@@ -49,7 +49,7 @@ def range_test(config: Config, steps: int = 100) -> RangeTest:
     n = len(task.dataset.train)
     epochs = math.ceil(steps / task.steps_per_epoch)
     order = np.concatenate([epoch_order(config.seed, epoch, n) for epoch in range(epochs)])
-    batched = replicate(1, batches(order[: steps * config.batch_size], config.batch_size, config.accumulate))
+    batched = task.program.replicate(batches(order[: steps * config.batch_size], config.batch_size, config.accumulate))
     rates = np.geomspace(*SPAN, batched.mask.shape[0]).astype(np.float32)
     steps_to_take, numbers = Steps(train, batched, jnp.asarray(rates)), traced_numbers([config], task.program)
     state, losses = task.initial_state(), []

@@ -69,7 +69,7 @@ class SweepRunner:
             if not folder.has("config.json"):
                 folder.write_json("config.json", grid.to_json())
             manifest.remove(folder)
-            self.record = record.begin(folder, _record(grid, tasks[0], self.provenance), attachments)
+            self.record = record.begin(folder, _record(grid, tasks[0], self.provenance), attachments, callbacks.say)
             self.plan = self._plan(parallel)
         agree(True)
         if not self.first:
@@ -181,7 +181,7 @@ class SweepRunner:
             folder, task = trial_folder(self.folder, row.trial), self.tasks[row.trial]
             trial = Trial.open(folder.path)
             if trial.ended.status == "complete" and trial.ended.test is None and len(task.dataset.test):
-                state = task.replicate(load_state(trial, task.program))
+                state = task.program.replicate(load_state(trial, task.program))
                 manifest.remove(folder)
                 folder.write("result.json", dataclasses.replace(trial.ended, test=task.score_test(state)))
             manifest.write(folder)

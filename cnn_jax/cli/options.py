@@ -33,7 +33,7 @@ GROUPS = {
     ),
     "schedule": ("schedule", "schedule_args", "warmup_epochs", "decay_epochs", "decay_factor"),
     "scoring": ("select", "final_fit"),
-    "computation": ("precision", "dtype", "implementation", "devices"),
+    "computation": ("precision", "dtype", "implementation", "devices", "hosts"),
 }  # fmt: skip
 ARGUMENTS = ("network_args", "optimizer_args", "schedule_args")
 

@@ -46,6 +46,8 @@ def command(arguments: Sequence[str]) -> int:
     out = run_options.out or common.default_out("train", config.hash())
 
     compilations.enable()
+    import jax
+
     from cnn_jax import api
     from cnn_jax.report.loggers import loggers
     from cnn_jax.report.run import sentence
@@ -58,7 +60,8 @@ def command(arguments: Sequence[str]) -> int:
         show=not run_options.quiet,
         callbacks=loggers(run_options.log),
     )
-    print(sentence(run.result))
-    print(run.path)
-    sys.stdout.flush()
+    if jax.process_index() == 0:
+        print(sentence(run.result))
+        print(run.path)
+        sys.stdout.flush()
     return common.exit_code(run.status, run.signal)

@@ -22,10 +22,11 @@ import numpy as np
 from cnn_jax.errors import RequestError
 from cnn_jax.network import Network
 from cnn_jax.training.config import Config
+from cnn_jax.training.devices import home_device
 from cnn_jax.training.epoch import StreamedExamples, steps_of_epoch
 from cnn_jax.training.fit import compile_program, initial_states, traced_numbers
 from cnn_jax.training.state import Examples, Program
-from cnn_jax.training.step import home_device, train_steps
+from cnn_jax.training.step import train_steps
 from cnn_jax.training.trials import Transform
 
 Parallel = Literal["auto", "one", "workers", "vmap", "map"]
@@ -118,7 +119,7 @@ def choose(
         if no_batches:
             raise RequestError(f"parallel = {parallel!r} needs one device per trial and data in memory")
         return Trials(numbers, 1, parallel, trial_batch)
-    if parallel != "auto" or len(numbers) == 1 or isinstance(train, StreamedExamples):
+    if parallel != "auto" or len(numbers) == 1 or isinstance(train, StreamedExamples) or program.hosts > 1:
         return Trials(numbers, 1 if parallel == "one" else workers)
 
     compile_seconds = compile_program(configs[:1], program, train, validation)

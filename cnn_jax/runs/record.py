@@ -1,6 +1,8 @@
 """The record of a run: what others need to repeat it and to judge its numbers."""
 
 import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from cnn_jax.data import Dataset
 from cnn_jax.errors import RequestError
@@ -9,6 +11,8 @@ from cnn_jax.runs.folder import Folder
 from cnn_jax.runs.provenance import Attachments
 from cnn_jax.runs.schema import Data, Provenance, Record
 from cnn_jax.training.config import Config
+
+ELSEWHERE = ("devices", "hosts")  # choices that may differ when a run is resumed
 
 
 def of_run(provenance: Provenance, config: Config, dataset: Dataset, choices: dict) -> Record:
@@ -38,28 +42,40 @@ def data_of(dataset: Dataset) -> Data:
     )
 
 
-def begin(folder: Folder, record: Record, attachments: Attachments) -> Record:
+def begin(folder: Folder, record: Record, attachments: Attachments, say: Callable[[str], None]) -> Record:
     """Writes the record of a run or sweep at its start, or adds a resumption to the existing record.
 
-    Writes the attachments (code, uncommitted changes) beside it. Returns the record as written. Raises RequestError if
-    the run cannot be resumed here because its choices or data differ, which would round differently.
+    Writes the attachments (code, uncommitted changes) beside it. Says and records that a run is resumed on another
+    number of devices or processes. Returns the record as written. Raises RequestError if the run cannot be resumed here
+    because its other choices or data differ, which would round differently.
     """
     start = record.provenance
     if folder.has("record.json"):
         before = folder.read("record.json", Record)
-        for what, old, new in (
-            ("choices", before.choices, record.choices),
-            ("data", dataclasses.asdict(before.data), dataclasses.asdict(record.data)),
+        old_data, new_data = dataclasses.asdict(before.data), dataclasses.asdict(record.data)
+        fixed = [name for name in record.choices if name not in ELSEWHERE]
+        for what, old, new, names in (
+            ("choices", before.choices, record.choices, fixed),
+            ("data", old_data, new_data, list(new_data)),
         ):
-            if changed := [f"{key}: {old.get(key)} -> {new[key]}" for key in new if old.get(key) != new[key]]:
-                text = "; ".join(changed)[:400]
-                raise RequestError(f"{folder.path} cannot be resumed here, its {what} differ: {text}")
+            if changed := _changed(old, new, names):
+                raise RequestError(f"{folder.path} cannot be resumed here, its {what} differ: {changed}")
+        notes = before.notes
+        if moved := _changed(dict.fromkeys(ELSEWHERE, 1) | before.choices, record.choices, ELSEWHERE):
+            notes += (f"resumed elsewhere ({moved}): the same steps, but from here on they may round differently",)
+            say(notes[-1])
         start, attachments = _renamed(start, attachments, len(before.resumed) + 1)
-        record = dataclasses.replace(before, resumed=(*before.resumed, start))
+        choices = before.choices | {name: record.choices[name] for name in ELSEWHERE}
+        record = dataclasses.replace(before, resumed=(*before.resumed, start), notes=notes, choices=choices)
     for name, content in attachments.items():
         folder.write_bytes(name, content)
     folder.write("record.json", record)
     return record
+
+
+def _changed(old: dict[str, Any], new: dict[str, Any], names: Sequence[str]) -> str:
+    """The values that differ, as text."""
+    return "; ".join(f"{name}: {old.get(name)} -> {new[name]}" for name in names if old.get(name) != new[name])[:400]
 
 
 def _renamed(start: Provenance, attachments: Attachments, number: int) -> tuple[Provenance, Attachments]:

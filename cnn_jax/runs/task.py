@@ -17,11 +17,11 @@ from cnn_jax.network import Network
 from cnn_jax.runs.model import with_weights
 from cnn_jax.statistics import above_chance
 from cnn_jax.training.config import Config
+from cnn_jax.training.devices import home_device
 from cnn_jax.training.epoch import StreamedExamples, check_batch_norm, check_wrapped
 from cnn_jax.training.fit import evaluate
 from cnn_jax.training.schedule import check_schedule
 from cnn_jax.training.state import Examples, Program, TrainState, initial_state
-from cnn_jax.training.step import home_device, replicate
 
 MOST_BYTES = 2**32  # limit for images that stay on the device for later runs, besides those in use
 _resident: OrderedDict[tuple, Examples] = OrderedDict()  # by content and device; least recently used first
@@ -45,6 +45,7 @@ class Task:
         dataset: Dataset,
         backend_config: Mapping[str, Any] | None = None,
         devices: int | None = None,
+        hosts: int = 1,
     ) -> "Task":
         """Builds the network and program of a config, and checks that they fit the data.
 
@@ -53,13 +54,14 @@ class Task:
           dataset: the data.
           backend_config: the `choices` recorded by an interrupted run, reused on resume.
           devices: the number of devices if the config does not say.
+          hosts: the number of processes that train together if the config does not say.
 
         Raises:
           RequestError: the config cannot be trained on this data here.
         """
         network = config.build(dataset.image_shape, dataset.classes)
         implementation = (backend_config or {}).get("implementation") if config.implementation == "auto" else None
-        program = Program.of(config, network, config.devices or devices, implementation)
+        program = Program.of(config, network, config.devices or devices, implementation, hosts)
         examples = len(dataset.train)
         warnings = check_schedule(config, math.ceil(examples / config.batch_size))
         warnings += check_batch_norm(config, program, examples) + check_wrapped(network)
@@ -73,10 +75,6 @@ class Task:
         state = initial_state(self.config, self.program)
         return state if self.config.init is None else with_weights(state, self.network, self.config.init)
 
-    def replicate(self, tree: Any) -> Any:
-        """`tree` on every device of the program."""
-        return replicate(self.program.devices, tree)
-
     @property
     def train(self) -> Examples | StreamedExamples:
         """The training split: on the device, or streamed from disk."""
@@ -86,7 +84,7 @@ class Task:
 
     def examples(self, split: str) -> Examples:
         """A split on the device."""
-        return _on_device(self.dataset, split, self.program.devices, home_device())
+        return _on_device(self.dataset, split, self.program, home_device())
 
     @property
     def steps_per_epoch(self) -> int:
@@ -103,6 +101,7 @@ class Task:
         return {
             "backend": jax.default_backend(),
             "devices": self.program.devices,
+            "hosts": self.program.hosts,
             "implementation": self.program.implementation,
         }
 
@@ -132,14 +131,14 @@ def at_chance(loss: str, labels: np.ndarray, evaluation: Evaluation) -> bool:
     return not above_chance(evaluation.correct, evaluation.examples, float(frequencies.max()))
 
 
-def _on_device(dataset: Dataset, split: str, devices: int, home: jax.Device) -> Examples:
+def _on_device(dataset: Dataset, split: str, program: Program, home: jax.Device) -> Examples:
     """A split on the device. Equal data are stored once; the least recently used are evicted."""
-    key = (dataset.fingerprint, split, devices, home)
+    key = (dataset.fingerprint, split, program.devices, program.hosts, home)
     with _lock:
         if key not in _resident:
             part: Split = getattr(dataset, split)
             arrays = map(np.asarray, (part.images, part.labels, dataset.mean, dataset.std))
-            _resident[key] = replicate(devices, Examples(*arrays))  # type: ignore[arg-type]
+            _resident[key] = program.replicate(Examples(*arrays))  # type: ignore[arg-type]
         _resident.move_to_end(key)
         while len(_resident) > 1 and sum(examples.images.nbytes for examples in _resident.values()) > MOST_BYTES:
             _resident.popitem(last=False)

@@ -3,6 +3,7 @@ Resumable at any step."""
 
 import contextlib
 import dataclasses
+import re
 import signal
 import threading
 from collections.abc import Iterator, Sequence
@@ -10,19 +11,22 @@ from typing import Any
 
 import jax
 
-from cnn_jax.errors import RunError
+from cnn_jax.errors import RunError, shortened
 from cnn_jax.runs.callbacks import Callbacks
 from cnn_jax.runs.folder import Folder
+from cnn_jax.runs.hosts import state_of_leader
 from cnn_jax.runs.provenance import Attachments
 from cnn_jax.runs.schema import Provenance, Result
 from cnn_jax.runs.task import Task
 from cnn_jax.runs.writer import RunWriter
 from cnn_jax.training.checkpoint import Restored
+from cnn_jax.training.devices import gather
 from cnn_jax.training.fit import Event, compile_program, fit
 from cnn_jax.training.state import TrainState, initial_state
 from cnn_jax.training.trials import Transform, stack
 
 PROFILE_STEPS = 10
+XLA_FAILURE = re.compile(r"(UNKNOWN|INTERNAL|UNAVAILABLE|ABORTED|CANCELLED|FAILED_PRECONDITION|DEADLINE_EXCEEDED): ")
 
 
 class Interrupt:
@@ -43,6 +47,12 @@ class Interrupt:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+    def share(self, hosts: int) -> bool:
+        """True if any process of the group has received a signal, which then counts for all."""
+        received = int(gather([self.signal or 0], hosts).max())
+        self.signal = received or None
+        return self.signal is not None
 
     def _note(self, number: int, _frame: Any) -> None:
         self.signal = number
@@ -90,7 +100,12 @@ def train_runs(
             stack.callback(writers[-1].close)
         try:
             return _train(writers, transform, interrupt, profile, score_test)
-        except jax.errors.JaxRuntimeError as error:
+        except (jax.errors.JaxRuntimeError, ValueError) as error:
+            if tasks[0].program.hosts > 1 and XLA_FAILURE.match(str(error)):
+                reason = shortened(str(error).splitlines()[0])
+                raise RunError(
+                    f"another process is gone ({reason}); start all processes again with --resume"
+                ) from error
             if "RESOURCE_EXHAUSTED" not in str(error):
                 raise
             size = f"a batch of {tasks[0].config.batch_size} for {tasks[0].network.parameters:,} parameters"
@@ -113,10 +128,10 @@ def _train(
     for writer, checkpoint in zip(writers, restored, strict=True):
         writer.begin(checkpoint)
     states = [
-        checkpoint.state if checkpoint else writer.task.initial_state()
+        checkpoint.state if checkpoint else state_of_leader(writer.task.initial_state(), program.hosts)
         for writer, checkpoint in zip(writers, restored, strict=True)
     ]
-    state = task.replicate(stack(transform, states))
+    state = task.program.replicate(stack(transform, states))
     pauses = _profile_steps(writers[0]) if profile else ()
     running, interrupted = list(range(len(writers))), False
     events = fit(configs, program, train, validation, state, pauses)
@@ -124,7 +139,7 @@ def _train(
         for per_run in events:
             for i in running:
                 writers[i].log(per_run[i])
-            interrupted = interrupt.signal is not None
+            interrupted = interrupt.share(program.hosts)
             for i in running:
                 writers[i].save(per_run[i], urgent=interrupted)
             running = [i for i in running if not per_run[i].nonfinite]

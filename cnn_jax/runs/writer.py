@@ -10,11 +10,12 @@ from cnn_jax.metrics import EpochMetrics
 from cnn_jax.runs import manifest, record, weights
 from cnn_jax.runs.callbacks import Callbacks, RunInfo
 from cnn_jax.runs.folder import Folder
+from cnn_jax.runs.hosts import checkpoints_of
 from cnn_jax.runs.model import arrays_of
 from cnn_jax.runs.provenance import Attachments, peak_memory, utc_now
 from cnn_jax.runs.schema import Provenance, Result
 from cnn_jax.runs.task import Task
-from cnn_jax.training.checkpoint import Checkpoints, Restored
+from cnn_jax.training.checkpoint import Restored
 from cnn_jax.training.config import Config, differences
 from cnn_jax.training.fit import Event
 from cnn_jax.training.state import TrainState
@@ -46,8 +47,8 @@ class RunWriter:
         elif changed := differences(Config.from_json(folder.read_json("config.json")), self.config):
             raise RequestError(f"{folder.path} holds a run with another config: {'; '.join(changed)}")
         manifest.remove(folder)
-        self.record = record.begin(folder, start, attachments)
-        self.checkpoints = Checkpoints(folder.file("checkpoints"), self.config.keep_all)
+        self.record = record.begin(folder, start, attachments, callbacks.say)
+        self.checkpoints = checkpoints_of(folder, self.config, task.program.hosts)
         self.started = self.saved = time.perf_counter()
         self.state: TrainState | None = None
         self.evaluations: list[EpochMetrics] = []
@@ -173,7 +174,7 @@ class RunWriter:
         if self.config.select == "best":
             selected = max(self.evaluations, key=_rank)
             if selected.step != self.step:
-                state = self.task.replicate(self.checkpoints.at(selected.step, self.state).state)
+                state = self.task.program.replicate(self.checkpoints.at(selected.step, self.state).state)
         validation = selected.validation or self.task.score(state, "validation")
         return dataclasses.replace(
             result,

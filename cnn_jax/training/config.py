@@ -127,7 +127,9 @@ class Config:
     implementation: Literal["auto", "lax", "canonical", "native"] = "auto"
     """Implementation of convolution and pooling; auto is the fastest available (see `python -m cnn_jax ops`)."""
     devices: int | None = None
-    """Number of local devices to split each batch over (default: all)."""
+    """Number of devices to split each batch over, in all its processes (default: all)."""
+    hosts: int | None = None
+    """Number of processes that train a run together (default: all; in a sweep 1)."""
 
     def __post_init__(self):
         if isinstance(self.network, Network):
@@ -277,4 +279,5 @@ _RANGES = {
     "seed": (lambda x: 0 <= x < 2**32, "in [0, 2^32)"),
     "split_seed": (lambda x: 0 <= x < 2**32, "in [0, 2^32)"),
     "devices": (_positive, "at least 1"),
+    "hosts": (_positive, "at least 1"),
 }

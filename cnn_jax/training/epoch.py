@@ -3,18 +3,18 @@
 import contextlib
 import math
 from collections.abc import Generator, Sequence
-from typing import Any
 
 import numpy as np
 
-from cnn_jax.data import OnDisk, Split
+from cnn_jax.data import OnDisk
 from cnn_jax.errors import RequestError
 from cnn_jax.layers import BatchNorm, Wrapped
 from cnn_jax.network import Network
 from cnn_jax.training.config import Config
+from cnn_jax.training.devices import local_shards, shard
 from cnn_jax.training.schedule import learning_rates
 from cnn_jax.training.state import Examples, Program
-from cnn_jax.training.step import Batch, Steps, batches, epoch_order, replicate
+from cnn_jax.training.step import Batch, Steps, batches, epoch_order
 from cnn_jax.training.trials import stack
 
 STREAMED_STEPS = 32  # number of steps whose examples are read from disk together
@@ -87,24 +87,61 @@ def steps_of_epoch(
 
     if isinstance(train, Examples):
         inputs = stack(program.transform, [(cut(order), rate) for order, rate in zip(orders, rates, strict=True)])
-        yield range(first, end), Steps(train, *replicate(program.devices, inputs))
+        yield range(first, end), Steps(train, *program.replicate(inputs))
         return
     (order,), (rate,) = orders, rates
-    with contextlib.closing(
-        train.stream.chunks(order[(done - first) * batch_size :], STREAMED_STEPS * batch_size)
-    ) as chunks:
-        for chunk in chunks:
-            batch = cut(np.arange(len(chunk.labels)))
-            steps = range(done, done + len(batch.mask))
-            padded = _padded(train, chunk, batch, rate[steps.start - first : steps.stop - first], batch_size)
-            yield steps, replicate(program.devices, padded)
-            done = steps.stop
+    yield from _streamed(program, train, cut(order[(done - first) * batch_size :]), rate[done - first :], done)
 
 
-def _padded(train: StreamedExamples, chunk: Split, batch: Batch, rates: np.ndarray, batch_size: int) -> Steps:
-    """The steps of a chunk, padded to the size of a full one, so that they run in the same compiled program."""
-    size, missing = STREAMED_STEPS * batch_size, STREAMED_STEPS - len(rates)
-    images = chunk.images if len(chunk) == size else np.resize(chunk.images, (size, *chunk.images.shape[1:]))
-    examples: Any = Examples(images, np.resize(chunk.labels, size), train.mean, train.std)  # type: ignore[arg-type]
-    padded = (np.pad(x, ((0, missing), (0, 0))) for x in batch)
-    return Steps(examples, Batch(*padded), np.pad(rates, (0, missing)))  # type: ignore[arg-type]
+def _streamed(
+    program: Program, train: StreamedExamples, batches: Batch, rates: np.ndarray, done: int
+) -> Generator[tuple[range, Steps]]:
+    """The steps of `batches`, read STREAMED_STEPS at a time: each process reads the examples of its own devices, in
+    their order, so that every device has its own and no others."""
+    reads, local = _divided(program, batches)
+    devices, width = local_shards(program.devices, program.hosts), reads.shape[2]
+    starts = range(0, len(rates), STREAMED_STEPS)
+    positions = np.concatenate([reads[devices, start : start + STREAMED_STEPS].ravel() for start in starts])
+    size = len(devices) * STREAMED_STEPS * width
+    with contextlib.closing(train.stream.chunks(positions, size)) as chunks:
+        for start, chunk in zip(starts, chunks, strict=True):
+            count = len(chunk) // (len(devices) * width)
+            missing, now = STREAMED_STEPS - count, slice(start, start + count)  # padded: one program for all chunks
+            images, labels = (_padded(x, len(devices), missing * width) for x in (chunk.images, chunk.labels))
+            batch = Batch(*(np.pad(x[now], ((0, missing), (0, 0))) for x in local))  # type: ignore[arg-type]
+            mean, std, batch, rate = program.replicate((train.mean, train.std, batch, np.pad(rates[now], (0, missing))))
+            images, labels = shard((images, labels), program.devices, program.hosts)
+            yield range(done + start, done + start + count), Steps(Examples(images, labels, mean, std), batch, rate)
+
+
+def _divided(program: Program, batches: Batch) -> tuple[np.ndarray, Batch]:
+    """The positions in the split that each device reads, int (devices, steps, width), and the batches with positions
+    among these. If images are mixed, a device also reads, for each step, the one partner of its slots that belongs to
+    another device."""
+    steps, slots = batches.mask.shape
+    each = slots // program.devices
+    mixes = program.devices > 1 and any(augmentation.mixes for augmentation in program.augmentations)
+    width = each + mixes
+    parts = (steps, program.devices, each)
+    reads = np.asarray(batches.positions).reshape(parts)
+    first = (np.arange(steps) % STREAMED_STEPS * width)[:, None]  # of a step, among the examples of its chunk
+    own = first + np.arange(slots) % each
+    partners = first + batches.partners % each
+    if mixes:
+        foreign = batches.partners // each != np.arange(slots) // each
+        partners = np.where(foreign, first + each, partners)
+        at = np.argmax((foreign & (np.asarray(batches.mask) > 0)).reshape(parts), axis=2, keepdims=True)
+        foreign_reads = np.take_along_axis(np.asarray(batches.partner_positions).reshape(parts), at, 2)
+        reads = np.concatenate([reads, foreign_reads], axis=2)
+    batch = Batch(own.astype(np.int32), batches.mask, batches.partners, partners.astype(np.int32))  # type: ignore[arg-type]
+    return reads.swapaxes(0, 1), batch
+
+
+def _padded(array: np.ndarray, devices: int, missing: int) -> np.ndarray:
+    """The examples of each device in turn, with `missing` more of each."""
+    if not missing:
+        return array
+    parts = array.reshape(devices, -1, *array.shape[1:])
+    return np.concatenate([parts, np.zeros((devices, missing, *array.shape[1:]), array.dtype)], 1).reshape(
+        -1, *array.shape[1:]
+    )

@@ -15,10 +15,11 @@ import numpy as np
 from cnn_jax import metrics, randomness
 from cnn_jax.metrics import EpochMetrics, Evaluation, Totals
 from cnn_jax.training.config import Config
+from cnn_jax.training.devices import gather, home_device
 from cnn_jax.training.epoch import StreamedExamples, steps_of_epoch
 from cnn_jax.training.schedule import learning_rates
 from cnn_jax.training.state import Examples, Program, TrainState, hparams_of, initial_state
-from cnn_jax.training.step import HParams, batches, evaluate_steps, home_device, replicate, train_steps
+from cnn_jax.training.step import HParams, batches, evaluate_steps, train_steps
 from cnn_jax.training.trials import stack, unstack
 
 POLL_SECONDS = 0.2  # target duration of a dispatch, after which a caller can show progress, save or stop
@@ -71,8 +72,8 @@ class _Evaluator:
 
     def __init__(self, program: Program, trials: int, examples: Examples, batch_size: int):
         self.program, self.examples, self.n = program, examples, examples.labels.shape[0]
-        self.batches = replicate(program.devices, batches(np.arange(self.n), batch_size, program.devices))
-        self.zero = replicate(program.devices, stack(program.transform, [metrics.zero()] * trials))
+        self.batches = program.replicate(batches(np.arange(self.n), batch_size, program.devices))
+        self.zero = program.replicate(stack(program.transform, [metrics.zero()] * trials))
 
     def run(self, state: TrainState, count: int) -> Totals:
         """The totals of the first `count` batches."""
@@ -111,13 +112,13 @@ def compile_program(
 def initial_states(configs: Sequence[Config], program: Program) -> TrainState:
     """The initial states of the trials of a program."""
     states = [initial_state(config, program) for config in configs]
-    return replicate(program.devices, stack(program.transform, states))
+    return program.replicate(stack(program.transform, states))
 
 
 def traced_numbers(configs: Sequence[Config], program: Program) -> tuple[HParams, jax.Array]:
     """The hparams and keys of the trials of a program."""
     numbers = [(hparams_of(config), randomness.run_key(config.seed)) for config in configs]
-    return replicate(program.devices, stack(program.transform, numbers))
+    return program.replicate(stack(program.transform, numbers))
 
 
 def fit(
@@ -166,7 +167,8 @@ def fit(
         with contextlib.closing(steps_of_epoch(configs, program, train, number, step)) as epoch:
             for numbers, steps in epoch:
                 while step < numbers.stop:
-                    last = min(step + dispatch.steps, numbers.stop, *(pause for pause in pause_at if pause > step))
+                    (count,) = gather([dispatch.steps], program.hosts)[0]  # the leader's clock decides
+                    last = min(step + int(count), numbers.stop, *(pause for pause in pause_at if pause > step))
                     started = time.perf_counter()
                     at, to = step - numbers.start, last - numbers.start
                     state = train_steps(program, state, steps, at, to, hparams, key)

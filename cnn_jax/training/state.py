@@ -16,6 +16,7 @@ from cnn_jax.metrics import Totals
 from cnn_jax.network import Network
 from cnn_jax.training import augment
 from cnn_jax.training.config import Config
+from cnn_jax.training.devices import check_devices, replicate
 from cnn_jax.training.optimizer import Optimizer, optimizer_of
 from cnn_jax.training.trials import Transform
 
@@ -60,7 +61,9 @@ class Program:
     noise: bool
     dtype: str
     precision: str
-    devices: int
+    devices: int  # in all processes
+    hosts: int  # processes that train together
+    streamed: bool  # the training images are divided among the devices, not the same on all
     implementation: ops.Implementation
     parts: int  # the generation of the registries in which layers and metrics are looked up
     transform: Transform = None  # over the trials, if there are several
@@ -72,12 +75,14 @@ class Program:
         network: Network,
         devices: int | None = None,
         implementation: ops.Implementation | None = None,
+        hosts: int = 1,
     ) -> "Program":
         """The program of a config.
 
         Args:
-          devices: number of local devices (default: that of the config, or all).
+          devices: number of devices (default: that of the config, or all of the hosts).
           implementation: of convolution and pooling (default: that of the config; if it says auto, the best available).
+          hosts: number of processes that train together, unless the config says.
 
         Raises RequestError for a config that does not fit the network or the devices.
         """
@@ -85,10 +90,9 @@ class Program:
             raise RequestError(f"dropout = {config.dropout}, but the network has no drop layer")
         augmentations = augment.parse(config.augment)
         augment.check(augmentations, network.input_shape)
-        available = jax.local_device_count()
-        devices = devices or config.devices or available
-        if devices > available:
-            raise RequestError(f"devices = {devices}, but JAX sees {available}")
+        hosts = config.hosts or hosts
+        devices = devices or config.devices or jax.local_device_count() * hosts
+        check_devices(devices, hosts)
         return cls(
             network=network,
             loss=LOSSES[config.loss],
@@ -102,6 +106,8 @@ class Program:
             dtype=config.dtype,
             precision=config.precision,
             devices=devices,
+            hosts=hosts,
+            streamed=config.stream,
             implementation=ops.resolve(implementation or config.implementation),
             parts=registry.generation(),
         )
@@ -110,6 +116,10 @@ class Program:
     def axis_name(self) -> str | None:
         """The mesh axis of the batch; None on a single device."""
         return "batch" if self.devices > 1 else None
+
+    def replicate(self, tree: Any) -> Any:
+        """`tree`, the same in all processes, on each device."""
+        return replicate(tree, self.devices, self.hosts)
 
 
 def hparams_of(config: Config) -> dict[str, Any]:

@@ -9,13 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jax import Array
-from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 from jax.typing import ArrayLike
 
 from cnn_jax import metrics, ops, randomness
 from cnn_jax.metrics import Totals
 from cnn_jax.training.augment import augment
+from cnn_jax.training.devices import mesh
 from cnn_jax.training.state import Examples, Program, TrainState
 from cnn_jax.training.trials import for_each
 
@@ -28,6 +28,7 @@ class Batch(NamedTuple):
     positions: Array  # int32 (b,), of the examples in the split
     mask: Array  # float32 (b,), 1 for an example, 0 for padding
     partners: Array  # int32 (b,), the slot whose example mixup mixes in
+    partner_positions: Array  # int32 (b,), of that example in the split
 
     def at(self, step: ArrayLike) -> "Batch":
         """The batch of one step."""
@@ -142,8 +143,9 @@ def train_step(
     the same numbers as an uninterrupted one.
     """
     numbers = jnp.arange(batch.positions.size)
-    slots = _Slots(batch.positions, batch.mask, numbers, batch.positions[batch.partners], batch.partners)
-    gradient = _on_devices(program, _gradient, (P(), P(), P(), P("batch"), P(), P()), (P(), (P(), P())))
+    slots = _Slots(batch.positions, batch.mask, numbers, batch.partner_positions, batch.partners)
+    where = Examples(P("batch"), P("batch"), P(), P()) if program.streamed else P()  # type: ignore[arg-type]
+    gradient = _on_devices(program, _gradient, (P(), P(), where, P("batch"), P(), P()), (P(), (P(), P())))
     moment = _Moment(key, state.step)
     with jax.default_matmul_precision(program.precision), ops.using(program.implementation):
         grads, (totals, batch_stats) = gradient(state.params, state.batch_stats, examples, slots, hparams, moment)
@@ -242,30 +244,13 @@ def evaluate_steps(
     return jax.lax.fori_loop(first, last, step, totals)
 
 
-def home_device() -> jax.Device:
-    """The device of programs on a single device: the current `jax.default_device`, else the first local one."""
-    return jax.config.jax_default_device or jax.local_devices()[0]  # type: ignore[attr-defined]
-
-
-@functools.lru_cache(maxsize=8)
-def mesh(devices: int) -> jax.sharding.Mesh:
-    """The first `devices` local devices along one axis, the batch."""
-    return jax.make_mesh((devices,), ("batch",), (jax.sharding.AxisType.Auto,), devices=jax.local_devices()[:devices])
-
-
 def _on_devices(program: Program, function: Callable, in_specs: Any, out_specs: Any) -> Callable:
     """`function(program, …)`, run on every device of the program with its shard of the arguments."""
     local = functools.partial(function, program)
     if program.devices == 1:
         return local
-    return jax.shard_map(local, mesh=mesh(program.devices), in_specs=in_specs, out_specs=out_specs, check_vma=False)
-
-
-def replicate(devices: int, tree: Any) -> Any:
-    """`tree` on each of the first `devices` local devices, or on the home device if `devices` is 1."""
-    if devices == 1:
-        return jax.device_put(tree, home_device())
-    return jax.device_put(tree, NamedSharding(mesh(devices), P()))
+    across = mesh(program.devices, program.hosts)
+    return jax.shard_map(local, mesh=across, in_specs=in_specs, out_specs=out_specs, check_vma=False)
 
 
 def batches(index: np.ndarray, batch_size: int, multiple: int) -> Batch:
@@ -281,7 +266,7 @@ def batches(index: np.ndarray, batch_size: int, multiple: int) -> Batch:
         positions[step] = np.resize(part, slots)
         mask[step, : len(part)] = 1.0
         partners[step] = (np.arange(slots) + 1) % len(part)
-    return Batch(positions, mask, partners)  # type: ignore[arg-type]
+    return Batch(positions, mask, partners, np.take_along_axis(positions, partners, 1))  # type: ignore[arg-type]
 
 
 def epoch_order(seed: int, epoch: int, examples: int) -> np.ndarray:

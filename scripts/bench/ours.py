@@ -13,10 +13,11 @@ from cnn_jax import runtime
 from cnn_jax.grids import engine, plan
 from cnn_jax.runs.provenance import device, versions
 from cnn_jax.training.config import Config
+from cnn_jax.training.devices import replicate
 from cnn_jax.training.epoch import steps_of_epoch
 from cnn_jax.training.fit import initial_states, traced_numbers
 from cnn_jax.training.state import Examples, Program, TrainState
-from cnn_jax.training.step import replicate, train_steps
+from cnn_jax.training.step import train_steps
 from cnn_jax.zoo import build as build_network
 
 Run = Callable[[int], tuple[int, float]]  # see worker.Runner
@@ -38,7 +39,7 @@ def build(job: Job) -> Runner:
     if job.mode == "trials":
         return build_trials(job, config, program)
     images, labels = works.examples(job.work, job.batch_size)
-    examples: Examples = replicate(devices, Examples(images, labels, *works.moments(images)))  # type: ignore[arg-type]
+    examples: Examples = replicate(Examples(images, labels, *works.moments(images)), devices)  # type: ignore[arg-type]
     run = {"step": ours_step, "epoch": ours_epoch}[job.mode](Epoch([config], program, examples))
     facts = {"implementation": program.implementation}
     return Runner(network.parameters, run, lambda: {**facts, "versions": versions(), "device": device()})
@@ -97,7 +98,7 @@ def build_trials(job: Job, config: Config, program: Program) -> Runner:
         for i in range(job.trials)
     ]
     images, labels = works.examples(job.work, job.batch_size)
-    examples: Examples = replicate(1, Examples(images, labels, *works.moments(images)))  # type: ignore[arg-type]
+    examples: Examples = replicate(Examples(images, labels, *works.moments(images)), 1)  # type: ignore[arg-type]
     way = plan.choose(job.variant, tuple(range(job.trials)), configs, program, examples, examples)  # type: ignore[arg-type]
     batched = dataclasses.replace(program, transform=way.transform)
     epochs = [Epoch([configs[i] for i in unit], batched, examples) for unit in way.batches()]

@@ -163,8 +163,8 @@ def test_a_sweep_goes_on_only_as_the_same_sweep(tmp_path):
     folder = Folder(tmp_path / "out")
     record = folder.read("record.json", Record)
     folder.file("manifest.json").unlink()
-    folder.write("record.json", dataclasses.replace(record, choices=record.choices | {"devices": 4}))
-    with pytest.raises(RequestError, match="its choices differ: devices: 4 -> 1"):
+    folder.write("record.json", dataclasses.replace(record, choices=record.choices | {"backend": "tpu"}))
+    with pytest.raises(RequestError, match="its choices differ: backend: tpu -> cpu"):
         api.sweep(GRID, tmp_path / "out", resume=True, show=False)
     folder.write("record.json", record)
     api.sweep(GRID, tmp_path / "out", resume=True, show=False)

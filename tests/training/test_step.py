@@ -15,8 +15,9 @@ from cnn_jax.network import Network
 from cnn_jax.notation import parse
 from cnn_jax.training import augment, epoch, fit
 from cnn_jax.training.config import Config
+from cnn_jax.training.devices import replicate
 from cnn_jax.training.state import Examples, Program, hparams_of, initial_state
-from cnn_jax.training.step import Steps, batches, epoch_order, pixels, replicate, train_steps
+from cnn_jax.training.step import Steps, batches, epoch_order, pixels, train_steps
 
 NETWORK = Network((8, 8, 1), parse("conv3-4:same relu max2 dense-10"))
 
@@ -34,11 +35,11 @@ def some_examples(n=64, dtype=jnp.float32, shape=(8, 8, 1)):
 def run_steps(config, network, steps, *, devices=1, n=64, dtype="float32"):
     """The losses of the first steps, and the last state."""
     program = dataclasses.replace(Program.of(config, network, devices), dtype=dtype)
-    examples = replicate(devices, some_examples(n, jnp.dtype(dtype)))
+    examples = replicate(some_examples(n, jnp.dtype(dtype)), devices)
     state = initial_state(config, program)
     if dtype == "float64":
         state = jax.tree.map(lambda x: x.astype(jnp.float64) if x.dtype == jnp.float32 else x, state)
-    state = replicate(devices, state)
+    state = replicate(state, devices)
     numbers = hparams_of(config), randomness.run_key(config.seed)
     losses, before = [], metrics.zero()
     for done in range(steps):
@@ -163,8 +164,8 @@ def test_evaluation_scores_every_example_once():
     examples = some_examples(61)
     for devices in (1, 8):
         program = Program.of(Config(), NETWORK, devices)
-        state = replicate(devices, initial_state(Config(), program))
-        scored = fit.evaluate(program, state, replicate(devices, examples), batch_size=16)
+        state = replicate(initial_state(Config(), program), devices)
+        scored = fit.evaluate(program, state, replicate(examples, devices), batch_size=16)
         logits = NETWORK.apply({"params": state.params}, (pixels(examples, np.arange(61)) - 0.5) / 0.3)
         assert int(scored.examples) == 61
         assert int(scored.correct) == int((logits.argmax(-1) == examples.labels).sum())
@@ -364,6 +365,6 @@ def test_fit_yields_the_same_events_from_a_saved_state():
         for (event,) in fit.fit([config], program, examples, examples, initial_state(config, program), {6})
     ]
     middle = next(state for _, state in whole if state is not None)
-    events = fit.fit([config], program, examples, examples, replicate(1, middle))
+    events = fit.fit([config], program, examples, examples, replicate(middle, 1))
     rest = [event.evaluation for (event,) in events if event.evaluation]
     assert rest == [evaluation for evaluation, _ in whole if evaluation][1:]
