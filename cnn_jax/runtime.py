@@ -143,8 +143,9 @@ def _watch() -> None:
                     last_seen[other] = value, time.monotonic()
                 elif value.startswith("ended") and value not in ("ended 0", "ended 130", "ended 143"):
                     _end(f"process {other} of {count} has failed")
-                elif not value.startswith("ended") and time.monotonic() - since > DEAD_SECONDS:
-                    _end(f"process {other} of {count} has died: no sign of it for {DEAD_SECONDS:.0f} s")
+                elif value != "ended 0" and time.monotonic() - since > DEAD_SECONDS:
+                    what = "was interrupted" if value.startswith("ended") else "has died"
+                    _end(f"process {other} of {count} {what}: no sign of it for {DEAD_SECONDS:.0f} s")
             time.sleep(BEAT_SECONDS)
 
 

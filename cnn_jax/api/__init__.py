@@ -23,7 +23,7 @@ from cnn_jax.grids.plan import Parallel
 from cnn_jax.runs import manifest, reader
 from cnn_jax.runs.callbacks import Callback, Callbacks
 from cnn_jax.runs.folder import Folder
-from cnn_jax.runs.hosts import claimed, decided
+from cnn_jax.runs.hosts import check_same, claimed, decided
 from cnn_jax.runs.model import TrainedModel
 from cnn_jax.runs.provenance import provenance
 from cnn_jax.runs.schema import Result
@@ -31,7 +31,7 @@ from cnn_jax.runs.sweeps import SweepReader
 from cnn_jax.runs.task import Task
 from cnn_jax.runs.trainer import Interrupt, train_runs
 from cnn_jax.training.config import Config
-from cnn_jax.training.devices import leads
+from cnn_jax.training.devices import gather, leads
 from cnn_jax.waiting import print_note, waiting
 
 if TYPE_CHECKING:
@@ -90,39 +90,43 @@ def train(
     from cnn_jax.report.run import write_report
 
     hosts = jax.process_count()
-    show = show and leads(hosts)
+    first = leads(hosts)
+    show = show and first
     if config.hosts not in (None, hosts):
         raise RequestError(f"hosts = {config.hosts}, but all processes train one run, and there are {hosts}")
     if data is not None:
         config = _with_data(config, data)
     before = decided(lambda: _before(config, out, resume), hosts)
+    config = Config.from_json(before["config"])
     if before["result"] is not None:
         return Run(Path(out), Result.from_json(before["result"]))
     with waiting(f"reading {config.dataset}", show=show):
         # may raise, so before the folder is created
         task = Task.of(config, load_data(config), before["choices"], hosts=hosts)
+    check_same(task, hosts)
     with Interrupt().listening() as interrupt, claimed(Folder(out), hosts) as folder:
         start, attachments = provenance()
         bar = Bar("training", task.steps)
         with bar if show else contextlib.nullcontext():
-            say = bar.note if show else print_note
-            for warning in task.warnings if leads(hosts) else ():
+            say = bar.note if show else print_note if first else _silent
+            for warning in task.warnings:
                 say(warning)
             if before["extends"] and (note := extend(folder, config)):
                 say(note)
-            heard = callbacks if leads(hosts) else ()
-            listeners = Callbacks([*([Progress(bar)] if show else []), *heard], say, show)
+            heard = [*([Progress(bar)] if show else []), *callbacks] if first else []
+            listeners = Callbacks(heard, say, show)
             (result,) = train_runs(
                 [task], [folder], start, interrupt, listeners, attachments=attachments, score_test=True, profile=profile
             )
-        if leads(hosts):
+        if first:
             write_report(folder)
+        gather([0], hosts)  # none ends before the first has written everything
     return Run(Path(out), result, interrupt.signal)
 
 
 def _before(config: Config, out: Path | str, resume: bool) -> dict[str, Any]:
-    """What the folder of a run holds before it is trained, as JSON: the result of a run that has ended, whether the
-    config extends it, and the settings that it recorded."""
+    """What all processes must know before they train, as JSON: the config, the result of a run that has ended, whether
+    the config extends the run in the folder, and the settings that it recorded."""
     from cnn_jax.report.run import write_report
 
     folder = open_existing(out, resume)
@@ -133,7 +137,12 @@ def _before(config: Config, out: Path | str, resume: bool) -> dict[str, Any]:
         refuse_changes(folder, reader.config_of(folder), config)
         result = reader.Run.open(folder.path).trial.ended.to_json()
         write_report(folder)
-    return {"result": result, "extends": extends, "choices": backend_config(folder)}
+    choices = backend_config(folder)
+    return {"config": config.to_json(), "result": result, "extends": extends, "choices": choices}
+
+
+def _silent(_: str) -> None:
+    """What processes but the first say to the user."""
 
 
 def sweep(

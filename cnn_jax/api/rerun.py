@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import jax
+
 from cnn_jax import api
-from cnn_jax.errors import RunError
+from cnn_jax.errors import RequestError, RunError
 from cnn_jax.runs.outcome import Outcome
 from cnn_jax.runs.provenance import provenance
 from cnn_jax.runs.reader import Run, Trial, grid_of, is_sweep
@@ -50,6 +52,8 @@ def rerun(
     Raises:
       RunError: the folder is damaged, or training was interrupted.
     """
+    if jax.process_count() > 1:
+        raise RequestError("a rerun is done by one process")
     before = Outcome.load(path)
     now, _ = provenance()
     changes = circumstances(before.record.provenance, now)

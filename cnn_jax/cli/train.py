@@ -52,15 +52,16 @@ def command(arguments: Sequence[str]) -> int:
     from cnn_jax.report.loggers import loggers
     from cnn_jax.report.run import sentence
 
+    first = jax.process_index() == 0
     run = api.train(
         config,
         out,
         resume=run_options.resume,
         profile=run_options.profile,
         show=not run_options.quiet,
-        callbacks=loggers(run_options.log),
+        callbacks=loggers(run_options.log) if first else (),
     )
-    if jax.process_index() == 0:
+    if first:
         print(sentence(run.result))
         print(run.path)
         sys.stdout.flush()

@@ -21,6 +21,7 @@ _NOT_AN_AXIS = {
     "dataset": "a sweep has one data set; compare several sweeps",
     "data_dir": "a sweep has one data set",
     "stream": "a sweep has one data set",
+    "hosts": "every trial is trained by one process",
     "without_test": "all trials share one split",
     "final_fit": "it comes after the choice",
 }

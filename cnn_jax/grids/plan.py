@@ -119,7 +119,7 @@ def choose(
         if no_batches:
             raise RequestError(f"parallel = {parallel!r} needs one device per trial and data in memory")
         return Trials(numbers, 1, parallel, trial_batch)
-    if parallel != "auto" or len(numbers) == 1 or isinstance(train, StreamedExamples) or program.hosts > 1:
+    if parallel != "auto" or len(numbers) == 1 or isinstance(train, StreamedExamples):
         return Trials(numbers, 1 if parallel == "one" else workers)
 
     compile_seconds = compile_program(configs[:1], program, train, validation)

@@ -13,9 +13,10 @@ import numpy as np
 
 from cnn_jax.errors import RequestError, RunError
 from cnn_jax.runs.folder import Folder
+from cnn_jax.runs.task import Task
 from cnn_jax.training.checkpoint import Checkpoints, Restored
 from cnn_jax.training.config import Config
-from cnn_jax.training.devices import from_leader, leads
+from cnn_jax.training.devices import from_leader, gather, leads
 from cnn_jax.training.state import TrainState
 
 FOLLOWED = ("config.json", "record.json", "metrics.jsonl")  # what a run that resumes reads
@@ -35,6 +36,14 @@ def decided(decide: Callable[[], Any], hosts: int) -> Any:
         from_leader(b"", hosts)
         raise
     return json.loads(from_leader(json.dumps(value).encode(), hosts))
+
+
+def check_same(task: Task, hosts: int) -> None:
+    """Raises RequestError in all processes of the group if one has other data or settings than the leader."""
+    own = {"data": task.dataset.fingerprint, **task.choices}
+    differs = gather([own != decided(lambda: own, hosts)], hosts)[:, 0]
+    if differs.any():
+        raise RequestError(f"process {differs.argmax()} has other data, devices or operations than the first")
 
 
 @contextlib.contextmanager

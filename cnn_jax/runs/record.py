@@ -62,7 +62,7 @@ def begin(folder: Folder, record: Record, attachments: Attachments, say: Callabl
                 raise RequestError(f"{folder.path} cannot be resumed here, its {what} differ: {changed}")
         notes = before.notes
         if moved := _changed(dict.fromkeys(ELSEWHERE, 1) | before.choices, record.choices, ELSEWHERE):
-            notes += (f"resumed elsewhere ({moved}): the same steps, but from here on they may round differently",)
+            notes += (f"resumed elsewhere ({moved}): from here on other rounding, and other dropout masks",)
             say(notes[-1])
         start, attachments = _renamed(start, attachments, len(before.resumed) + 1)
         choices = before.choices | {name: record.choices[name] for name in ELSEWHERE}

@@ -54,7 +54,7 @@ class Task:
           dataset: the data.
           backend_config: the `choices` recorded by an interrupted run, reused on resume.
           devices: the number of devices if the config does not say.
-          hosts: the number of processes that train together if the config does not say.
+          hosts: the number of processes that train together.
 
         Raises:
           RequestError: the config cannot be trained on this data here.

@@ -51,8 +51,8 @@ class Interrupt:
     def share(self, hosts: int) -> bool:
         """True if any process of the group has received a signal, which then counts for all."""
         received = int(gather([self.signal or 0], hosts).max())
-        self.signal = received or None
-        return self.signal is not None
+        self.signal = received or self.signal  # one that arrives during the exchange counts at the next
+        return received > 0
 
     def _note(self, number: int, _frame: Any) -> None:
         self.signal = number
@@ -104,7 +104,7 @@ def train_runs(
             if tasks[0].program.hosts > 1 and XLA_FAILURE.match(str(error)):
                 reason = shortened(str(error).splitlines()[0])
                 raise RunError(
-                    f"another process is gone ({reason}); start all processes again with --resume"
+                    f"a computation over several processes failed ({reason}); start all again with --resume"
                 ) from error
             if "RESOURCE_EXHAUSTED" not in str(error):
                 raise

@@ -16,6 +16,8 @@ from jax.sharding import PartitionSpec as P
 
 from cnn_jax.errors import RequestError
 
+PIECE_BYTES = 2**26  # of what a leader passes, at a time
+
 
 def home_device() -> jax.Device:
     """The device of programs on a single device: the current `jax.default_device`, else the first local one."""
@@ -102,11 +104,15 @@ def from_leader(content: bytes, hosts: int) -> bytes:
     """The content that the leader of the group passes. All of the group must call this."""
     if hosts == 1:
         return content
-    length = int(gather([len(content) if leads(hosts) else 0], hosts)[0, 0])
-    buffer = np.zeros(max(1024, 1 << (length - 1).bit_length()), np.uint8)  # few sizes, thus few programs
-    if leads(hosts):
-        buffer[:length] = np.frombuffer(content, np.uint8)
-    return _exchange(buffer, hosts, all_rows=False)[:length].tobytes()
+    pieces, rest = gather(divmod(len(content), PIECE_BYTES), hosts)[0].tolist()
+    small = max(1024, 1 << (rest - 1).bit_length())  # few sizes, thus few programs
+    received = b""
+    for size, used in [(PIECE_BYTES, PIECE_BYTES)] * pieces + [(small, rest)]:
+        buffer = np.zeros(size, np.uint8)
+        if leads(hosts):
+            buffer[:used] = np.frombuffer(content[len(received) : len(received) + used], np.uint8)
+        received += _exchange(buffer, hosts, all_rows=False)[:used].tobytes()
+    return received
 
 
 def _exchange(row: np.ndarray, hosts: int, all_rows: bool) -> np.ndarray:

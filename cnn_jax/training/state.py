@@ -82,7 +82,7 @@ class Program:
         Args:
           devices: number of devices (default: that of the config, or all of the hosts).
           implementation: of convolution and pooling (default: that of the config; if it says auto, the best available).
-          hosts: number of processes that train together, unless the config says.
+          hosts: number of processes that train together.
 
         Raises RequestError for a config that does not fit the network or the devices.
         """
@@ -90,7 +90,6 @@ class Program:
             raise RequestError(f"dropout = {config.dropout}, but the network has no drop layer")
         augmentations = augment.parse(config.augment)
         augment.check(augmentations, network.input_shape)
-        hosts = config.hosts or hosts
         devices = devices or config.devices or jax.local_device_count() * hosts
         check_devices(devices, hosts)
         return cls(

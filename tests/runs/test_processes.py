@@ -2,6 +2,7 @@
 
 import json
 import random
+import shutil
 import signal
 import time
 
@@ -16,15 +17,16 @@ TRAIN = (
     "common.main(train.command)",
     *("--network", "conv3-4:same bn relu max2 dense-10", "--epochs", "40", "--batch-size", "256", "--quiet"),
 )
+STEPS = 5  # of an epoch
 
 
-def begin(out):
-    """Two processes of two devices each that train one run."""
+def begin(out, first=(), second=()):
+    """Two processes of two devices each that train one run, each with further options."""
     port = random.randrange(20000, 40000)
     return [
         start(
             *TRAIN,
-            *("--out", out, "--resume"),
+            *("--out", out, "--resume", *(first, second)[i]),
             JAX_NUM_CPU_DEVICES="2",
             CNN_JAX_PROCESSES=f"localhost:{port},2,{i}",
         )
@@ -55,8 +57,9 @@ def assert_same(path, alone):
         np.testing.assert_allclose(ours, theirs, rtol=0.05)
 
 
-def test_a_death_ends_the_other_and_one_process_goes_on(alone, tmp_path):
-    path = tmp_path / "run"
+def test_a_death_ends_the_other_and_any_number_goes_on(alone, tmp_path):
+    """From the checkpoint that is left, one process and two take the same ten steps, to 1e-5."""
+    path, copy = tmp_path / "run", tmp_path / "copy"
     first, second = begin(path)
     wait_for(lambda: len(epochs(path)) >= 3, first)
     second.kill()
@@ -70,11 +73,19 @@ def test_a_death_ends_the_other_and_one_process_goes_on(alone, tmp_path):
         errors = [line for line in err.splitlines() if line.startswith("error")]
         assert len(errors) == 1, err
         assert errors[0].endswith("start all processes again with --resume")
-    done = len(epochs(path))
-    assert 3 <= done < 40
+    kept = max(int(folder.name) for folder in (path / "checkpoints").iterdir() if folder.name.isdigit()) // STEPS
+    assert 2 <= kept < 38
+    shutil.copytree(path, copy)
+    both = begin(copy)
     code, _, err = finish(*TRAIN, "--out", path, "--resume")
     assert code == 0, err
     assert_same(path, alone)
+    ends = [process.communicate(timeout=300) for process in both]
+    assert [process.returncode for process in both] == [0, 0], ends
+    one, two = epochs(path), epochs(copy)
+    assert one[:kept] == two[:kept]
+    for i in (kept, kept + 1):
+        np.testing.assert_allclose(one[i]["train_loss"], two[i]["train_loss"], rtol=1e-5)
     record = json.loads((path / "record.json").read_text())
     assert record["choices"]["hosts"] == 1
     assert any("devices: 4 -> 1; hosts: 2 -> 1" in note for note in record["notes"])
@@ -98,6 +109,15 @@ def test_a_signal_to_one_saves_the_run_of_both(alone, tmp_path):
     ends = [process.communicate(timeout=300) for process in again]
     assert [process.returncode for process in again] == [0, 0], ends
     assert json.loads((path / "record.json").read_text())["choices"]["hosts"] == 2
+
+
+def test_the_first_decides_and_all_diverge(tmp_path):
+    """The second asks for a rate at which nothing diverges."""
+    both = begin(tmp_path / "run", first=("--learning-rate", "1e30"), second=("--learning-rate", "0.01"))
+    ends = [process.communicate(timeout=300) for process in both]
+    assert [process.returncode for process in both] == [1, 1], ends
+    assert "diverged" in ends[0][0]
+    assert not [line for _, err in ends for line in err.splitlines() if line.startswith("error")], ends
 
 
 def test_what_the_first_refuses_all_refuse(tmp_path):

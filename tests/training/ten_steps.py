@@ -56,10 +56,10 @@ def run(out, dtype, source):
                 losses.append((totals.sums["loss"] - before.sums["loss"]) / (totals.examples - before.examples))
                 before = totals
         number += 1
-    scored = evaluate(program, state, held, config.batch_size).loss if dtype == "float32" else 0.0
+    score = {"score": evaluate(program, state, held, config.batch_size).loss} if dtype == "float32" else {}
     params = {f"param {i}": leaf for i, leaf in enumerate(jax.tree.leaves(jax.device_get(state.params)))}
     epochs = {f"read {i}": positions for i, positions in enumerate(reads)}
-    np.savez(f"{out}-{jax.process_index()}.npz", losses=losses, scored=scored, **params, **epochs)
+    np.savez(f"{out}-{jax.process_index()}.npz", losses=losses, **score, **params, **epochs)
 
 
 run(*sys.argv[1:])

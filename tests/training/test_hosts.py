@@ -82,6 +82,10 @@ def test_two_processes_take_the_steps_of_one(tmp_path, dtype, source, tolerance)
             assert max(map(len, read)) < 70  # its half, and one partner per step and device
 
 
+def test_a_run_of_two_processes_can_be_opened_by_one():
+    assert Program.of(Config(hosts=2), NETWORK, 1).hosts == 1
+
+
 @pytest.mark.parametrize(
     ("count", "hosts", "words"),
     [(9, 1, "devices = 9, but JAX sees 8"), (2, 2, "hosts = 2, but 1 processes cannot be divided into groups of 2")],
