@@ -74,7 +74,7 @@ def test_the_record_has_what_a_repetition_needs(run):
     assert record.config_hash == CONFIG.hash()
     assert record.seeds == {"run": 0, "split": 0, "prng": "threefry2x32"}
     assert record.precision == "highest"
-    assert record.choices == {"backend": "cpu", "devices": 1, "implementation": ops.resolve()}
+    assert record.choices == {"backend": "cpu", "devices": 1, "hosts": 1, "implementation": ops.resolve()}
     assert record.provenance.device["cpu"]
     assert record.provenance.versions["jax"] == jax.__version__
     assert record.data.splits == {"train": 1259, "validation": 269, "test": 269}
