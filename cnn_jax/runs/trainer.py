@@ -104,7 +104,7 @@ def train_runs(
             if tasks[0].program.hosts > 1 and XLA_FAILURE.match(str(error)):
                 reason = shortened(str(error).splitlines()[0])
                 raise RunError(
-                    f"a computation over several processes failed ({reason}); start all again with --resume"
+                    f"a computation over several processes failed ({reason}); start all processes again with --resume"
                 ) from error
             if "RESOURCE_EXHAUSTED" not in str(error):
                 raise
