@@ -132,8 +132,8 @@ class Totals(NamedTuple):
 
 def zero() -> Totals:
     """The totals of no examples."""
-    sums = {name: jnp.zeros((), jnp.int32 if metric.integer else jnp.float32) for name, metric in METRICS.items()}
-    return Totals(sums, jnp.zeros((), jnp.int32))
+    sums = {name: np.zeros((), np.int32 if metric.integer else np.float32) for name, metric in METRICS.items()}
+    return Totals(sums, np.zeros((), np.int32))  # type: ignore[arg-type]
 
 
 def totals(

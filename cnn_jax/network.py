@@ -115,6 +115,21 @@ class Network:
         """Multiply-adds of the convolutions and dense layers for one image, by arithmetic."""
         return sum(node.multiply_adds for node in self.walk())
 
+    def union(self, other: "Network") -> "Network | None":
+        """The network that contains both, each in the first channels of every layer: with the weights of one of them,
+        and zeros for all others, it computes what that one computes, and the zeros get no gradient. None if layers
+        differ in more than their number of channels, or mix channels in another way than by weights."""
+        if self.input_shape != other.input_shape or len(self.layers) != len(other.layers):
+            return None
+        layers = tuple(a.union(b) for a, b in zip(self.layers, other.layers, strict=True))
+        if None in layers:
+            return None
+        union = Network(self.input_shape, layers)  # type: ignore[arg-type]
+        names = [
+            [(part.name, part.layer.kind) for node in n.walk() for part in node.parts] for n in (self, other, union)
+        ]
+        return union if names[0] == names[1] == names[2] else None
+
     def init(self, key: Array, kernel_init: KernelInit = he) -> dict[str, Any]:
         """Random float32 variables: {"params": {layer: {…}}, "batch_stats": {layer: {…}}}, without empty entries."""
         variables: dict[str, Any] = {"params": {}, "batch_stats": {}}
@@ -142,6 +157,7 @@ class Network:
         axis_name: str | None = None,
         dropout_rate: Array | None = None,
         feedback_key: Array | None = None,
+        contained: tuple[tuple["Network", ...], Array] | None = None,
     ) -> tuple[Array, dict[str, Any]]:
         """Logits in training mode and the new batch statistics.
 
@@ -151,12 +167,16 @@ class Network:
           axis_name: mesh axis over which the batch statistics are summed.
           dropout_rate: overrides the rate of every dropout layer.
           feedback_key: makes convolutions and dense layers backpropagate through random weights drawn with this key.
+          contained: networks that this one contains (`union`), and the index, which may be traced, of the one whose
+            weights these are: dropout is as in that one.
         """
-        context = {
+        context: dict[str, Any] = {
             "train": True, "mask": mask, "axis_name": axis_name, "dropout_key": key, "dropout_rate": dropout_rate
         }  # fmt: skip
         if feedback_key is not None:
             context["feedback_key"] = feedback_key
+        if contained is not None:
+            context["contained"] = contained
         return self._run(variables, images, context)[:2]
 
     def activations(
@@ -251,6 +271,9 @@ class _Run:
         for name in {"dropout_key", "feedback_key"} & set(context):  # a different key for each layer
             context[name] = jax.random.fold_in(context[name], self.drawn[name])
             self.drawn[name] += 1
+        if "contained" in self.context and "channels" in node.layer.context:
+            networks, index = self.context["contained"]
+            context["channels"] = jnp.array([network.node(node.name).output[-1] for network in networks])[index]
         variables = {"params": self.params.get(node.name, {})}
         if node.name in self.batch_stats:
             variables["batch_stats"] = self.batch_stats[node.name]

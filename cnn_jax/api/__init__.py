@@ -19,7 +19,7 @@ from cnn_jax.data import Dataset, Split, load, open_stream
 from cnn_jax.data.load import remember
 from cnn_jax.errors import RequestError
 from cnn_jax.grids.grid import Grid
-from cnn_jax.grids.plan import Parallel
+from cnn_jax.grids.plan import Parallel, check_parallel
 from cnn_jax.runs import manifest, reader
 from cnn_jax.runs.callbacks import Callback, Callbacks
 from cnn_jax.runs.folder import Folder
@@ -87,7 +87,6 @@ def train(
     together, and the first reads and writes the folder.
     """
     from cnn_jax.report.progress import Bar, Progress
-    from cnn_jax.report.run import write_report
 
     hosts = jax.process_count()
     first = leads(hosts)
@@ -119,6 +118,8 @@ def train(
                 [task], [folder], start, interrupt, listeners, attachments=attachments, score_test=True, profile=profile
             )
         if first:
+            from cnn_jax.report.run import write_report  # late: it takes a second
+
             write_report(folder)
         gather([0], hosts)  # none ends before the first has written everything
     return Run(Path(out), result, interrupt.signal)
@@ -127,14 +128,14 @@ def train(
 def _before(config: Config, out: Path | str, resume: bool) -> dict[str, Any]:
     """What all processes must know before they train, as JSON: the config, the result of a run that has ended, whether
     the config extends the run in the folder, and the settings that it recorded."""
-    from cnn_jax.report.run import write_report
-
     folder = open_existing(out, resume)
     extends = folder is not None and extend(folder, config, dry=True) is not None
     result = None
     # The manifest is the last file that a run writes.
     if folder is not None and not extends and folder.has(manifest.NAME):
         refuse_changes(folder, reader.config_of(folder), config)
+        from cnn_jax.report.run import write_report
+
         result = reader.Run.open(folder.path).trial.ended.to_json()
         write_report(folder)
     choices = backend_config(folder)
@@ -164,7 +165,7 @@ def sweep(
       data: a data set of arrays instead of the one named by the config.
       resume: trains only the trials missing in the folder.
       parallel: how trials run in parallel: 'one' at a time, several 'workers' (each trial runs as if alone), batched by
-        'vmap' or 'map', or 'auto' for the fastest in a short benchmark.
+        'vmap' or 'map', the whole 'grid' of widths in one program, or 'auto' for the fastest in a short benchmark.
       show: shows progress on standard error.
       callbacks: further callbacks, called on every event of every trial.
 
@@ -193,6 +194,7 @@ def sweep(
     choices = backend_config(earlier if earlier.has("record.json") else None)
     with waiting(f"reading {grid.base.dataset}", show=show):
         tasks = [make_task(config) for config in grid.trials()]  # may raise, so before the folder is created
+    check_parallel(parallel, [task.config for task in tasks], [task.program for task in tasks])
     with Interrupt().listening() as interrupt, claim_shared(out, lambda: _check_folder(grid, out, resume)) as folder:
         bar = Bar(f"{len(tasks)} trials", sum(task.steps for task in tasks))
         with bar if show else contextlib.nullcontext():

@@ -18,7 +18,7 @@ from cnn_jax.errors import RequestError
 from cnn_jax.grids import engine
 from cnn_jax.grids.engine import POLL_SECONDS
 from cnn_jax.grids.grid import Grid, show, value_of
-from cnn_jax.grids.plan import Parallel, Trials, choose, devices_of, groups
+from cnn_jax.grids.plan import Parallel, Trials, devices_of, make_plan
 from cnn_jax.grids.table import Table, to_csv
 from cnn_jax.runs import manifest, record
 from cnn_jax.runs.callbacks import Callbacks
@@ -30,6 +30,8 @@ from cnn_jax.runs.schema import Provenance, Record, Result
 from cnn_jax.runs.sweeps import final_folder, seed_scores, trial_folder, trial_row
 from cnn_jax.runs.task import Task
 from cnn_jax.runs.trainer import Interrupt, train_runs
+from cnn_jax.training.state import Program
+from cnn_jax.training.union import union
 
 
 @dataclass(frozen=True)
@@ -87,17 +89,15 @@ class SweepRunner:
                     f"{self.folder.path} was started with parallel = {before['parallel']!r}, not {parallel!r}"
                 )
             return [Trials.from_json(trials) for trials in before["programs"]]
-        configs = [task.config for task in self.tasks]
-        plan = []
-        for numbers in groups(configs, [task.program for task in self.tasks]):
-            first = self.tasks[numbers[0]]
-            members = [configs[i] for i in numbers]
-            with self.callbacks.waiting("measuring how trials are best run side by side"):
-                plan.append(
-                    choose(parallel, numbers, members, first.program, first.train, first.examples("validation"))
-                )
-        programs = {"parallel": parallel, "programs": [trials.to_json() for trials in plan]}
-        self.record = dataclasses.replace(self.record, plan=programs)
+
+        def data(trial: int) -> tuple[Any, Any]:
+            return self.tasks[trial].train, self.tasks[trial].examples("validation")
+
+        configs, programs = [task.config for task in self.tasks], [task.program for task in self.tasks]
+        with self.callbacks.waiting("measuring how trials are best run side by side"):
+            plan = make_plan(parallel, configs, programs, data)
+        recorded = {"parallel": parallel, "programs": [trials.to_json() for trials in plan]}
+        self.record = dataclasses.replace(self.record, plan=recorded)
         self.folder.write("record.json", self.record)
         return plan
 
@@ -141,9 +141,12 @@ class SweepRunner:
         if self.interrupt.signal is not None:
             return
         group = [self.tasks[i] for i in numbers]
-        choices = {} if trials.transform is None else {"transform": trials.transform, "trials": list(numbers)}
         folders = [trial_folder(self.folder, i) for i in numbers]
-        results = self._results(group, folders, trials.transform, choices, score_test=False)
+        program, choices = None, {}
+        if trials.transform is not None:
+            program = union([self.tasks[i].program for i in trials.numbers], trials.transform)
+            choices = {"transform": trials.transform, "trials": list(numbers)}
+        results = self._results(group, folders, program, choices, score_test=False)
         if not all(result.ended for result in results):
             return
         with self.lock:
@@ -153,7 +156,12 @@ class SweepRunner:
             self.progress.lines([_line(self.grid, task, result) for task, result in zip(group, results, strict=True)])
 
     def _results(
-        self, group: list[Task], folders: list[Folder], transform: Any, choices: dict[str, Any], score_test: bool
+        self,
+        group: list[Task],
+        folders: list[Folder],
+        program: Program | None,
+        choices: dict[str, Any],
+        score_test: bool,
     ) -> list[Result]:
         """The results of runs, trained now unless they have ended already."""
         if all(folder.has(manifest.NAME) for folder in folders):
@@ -162,7 +170,7 @@ class SweepRunner:
             for folder in folders:
                 stack.enter_context(folder.claimed())
             return train_runs(
-                group, folders, self.provenance, self.interrupt, self.callbacks, transform=transform, choices=choices,
+                group, folders, self.provenance, self.interrupt, self.callbacks, program=program, choices=choices,
                 score_test=score_test,
             )  # fmt: skip
 

@@ -35,7 +35,7 @@ class Axes(common.Common):
     repeated."""
     parallel: Parallel = "auto"
     """How trials run in parallel: one at a time, several workers (each trial runs as if alone), batched in one program
-    by vmap or map, or auto: the fastest in a short benchmark."""
+    by vmap or map, the whole grid of filter counts in one program (grid), or auto: the fastest in a short benchmark."""
     config: str | None = None
     """A config.json, or the folder of a run or sweep, to start from; other options override it."""
     out: str | None = None

@@ -3,6 +3,9 @@
 Trials that differ only in traced numbers (learning rate, momentum, seed …) share a program. Either each trial is
 trained on its own, bit for bit as in a single run, by one worker ('one') or by several at once ('workers'); or batches
 of trials that fit into memory are trained in one program ('vmap', 'map'). The fastest is chosen by a short measurement.
+
+Trials whose networks differ in width can share a program too ('grid', see `training.union`): the widest computes for
+all, but there is only one compilation.
 """
 
 import concurrent.futures
@@ -12,7 +15,7 @@ import itertools
 import math
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -28,8 +31,9 @@ from cnn_jax.training.fit import compile_program, initial_states, traced_numbers
 from cnn_jax.training.state import Examples, Program
 from cnn_jax.training.step import train_steps
 from cnn_jax.training.trials import Transform
+from cnn_jax.training.union import union
 
-Parallel = Literal["auto", "one", "workers", "vmap", "map"]
+Parallel = Literal["auto", "one", "workers", "vmap", "map", "grid"]
 MEASURE_SECONDS = 0.3  # of steps for each mode
 WORTH = 20.0  # vmap is measured only if the trials take this many times as long as a compilation
 PREFER_ALONE = 1.1  # how much faster vmap must be to be chosen, since it rounds differently than a single trial
@@ -86,6 +90,60 @@ def groups(configs: Sequence[Config], programs: Sequence[Program]) -> list[tuple
     return [tuple(numbers) for numbers in trials.values()]
 
 
+def check_parallel(parallel: Parallel, configs: Sequence[Config], programs: Sequence[Program]) -> None:
+    """Raises RequestError for a way to run these trials in parallel that is not possible."""
+    if parallel in ("auto", "one", "workers"):
+        return
+    if any(program.devices > 1 or program.streamed for program in programs):
+        raise RequestError(f"parallel = {parallel!r} needs one device per trial and data in memory")
+    if parallel == "grid" and len(sets := _joined(groups(configs, programs), configs, programs)) > 1:
+        one, other = (programs[parts[0][0]].network for parts in sets[:2])
+        raise RequestError(
+            "parallel = 'grid' needs trials of equal data, batch size, epochs and optimizer, whose networks differ in "
+            f"numbers of filters or units alone and have an exact union (docs/grid.md); {one} and {other} have none"
+        )
+
+
+def make_plan(
+    parallel: Parallel,
+    configs: Sequence[Config],
+    programs: Sequence[Program],
+    data: Callable[[int], tuple[Examples | StreamedExamples, Examples]],
+) -> list[Trials]:
+    """How to run the trials with these configs and programs, as requested or, for 'auto', as a short measurement finds
+    fastest. `data` returns the training and validation examples of a trial."""
+    plan = []
+    for parts in _joined(groups(configs, programs), configs, programs):
+        examples = data(parts[0][0])
+        if parallel == "grid" or (parallel == "auto" and _worth_joining(parts, configs, programs, *examples)):
+            parts = [tuple(sorted(itertools.chain(*parts)))]
+        for numbers in parts:
+            program = union([programs[i] for i in numbers], None)
+            assert program is not None
+            mode: Parallel = "grid" if program.contained else parallel
+            plan.append(choose(mode, numbers, [configs[i] for i in numbers], program, *examples))
+    return plan
+
+
+def _joined(
+    parts: Sequence[tuple[int, ...]], configs: Sequence[Config], programs: Sequence[Program]
+) -> list[list[tuple[int, ...]]]:
+    """The groups `parts`, together where one program would be exact for all of their trials."""
+    together: list[list[tuple[int, ...]]] = []
+    for part in parts:
+        for others in together:
+            i, j = part[0], others[0][0]
+            same = ("train_examples", "batch_size", "epochs")
+            if all(getattr(configs[i], name) == getattr(configs[j], name) for name in same) and union(
+                [programs[numbers[0]] for numbers in (*others, part)], None
+            ):
+                others.append(part)
+                break
+        else:
+            together.append([part])
+    return together
+
+
 def memory(network: Network, batch_size: int) -> int:
     """An estimate of the peak memory of a training step of one trial, in bytes: parameters, their gradient, two slots
     of the optimizer, and the activations with their gradients."""
@@ -110,15 +168,12 @@ def choose(
     validation: Examples,
 ) -> Trials:
     """Chooses how to run the trials `numbers` with these configs: as requested, or for 'auto' the fastest mode in a
-    short measurement. Raises RequestError for a mode that is not possible."""
+    short measurement."""
     max_in_memory = int(MEMORY_SHARE * free_memory() // memory(program.network, configs[0].batch_size))
     trial_batch = max(1, min(len(numbers), MAX_TRIAL_BATCH, max_in_memory))
     workers = _max_workers(program, len(numbers))
-    no_batches = program.devices > 1 or isinstance(train, StreamedExamples)
-    if parallel in ("vmap", "map"):
-        if no_batches:
-            raise RequestError(f"parallel = {parallel!r} needs one device per trial and data in memory")
-        return Trials(numbers, 1, parallel, trial_batch)
+    if parallel in ("vmap", "map", "grid"):
+        return Trials(numbers, 1, _side_by_side() if parallel == "grid" else parallel, trial_batch)
     if parallel != "auto" or len(numbers) == 1 or isinstance(train, StreamedExamples):
         return Trials(numbers, 1 if parallel == "one" else workers)
 
@@ -127,7 +182,7 @@ def choose(
     if workers > 1:
         seconds["workers"] = _seconds_of_workers(workers, configs, program, train)
     steps = configs[0].epochs * math.ceil(train.labels.shape[0] / configs[0].batch_size)
-    if not no_batches and seconds["one"] * steps * len(numbers) > WORTH * compile_seconds > 0:
+    if program.devices == 1 and seconds["one"] * steps * len(numbers) > WORTH * compile_seconds > 0:
         sample = configs[: min(trial_batch, 8)]
         vectorised = dataclasses.replace(program, transform="vmap")
         compile_program(sample, vectorised, train, validation)
@@ -137,6 +192,38 @@ def choose(
     if best == "vmap":
         return Trials(numbers, 1, "vmap", trial_batch, measured)
     return Trials(numbers, workers if best == "workers" else 1, measured=measured)
+
+
+def _worth_joining(
+    parts: Sequence[tuple[int, ...]],
+    configs: Sequence[Config],
+    programs: Sequence[Program],
+    train: Examples | StreamedExamples,
+    validation: Examples,
+) -> bool:
+    """Whether one program for these groups, in which the widest network computes for all, ends sooner than a program
+    for each: measured by the widest network alone on a CPU, where compiling takes little longer than a few steps, and
+    by the program of all on other devices, which leave a small network nearly idle."""
+    if len(parts) < 2 or programs[0].devices > 1 or programs[0].streamed:
+        return False
+    work = [programs[part[0]].network.multiply_adds for part in parts]
+    steps = configs[parts[0][0]].epochs * math.ceil(train.labels.shape[0] / configs[parts[0][0]].batch_size)
+    if _side_by_side() == "map":
+        widest = parts[int(np.argmax(work))]
+        sample, program, compilations = [configs[widest[0]]], programs[widest[0]], len(parts) - 2
+    else:
+        sample = [configs[i] for part in parts for i in part][:MAX_TRIAL_BATCH]
+        together = union([programs[part[0]] for part in parts], "vmap")
+        assert together is not None
+        program, compilations = together, len(parts)
+    compile_seconds = compile_program(sample, program, train, validation)
+    spared = sum(len(part) * (1.0 - share / max(work)) for part, share in zip(parts, work, strict=True))
+    return _seconds(sample, program, train) * steps * spared < compilations * compile_seconds
+
+
+def _side_by_side() -> Transform:
+    """How trials of different widths are computed: one after another on a CPU, which a single network fills."""
+    return "map" if jax.default_backend() == "cpu" else "vmap"
 
 
 def _max_workers(program: Program, trials: int) -> int:

@@ -73,6 +73,10 @@ class Activation(Fixed):
     def spellings(cls) -> Spellings:
         return {name: {"kind": name} for name in ACTIVATIONS}
 
+    @property
+    def zero_channels(self) -> bool:  # type: ignore[override]
+        return float(ACTIVATIONS[self.kind](jnp.zeros(()))) == 0.0
+
     def output_shape(self, shape: Shape) -> Shape:
         ACTIVATIONS[self.kind]  # raises RequestError for an unknown name
         return shape

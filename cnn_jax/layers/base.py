@@ -51,6 +51,8 @@ class Layer(nn.Module):
         number; `[…]` is left out if its field has the default value.
       options: the same for options, which follow the word after a colon; any other field is written `:field=value`.
       open: whether options of any other name are accepted as fields.
+      zero_channels: whether further channels, whose inputs and parameters are zero, stay zero, as do their derivatives,
+        and change no others, so that a wider layer contains this one (`union`).
     """
 
     kind: ClassVar[str]
@@ -58,6 +60,7 @@ class Layer(nn.Module):
     words: ClassVar[Spellings] = {}
     options: ClassVar[Spellings] = {}
     open: ClassVar[bool] = False
+    zero_channels: ClassVar[bool] = False
 
     def __repr__(self) -> str:
         """The layer in the notation, or `Name(…)` if the notation cannot express it."""
@@ -104,6 +107,15 @@ class Layer(nn.Module):
     def multiply_adds(self, shape: Shape) -> int:
         """Multiply-adds of a convolution or dense layer for one example, without biases and elementwise operations."""
         return 0
+
+    @nn.nowrap
+    def union(self, other: "Layer") -> "Layer | None":
+        """The wider of two layers that differ in nothing but `features`; None if it does not contain the other."""
+        if type(self) is not type(other) or not (self.zero_channels and other.zero_channels):
+            return None
+        wider = max(self, other, key=lambda layer: getattr(layer, "features", 0))
+        widths = {"features": wider.features} if hasattr(wider, "features") else {}
+        return wider if all(dataclasses.replace(layer, **widths) == wider for layer in (self, other)) else None
 
 
 @functools.lru_cache(maxsize=4096)

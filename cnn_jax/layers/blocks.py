@@ -53,6 +53,16 @@ class Residual(Fixed):
         before = missing // 2
         return jnp.pad(images[:, ::stride, ::stride], ((0, 0), (0, 0), (0, 0), (before, missing - before)))
 
+    @nn.nowrap
+    def union(self, other: Layer) -> "Residual | None":
+        """See `Layer.union`. Option A has its new channels on both sides, so that no narrower block lies in a wider."""
+        if not isinstance(other, Residual) or self.shortcut != other.shortcut or self.shortcut == "padA":
+            return None
+        if len(self.body) != len(other.body):
+            return None
+        body = tuple(a.union(b) for a, b in zip(self.body, other.body, strict=True))
+        return None if None in body else Residual(body, self.shortcut)  # type: ignore[arg-type]
+
     def check_shapes(self, shape: Shape, body: Shape) -> None:
         """Raises RequestError if the shortcut of an input of `shape` cannot be added to a body output of `body`."""
         height, width, channels = spatial(shape)

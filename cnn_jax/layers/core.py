@@ -83,6 +83,10 @@ class Conv(Sliding):
         return math.prod(self._output_size(shape)) * math.prod(per_position)
 
     @property
+    def zero_channels(self) -> bool:  # type: ignore[override]
+        return self.groups == 1 and self.connections is None
+
+    @property
     def plain_bias(self) -> bool:
         """Whether every map has a single bias, so that a following ReLU and pool can be fused."""
         return self.bias and not self.bias_per_position
@@ -144,6 +148,7 @@ class Pool(Sliding):
     padding: Padding = "valid"
     ceil: bool = False
 
+    zero_channels = True
     words = {"max<size>[/<stride>]": {"kind": "max"}, "avg<size>[/<stride>]": {"kind": "avg"}}
     options = {**PADDING, "ceil": {"ceil": True}}
 
@@ -170,6 +175,7 @@ class GlobalPool(Fixed):
     """The mean over height and width: (h, w, c) becomes (c,) (lin2014network, 3.2)."""
 
     kind = "gap"
+    zero_channels = True
     words = {"gap": {}}
 
     def output_shape(self, shape: Shape) -> Shape:
@@ -192,6 +198,10 @@ class Pad(Fixed):
 
     kind = "pad"
     words = {"pad<amount>": {}}
+
+    @property
+    def zero_channels(self) -> bool:  # type: ignore[override]
+        return self.value == 0.0
 
     def output_shape(self, shape: Shape) -> Shape:
         height, width, channels = spatial(shape)
@@ -218,6 +228,7 @@ class Dense(Layer):
 
     context = ("kernel_init", "feedback_key")
     kind = "dense"
+    zero_channels = True
     words = {"dense-<features>": {}}
     options = {"nobias": {"bias": False}}
 
@@ -253,8 +264,9 @@ class Dropout(Fixed):
 
     rate: float
 
-    context = ("train", "dropout_key", "dropout_rate")
+    context = ("train", "dropout_key", "dropout_rate", "channels")
     kind = "drop"
+    zero_channels = True
     words = {"drop<rate>": {}}
 
     def output_shape(self, shape: Shape) -> Shape:
@@ -270,11 +282,17 @@ class Dropout(Fixed):
         train: bool = False,
         dropout_key: Array | None = None,
         dropout_rate: Array | None = None,
+        channels: Array | None = None,
     ) -> Array:
-        """`dropout_rate`, which may be traced, overrides `rate`."""
+        """`dropout_rate`, which may be traced, overrides `rate`. `channels`, which may be traced, is the number of
+        channels of a narrower network: its values, in the first channels, are dropped as in that network."""
         rate = self.rate if dropout_rate is None else dropout_rate
         if not train or (dropout_rate is None and rate == 0.0):
             return x
         assert dropout_key is not None, "a network with dropout is trained with a key"
-        keep = jax.random.bernoulli(dropout_key, 1.0 - rate, x.shape)
+        if channels is None:
+            keep = jax.random.bernoulli(dropout_key, 1.0 - rate, x.shape)
+        else:  # a draw depends only on its place in the flat array
+            own = jnp.arange(x.size // x.shape[-1])[:, None] * channels + jnp.arange(x.shape[-1])[None]
+            keep = jax.random.bernoulli(dropout_key, 1.0 - rate, (x.size,))[own].reshape(x.shape)
         return jnp.where(keep, x / (1.0 - rate), 0.0).astype(x.dtype)

@@ -20,6 +20,7 @@ class Subsample(Sliding):
     size: int
 
     kind = "sub"
+    zero_channels = True
     words = {"sub<size>": {}}
 
     def _window(self, length: int) -> Window:

@@ -27,6 +27,7 @@ class BatchNorm(Layer):
 
     context = ("train", "mask", "axis_name", "relu")
     kind = "bn"
+    zero_channels = True
     words = {"bn": {}}
 
     def output_shape(self, shape: Shape) -> Shape:
@@ -119,6 +120,7 @@ class LocalResponseNorm(Fixed):
     k: float = 2.0
 
     kind = "lrn"
+    zero_channels = True
     words = {"lrn<size>": {}}
 
     def output_shape(self, shape: Shape) -> Shape:

@@ -139,18 +139,20 @@ def _commit_of(path: Path) -> str | None:
 def _modules_beside() -> Iterator[Path]:
     """Yields the files of imported modules that are part of neither Python, nor an installed package, nor the tracked
     files of this package's repository."""
-    installed = [Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib", "purelib", "platlib")]
-    tracked = {ROOT / name for name in (_git(ROOT, "ls-files", "-z", "*.py") or b"").decode().split("\0")}
+    folders = {os.path.realpath(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
+    installed = tuple(f"{folder}{os.sep}" for folder in folders)
+    tracked = {f"{ROOT}/{name}" for name in (_git(ROOT, "ls-files", "-z", "*.py") or b"").decode().split("\0")}
     files = {getattr(module, "__file__", None) for module in list(sys.modules.values())}
     for file in sorted(file for file in files if isinstance(file, str) and file.endswith(".py")):
-        path = Path(file).resolve()
-        if path.is_file() and path not in tracked and not any(path.is_relative_to(root) for root in installed):
-            yield path
+        path = os.path.realpath(file)
+        if not path.startswith(installed) and path not in tracked and os.path.isfile(path):
+            yield Path(path)
 
 
 @functools.cache
 def _installed() -> dict[str, str]:
-    versions = {package.metadata["Name"]: package.version for package in importlib.metadata.distributions()}
+    parsed = (package.metadata for package in importlib.metadata.distributions())
+    versions = {metadata["Name"]: metadata["Version"] for metadata in parsed}
     return dict(sorted(versions.items(), key=lambda item: item[0].lower()))
 
 

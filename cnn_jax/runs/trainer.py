@@ -2,7 +2,6 @@
 Resumable at any step."""
 
 import contextlib
-import dataclasses
 import re
 import signal
 import threading
@@ -21,9 +20,8 @@ from cnn_jax.runs.task import Task
 from cnn_jax.runs.writer import RunWriter
 from cnn_jax.training.checkpoint import Restored
 from cnn_jax.training.devices import gather
-from cnn_jax.training.fit import Event, compile_program, fit
-from cnn_jax.training.state import TrainState, initial_state
-from cnn_jax.training.trials import Transform, stack
+from cnn_jax.training.fit import Event, compile_program, fit, together
+from cnn_jax.training.state import Program, TrainState, initial_state
 
 PROFILE_STEPS = 10
 XLA_FAILURE = re.compile(r"(UNKNOWN|INTERNAL|UNAVAILABLE|ABORTED|CANCELLED|FAILED_PRECONDITION|DEADLINE_EXCEEDED): ")
@@ -66,7 +64,7 @@ def train_runs(
     interrupt: Interrupt,
     callbacks: Callbacks,
     *,
-    transform: Transform = None,
+    program: Program | None = None,
     choices: dict[str, Any] | None = None,
     attachments: Attachments | None = None,
     score_test: bool,
@@ -75,12 +73,12 @@ def train_runs(
     """Trains tasks into folders, or resumes them.
 
     Args:
-      tasks: one task, or with a `transform` several with the same Program, batch size and epochs.
+      tasks: one task, or with a `program` several with the same data, batch size and epochs.
       folders: the folder of each task, already claimed.
       provenance: how this program runs, for the records.
       interrupt: set by a signal; the runs are then saved and stopped.
       callbacks: called about progress.
-      transform: how several tasks are batched; None for a single task.
+      program: of all tasks together; None for a single task.
       choices: added to the record's `choices`.
       attachments: files to write beside each record, by name.
       score_test: score the test split at the end.
@@ -99,7 +97,7 @@ def train_runs(
             writers.append(RunWriter(task, folder, provenance, attachments or {}, choices or {}, callbacks))
             stack.callback(writers[-1].close)
         try:
-            return _train(writers, transform, interrupt, profile, score_test)
+            return _train(writers, program or tasks[0].program, interrupt, profile, score_test)
         except (jax.errors.JaxRuntimeError, ValueError) as error:
             if tasks[0].program.hosts > 1 and XLA_FAILURE.match(str(error)):
                 reason = shortened(str(error).splitlines()[0])
@@ -116,22 +114,21 @@ def train_runs(
 
 
 def _train(
-    writers: list[RunWriter], transform: Transform, interrupt: Interrupt, profile: bool, score_test: bool
+    writers: list[RunWriter], program: Program, interrupt: Interrupt, profile: bool, score_test: bool
 ) -> list[Result]:
     """Trains the runs from their common step to their ends or an interruption."""
     task, configs = writers[0].task, [writer.config for writer in writers]
     train, validation = task.train, task.examples("validation")
-    program = dataclasses.replace(task.program, transform=transform)
     with writers[0].callbacks.waiting("compiling the training step"):
         compile_seconds = compile_program(configs, program, train, validation)
-    restored = _restore(writers, [initial_state(config, task.program) for config in configs])
+    restored = _restore(writers, [initial_state(writer.config, writer.task.program) for writer in writers])
     for writer, checkpoint in zip(writers, restored, strict=True):
         writer.begin(checkpoint)
     states = [
         checkpoint.state if checkpoint else state_of_leader(writer.task.initial_state(), program.hosts)
         for writer, checkpoint in zip(writers, restored, strict=True)
     ]
-    state = task.program.replicate(stack(transform, states))
+    state = together(states, configs, program)
     pauses = _profile_steps(writers[0]) if profile else ()
     running, interrupted = list(range(len(writers))), False
     events = fit(configs, program, train, validation, state, pauses)
@@ -147,7 +144,7 @@ def _train(
                 _profile(writers[0], per_run[running[0]], pauses, profiling)
             elif interrupted:
                 break
-    return [writer.finish(interrupted, compile_seconds, score_test) for writer in writers]
+    return [writer.finish(interrupted, compile_seconds / len(writers), score_test) for writer in writers]
 
 
 def _restore(writers: list[RunWriter], initial: list[TrainState]) -> list[Restored | None]:

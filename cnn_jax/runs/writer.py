@@ -92,11 +92,12 @@ class RunWriter:
         if event.nonfinite:
             self.diverged_step = event.step
             return
-        self.state, self.images, self.step_seconds = event.state, event.images, event.seconds
+        self.images, self.step_seconds = event.images, event.seconds
         if not event.paused:
             speed = event.images / event.seconds if event.seconds > 0.2 else None
             self.callbacks.on_step(self.info, max(event.step, self.first_step), speed)
         if event.evaluation is not None:
+            self.state = event.state
             metrics = dataclasses.replace(event.evaluation, seconds=round(self.train_seconds, 3))
             self.folder.append_metrics(self._held_out(metrics))
             self.evaluations.append(metrics)
@@ -118,6 +119,7 @@ class RunWriter:
             due = last or best or self.config.keep_all or since >= min(EPOCH_SECONDS, CHECKPOINT_SECONDS)
         if event.nonfinite or event.paused or not (due or urgent):
             return
+        assert event.state is not None
         self.checkpoints.save(event.state, {"train_seconds": self.train_seconds}, event.evaluation)
         self.saved = time.perf_counter()
 

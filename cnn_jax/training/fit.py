@@ -1,10 +1,12 @@
 """The training loop: a generator of events. It prints nothing, writes no files and stops when it is closed."""
 
+import concurrent.futures
 import contextlib
+import functools
 import math
 import threading
 import time
-from collections.abc import Collection, Generator, Sequence
+from collections.abc import Callable, Collection, Generator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,13 +20,15 @@ from cnn_jax.training.config import Config
 from cnn_jax.training.devices import gather, home_device
 from cnn_jax.training.epoch import StreamedExamples, steps_of_epoch
 from cnn_jax.training.schedule import learning_rates
-from cnn_jax.training.state import Examples, Program, TrainState, hparams_of, initial_state
+from cnn_jax.training.state import Examples, Program, TrainState, hparams_of, initial_state, state_shapes
 from cnn_jax.training.step import HParams, batches, evaluate_steps, train_steps
 from cnn_jax.training.trials import stack, unstack
+from cnn_jax.training.union import alone, narrowed, whole, widened
 
 POLL_SECONDS = 0.2  # target duration of a dispatch, after which a caller can show progress, save or stop
 GROWTH = 8.0  # maximum factor by which the number of steps per dispatch grows at a time
-_compiling = threading.Lock()  # two workers that need the same program wait for each other
+_compiling = threading.Lock()  # held to look up a lock below
+_locks: dict[tuple, threading.Lock] = {}  # two workers that need the same program wait for each other
 _compiled: set[tuple] = set()  # the programs that this process has compiled, with their input shapes
 
 
@@ -35,7 +39,7 @@ class Event:
     Attributes:
       step: number of steps done.
       epoch: number of epochs done.
-      state: valid until the next event is requested; None if `nonfinite`.
+      state: computed when asked for, until the next event is requested; None if `nonfinite`.
       evaluation: set at the end of an epoch.
       nonfinite: whether after `step` the loss (of a batch or, at the end of an epoch, of a split) or a parameter was
         not finite.
@@ -47,12 +51,16 @@ class Event:
 
     step: int
     epoch: int
-    state: Any
+    read_state: Callable[[], TrainState] | None
     evaluation: EpochMetrics | None = None
     nonfinite: bool = False
     paused: bool = False
     images: int = 0
     seconds: float = 0.0
+
+    @functools.cached_property
+    def state(self) -> TrainState | None:
+        return None if self.read_state is None else self.read_state()
 
 
 class StepsPerDispatch:
@@ -93,31 +101,63 @@ def evaluate(program: Program, state: TrainState, examples: Examples, batch_size
 def compile_program(
     configs: Sequence[Config], program: Program, train: Examples | StreamedExamples, validation: Examples
 ) -> float:
-    """Compiles the steps that `fit` will take, without taking any. Returns the seconds that took, or 0 if the same
-    program has already been compiled for the same shapes."""
+    """Compiles what `fit` will run, side by side and without taking a step. Returns the seconds that took, or 0 if the
+    same program has already been compiled for the same shapes."""
     train_shape = train.images.shape if isinstance(train, Examples) else (len(train.labels), *train.stream.image_shape)
-    shapes = (program, len(configs), configs[0].batch_size, train_shape, validation.images.shape, home_device())
+    home = home_device()
+    shapes = (program, len(configs), configs[0].batch_size, train_shape, validation.images.shape, home)
+
+    def init(config: Config) -> TrainState:
+        return initial_state(config, alone(config, program))
+
+    def train_none() -> TrainState:
+        with contextlib.closing(steps_of_epoch(configs, program, train, 0, 0)) as epoch:
+            return train_steps(program, zeros(), next(epoch)[1], 0, 0, *traced_numbers(configs, program))
+
+    def score_none() -> Totals:
+        return _Evaluator(program, len(configs), validation, configs[0].batch_size).run(zeros(), 0)
+
+    def zeros() -> TrainState:
+        """A state like those that training begins with, which takes no program to make."""
+        one = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), state_shapes(configs[0], whole(program)))
+        return program.replicate(stack(program.transform, [one] * len(configs)))
+
+    def run(function: Callable[[], Any]) -> None:
+        with jax.default_device(home):
+            jax.block_until_ready(function())
+
     with _compiling:
+        lock = _locks.setdefault(shapes, threading.Lock())
+    with lock:
         if shapes in _compiled:
             return 0.0
         started = time.perf_counter()
-        state = initial_states(configs, program)
-        jax.block_until_ready(_Evaluator(program, len(configs), validation, configs[0].batch_size).run(state, 0))
-        with contextlib.closing(steps_of_epoch(configs, program, train, 0, 0)) as epoch:
-            jax.block_until_ready(train_steps(program, state, next(epoch)[1], 0, 0, *traced_numbers(configs, program)))
+        inits = {alone(config, program): functools.partial(init, config) for config in configs}
+        with concurrent.futures.ThreadPoolExecutor() as threads:
+            list(threads.map(run, [train_none, score_none, *inits.values()]))
         _compiled.add(shapes)
         return time.perf_counter() - started
 
 
 def initial_states(configs: Sequence[Config], program: Program) -> TrainState:
     """The initial states of the trials of a program."""
-    states = [initial_state(config, program) for config in configs]
-    return program.replicate(stack(program.transform, states))
+    return together([initial_state(config, alone(config, program)) for config in configs], configs, program)
+
+
+def together(states: Sequence[TrainState], configs: Sequence[Config], program: Program) -> TrainState:
+    """The states of the trials of a program, as the program takes them."""
+    wide = [widened(state, config, program) for state, config in zip(states, configs, strict=True)]
+    return program.replicate(stack(program.transform, wide))
 
 
 def traced_numbers(configs: Sequence[Config], program: Program) -> tuple[HParams, jax.Array]:
     """The hparams and keys of the trials of a program."""
-    numbers = [(hparams_of(config), randomness.run_key(config.seed)) for config in configs]
+    numbers = []
+    for config in configs:
+        hparams = hparams_of(config)
+        if program.contained:
+            hparams["contained"] = np.int32(program.contained.index(program.network_of(config)))
+        numbers.append((hparams, randomness.run_key(config.seed)))
     return program.replicate(stack(program.transform, numbers))
 
 
@@ -152,10 +192,16 @@ def fit(
     def select(trial: int, tree: Any) -> Any:
         return unstack(program.transform, tree, trial)
 
+    def read_state(trial: int) -> TrainState:
+        return narrowed(select(trial, state), configs[trial], program)
+
     def events(epoch: int, bad: np.ndarray, evaluations: Sequence[EpochMetrics | None], paused: bool) -> list[Event]:
         return [
             Event(int(bad[i]), epoch, None, nonfinite=True) if bad[i] >= 0
-            else Event(step, epoch, select(i, state), evaluations[i], False, paused, images, seconds / len(configs))
+            else Event(
+                step, epoch, functools.partial(read_state, i), evaluations[i], False, paused, images,
+                seconds / len(configs),
+            )
             for i in trials
         ]  # fmt: skip
 

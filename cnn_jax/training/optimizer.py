@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax import Array
 from jax.typing import ArrayLike
@@ -130,6 +131,44 @@ class Optimizer:
         if self.clip:
             transformation = optax.chain(optax.clip_by_global_norm(hparams["clip_norm"]), transformation)
         return optax.with_extra_args_support(transformation)
+
+    @functools.cached_property
+    def keeps_zeros(self) -> bool:
+        """Whether parameters that are zero, with a gradient of zero, stay zero and change no others: found by trying
+        arrays of the usual numbers of axes, large enough for optimizers that factor large ones."""
+        shapes = {"conv": {"kernel": (3, 3, 2, 3), "bias": (3,)}, "dense": {"kernel": (130, 129), "bias": (129,)}}
+        more = {"conv": {"kernel": (3, 3, 4, 5), "bias": (5,)}, "dense": {"kernel": (140, 135), "bias": (135,)}}
+        is_shape = lambda shape: isinstance(shape, tuple)  # noqa: E731
+
+        def widened(tree: Any) -> Any:
+            def pad(shape: tuple[int, ...], leaf: Array) -> Array:
+                return jnp.pad(leaf, [(0, m - n) for m, n in zip(shape, leaf.shape, strict=True)])
+
+            return jax.tree.map(pad, more, tree, is_leaf=is_shape)
+
+        def steps(params: Any, gradients: list[Any]) -> Any:
+            hparams = {"clip_norm": 1.0, "optimizer": dict.fromkeys(self.traced, 0.5)}
+            transformation = self(0.1, hparams)
+            state = transformation.init(params)
+            for gradient in gradients:
+                updates, state = transformation.update(gradient, state, params, value=jnp.float32(1.0), grad=gradient)
+                params = optax.apply_updates(params, updates)
+            return params
+
+        @jax.jit
+        def both(params: Any, gradients: list[Any]) -> tuple[Any, Any]:
+            return widened(steps(params, gradients)), steps(widened(params), list(map(widened, gradients)))
+
+        random = np.random.default_rng(0)
+        params, *gradients = (
+            jax.tree.map(lambda shape: np.float32(random.normal(size=shape)), shapes, is_leaf=is_shape)
+            for _ in range(4)
+        )
+        narrow, wide = both(params, gradients)
+        return all(
+            np.allclose(a, b, rtol=1e-5, atol=1e-6) and not np.asarray(b)[np.asarray(a) == 0].any()
+            for a, b in zip(jax.tree.leaves(narrow), jax.tree.leaves(wide), strict=True)
+        )
 
 
 def optimizer_of(config: Any) -> tuple[Optimizer, dict[str, float]]:

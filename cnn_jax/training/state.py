@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from cnn_jax import metrics, ops, randomness, registry
@@ -67,6 +68,7 @@ class Program:
     implementation: ops.Implementation
     parts: int  # the generation of the registries in which layers and metrics are looked up
     transform: Transform = None  # over the trials, if there are several
+    contained: tuple[Network, ...] = ()  # the networks of the trials, if they differ: `network` is their union
 
     @classmethod
     def of(
@@ -116,13 +118,17 @@ class Program:
         """The mesh axis of the batch; None on a single device."""
         return "batch" if self.devices > 1 else None
 
+    def network_of(self, config: Config) -> Network:
+        """The network of a trial with this config."""
+        return config.build(self.network.input_shape, self.network.outputs) if self.contained else self.network
+
     def replicate(self, tree: Any) -> Any:
         """`tree`, the same in all processes, on each device."""
         return replicate(tree, self.devices, self.hosts)
 
 
 def hparams_of(config: Config) -> dict[str, Any]:
-    """The numbers of a config that are traced, as float32 scalars: changing them does not change the program."""
+    """The numbers of a config that are traced, as NumPy's float32: changing them does not change the program."""
     values = {
         "clip_norm": config.clip_norm if config.clip_norm is not None else float("inf"),
         "ema": config.ema,
@@ -131,14 +137,22 @@ def hparams_of(config: Config) -> dict[str, Any]:
         "gradient_noise": config.gradient_noise,
         "optimizer": optimizer_of(config)[1],
     }
-    return jax.tree.map(lambda value: jnp.asarray(value, jnp.float32), values)
+    return jax.tree.map(np.float32, values)
 
 
 def initial_state(config: Config, program: Program) -> TrainState:
     """The state before the first step, which depends only on the config and its seed."""
-    init = _compiled_init(program, config.initialiser)
+    return _compiled_init(program, config.initialiser)(*_initial_numbers(config))
+
+
+def state_shapes(config: Config, program: Program) -> TrainState:
+    """The shapes and dtypes of `initial_state`, as `jax.ShapeDtypeStruct`."""
+    return _compiled_init(program, config.initialiser).eval_shape(*_initial_numbers(config))
+
+
+def _initial_numbers(config: Config) -> tuple[Array, np.float32, np.float32, dict[str, Any]]:
     key = randomness.initial_weights(randomness.run_key(config.seed))
-    return init(key, jnp.float32(config.init_scale), jnp.float32(config.learning_rate), hparams_of(config))
+    return key, np.float32(config.init_scale), np.float32(config.learning_rate), hparams_of(config)
 
 
 @functools.lru_cache(maxsize=64)

@@ -109,6 +109,7 @@ def _gradient(
             mask=part.mask,
             axis_name=axis_name,
             feedback_key=randomness.feedback_weights(moment.key) if program.feedback else None,
+            contained=(program.contained, hparams["contained"]) if program.contained else None,
         )
         losses = program.loss(logits, labels, hparams["label_smoothing"])
         if mix is not None:

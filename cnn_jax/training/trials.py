@@ -7,6 +7,7 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 
 Transform = Literal["vmap", "map"] | None  # vectorised, sequential, or a single trial
 
@@ -16,12 +17,25 @@ def stack(transform: Transform, trees: Sequence[Any]) -> Any:
     if transform is None:
         (tree,) = trees
         return tree
-    return jax.tree.map(lambda *leaves: (np if isinstance(leaves[0], np.ndarray) else jnp).stack(leaves), *trees)
+    return jax.tree.map(_stack, *trees)
+
+
+def _stack(*leaves: Any) -> Any:
+    """By NumPy, which need not compile anything; keys have no other form than JAX's."""
+    if jnp.issubdtype(leaves[0].dtype, jax.dtypes.prng_key):
+        return jnp.stack(leaves)
+    return np.stack([np.asarray(leaf) for leaf in leaves])
 
 
 def unstack(transform: Transform, tree: Any, trial: int) -> Any:
     """The tree of one trial."""
-    return tree if transform is None else jax.tree.map(lambda leaf: leaf[trial], tree)
+    return tree if transform is None else _row(tree, trial)
+
+
+@jax.jit
+def _row(tree: Any, trial: ArrayLike) -> Any:
+    """In one dispatch: there may be many arrays."""
+    return jax.tree.map(lambda leaf: leaf[trial], tree)
 
 
 def for_each(transform: Transform, function: Callable) -> Callable:
