@@ -3,7 +3,8 @@ cluster, and restoring a host program's logging.
 
 XLA:CPU frees the temporary arrays of a step at its end. glibc then returns their pages to the kernel, which clears them
 again for the next step: a quarter of the time of a ResNet-20. `tune` makes glibc keep them, at the cost of memory that
-stays with the process. Other C libraries are not touched.
+stays with the process. Other C libraries are not touched. JAX takes three quarters of a GPU's memory when it starts, so
+that a second process would find none; `tune` makes it take what it needs, as it needs it.
 """
 
 import contextlib
@@ -26,6 +27,7 @@ VARIABLE = "CNN_JAX_TUNE"
 PROCESSES = "CNN_JAX_PROCESSES"
 BEAT_SECONDS, DEAD_SECONDS, GRACE_SECONDS = 2.0, 15.0, 8.0
 END_SECONDS = 7 * 86400  # that a process waits at its end for others that still train
+GPU_MEMORY = "XLA_PYTHON_CLIENT_"
 # mallopt(3): parameter, value. One heap for all threads, also for large arrays, never returned to the kernel.
 MALLOC = {"M_ARENA_MAX": (-8, 1), "M_MMAP_THRESHOLD": (-3, 1 << 30), "M_TRIM_THRESHOLD": (-1, 2**31 - 1)}
 
@@ -36,7 +38,11 @@ _applied: tuple[str, ...] = ()
 def tune() -> None:
     """Applies the settings, unless CNN_JAX_TUNE=off. Called only by commands, which own their process."""
     global _applied
-    if os.environ.get(VARIABLE) == "off" or platform.libc_ver()[0] != "glibc":
+    if os.environ.get(VARIABLE) == "off":
+        return
+    if not any(name.startswith(GPU_MEMORY) for name in os.environ):  # the user's own setting stands
+        os.environ[f"{GPU_MEMORY}PREALLOCATE"] = "false"
+    if platform.libc_ver()[0] != "glibc":
         return
     mallopt = ctypes.CDLL(None).mallopt
     _applied = tuple(name for name, setting in MALLOC.items() if mallopt(*setting))

@@ -23,11 +23,10 @@ import jax
 import numpy as np
 
 from cnn_jax.errors import RequestError
-from cnn_jax.network import Network
 from cnn_jax.training.config import Config
-from cnn_jax.training.devices import home_device
 from cnn_jax.training.epoch import StreamedExamples, steps_of_epoch
 from cnn_jax.training.fit import compile_program, initial_states, traced_numbers
+from cnn_jax.training.memory import free_bytes, step_bytes
 from cnn_jax.training.state import Examples, Program
 from cnn_jax.training.step import train_steps
 from cnn_jax.training.trials import Transform
@@ -144,21 +143,6 @@ def _joined(
     return together
 
 
-def memory(network: Network, batch_size: int) -> int:
-    """An estimate of the peak memory of a training step of one trial, in bytes: parameters, their gradient, two slots
-    of the optimizer, and the activations with their gradients."""
-    activations = math.prod(network.input_shape) + sum(math.prod(node.output) for node in network.walk())
-    return 4 * (5 * network.parameters + 2 * batch_size * activations)
-
-
-def free_memory() -> int:
-    """Free memory of the home device in bytes."""
-    stats = home_device().memory_stats() or {}
-    if "bytes_limit" in stats:
-        return stats["bytes_limit"] - stats["bytes_in_use"]
-    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-
-
 def choose(
     parallel: Parallel,
     numbers: tuple[int, ...],
@@ -169,7 +153,7 @@ def choose(
 ) -> Trials:
     """Chooses how to run the trials `numbers` with these configs: as requested, or for 'auto' the fastest mode in a
     short measurement."""
-    max_in_memory = int(MEMORY_SHARE * free_memory() // memory(program.network, configs[0].batch_size))
+    max_in_memory = int(MEMORY_SHARE * free_bytes() // step_bytes(program.network, configs[0].batch_size))
     trial_batch = max(1, min(len(numbers), MAX_TRIAL_BATCH, max_in_memory))
     workers = _max_workers(program, len(numbers))
     if parallel in ("vmap", "map", "grid"):

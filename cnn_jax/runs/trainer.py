@@ -21,6 +21,7 @@ from cnn_jax.runs.writer import RunWriter
 from cnn_jax.training.checkpoint import Restored
 from cnn_jax.training.devices import gather
 from cnn_jax.training.fit import Event, compile_program, fit, together
+from cnn_jax.training.memory import free_bytes, largest_batch
 from cnn_jax.training.state import Program, TrainState, initial_state
 
 PROFILE_STEPS = 10
@@ -106,11 +107,23 @@ def train_runs(
                 ) from error
             if "RESOURCE_EXHAUSTED" not in str(error):
                 raise
-            size = f"a batch of {tasks[0].config.batch_size} for {tasks[0].network.parameters:,} parameters"
-            reason = f"out of memory with {size}: try a smaller --batch-size, or --accumulate"
+            reason = _out_of_memory(tasks[0], len(tasks))
             for writer in writers:
                 writer.fail(reason)
             raise RunError(reason) from error
+
+
+def _out_of_memory(task: Task, trials: int) -> str:
+    """One line that says what did not fit and what would."""
+    together = f"{trials} trials at once of " if trials > 1 else ""
+    line = (
+        f"out of memory with {together}a batch of {task.config.batch_size} for {task.network.parameters:,} parameters"
+    )
+    fits = largest_batch(task.network, task.program.devices, free_bytes() // trials)
+    if 0 < fits < task.config.batch_size:
+        parts = -(-task.config.batch_size // fits)
+        return f"{line}: by estimate --batch-size {fits} fits, or the same batch in parts with --accumulate {parts}"
+    return f"{line}: try a smaller --batch-size, or --accumulate"
 
 
 def _train(

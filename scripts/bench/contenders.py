@@ -14,6 +14,7 @@ OURS: dict[str, dict[str, str]] = {
 
 # Our modes of training several networks at once; `ours` uses the mode chosen by a short measurement.
 WAYS = ("one", "workers", "vmap", "map")
+GPU_VARIANTS = ("eager", "eager-channels_last", "compile-channels_last", "graph-channels_last")
 TORCH_VARIANTS = ("eager", "eager-channels_last", "compile", "compile-channels_last")
 WITH_MALLOC = "+malloc"
 
@@ -30,6 +31,17 @@ class Contender:
     malloc: bool = False  # its process sets malloc.SETTINGS
     optional: bool = False  # if it fails, the others are still measured
     on_request: bool = False  # measured only if named
+    precision: str = "float32"  # see works.PRECISIONS
+
+
+def gpu_contenders(torch: bool, precision: str) -> list[Contender]:
+    """All contenders on a GPU at one precision, those with torch only if `torch`."""
+    result = [Contender("ours", "cnn_jax", "bench.ours", precision=precision)]
+    result.append(Contender("flax", "flax", "bench.flax_peer", precision=precision))
+    for variant in GPU_VARIANTS if torch else ():
+        name = f"torch-{variant}"
+        result.append(Contender(name, "torch", "bench.torch_peer", variant, optional=True, precision=precision))
+    return result
 
 
 def contenders(torch: bool, several: bool = False) -> list[Contender]:

@@ -28,9 +28,10 @@ class Turns:
 
     rounds: int
     steps: int | None  # in a turn; None: as many as take TURN_SECONDS
-    batch_size: int
+    batch_size: int | None  # None: that of the work
     torch: str | None  # Python of an environment with torch
     trials: int = 1  # networks trained at once
+    device: str = "cpu"
 
 
 def summary(values: Sequence[float], unit: str) -> dict[str, Any]:
@@ -82,19 +83,34 @@ def _steps_of_a_turn(worker: Worker, wanted: int | None) -> int:
     return max(1, round(turn / milliseconds))
 
 
-def measure_ceiling(turns: Turns) -> dict[str, Any]:
-    """The float32 matrix product in JAX and, if available, in torch: milliseconds for each, and the GFLOP/s of the
-    better median."""
+def measure_ceiling(turns: Turns, precision: str = "float32") -> dict[str, Any]:
+    """The matrix product in JAX and, if available, in torch: milliseconds for each, and the GFLOP/s of the better
+    median."""
+    size = ceiling.SIZES[turns.device]
     with contextlib.ExitStack() as stack:
         workers = {}
         for name, python in (("jax", sys.executable), ("torch", turns.torch)):
             if python is not None:
-                arguments = ["bench.ceiling", name]
+                arguments = ["bench.ceiling", name, turns.device, precision]
                 workers[name] = Worker(f"matrix product in {name}", python, arguments, environment(name))
                 stack.callback(workers[name].close)
         products = take_turns(workers, turns)
     best = min(product["median"] for product in products.values())
-    return {"size": ceiling.SIZE, "products": products, "gflops_per_second": 2 * ceiling.MULTIPLY_ADDS / best / 1e6}
+    return {"size": size, "products": products, "gflops_per_second": 2 * size**3 / best / 1e6}
+
+
+def utilisation(worker: Worker, steps: int) -> float | None:
+    """The share of the time in which the first GPU computes while a worker runs so many steps; None if the driver's
+    tool is missing. The GPU averages over a sixth of a second or more, so the first samples do not count."""
+    command = ["nvidia-smi", "--query-gpu=utilization.gpu", "--format=csv,noheader,nounits", "--id=0", "--loop-ms=100"]
+    try:
+        sampler = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    except OSError:
+        return None
+    worker.run(steps)
+    sampler.terminate()
+    samples = [float(line) / 100 for line in sampler.communicate()[0].splitlines() if line.strip().isdigit()]
+    return float(np.median(samples[3:])) if len(samples) > 3 else None
 
 
 BUILD = """
@@ -124,7 +140,8 @@ class Comparison:
 
     def __init__(self, work: Work, contenders: Sequence[Contender], turns: Turns):
         self.work, self.contenders, self.turns = work, contenders, turns
-        self.facts: dict[str, Any] = {**describe(work), "skipped": {}, "facts": {}}
+        self.batch_size = turns.batch_size or work.batch_size
+        self.facts: dict[str, Any] = {**describe(work), "batch_size": self.batch_size, "skipped": {}, "facts": {}}
 
     def worker(self, contender: Contender, mode: str) -> Worker | None:
         """Starts a contender's worker and checks its number of parameters. If an optional contender fails, records the
@@ -132,7 +149,8 @@ class Comparison:
         if contender.name in self.facts["skipped"]:
             return None
         try:
-            worker = start(contender, self.work, mode, self.turns.batch_size, self.turns.trials, self.turns.torch)
+            turns = self.turns
+            worker = start(contender, self.work, mode, self.batch_size, turns.trials, turns.torch, turns.device)
         except RunError as error:
             if not contender.optional:
                 raise
@@ -158,7 +176,10 @@ class Comparison:
                     stack.callback(worker.close)
                     workers[contender.name] = worker
             measured = take_turns(workers, self.turns)
-        images = 1e3 * self.turns.batch_size * self.turns.trials
+            if self.turns.device == "gpu":
+                for name, worker in workers.items():
+                    measured[name]["utilisation"] = utilisation(worker, 4 * measured[name]["steps"])
+        images = 1e3 * self.batch_size * self.turns.trials
         for name, worker in workers.items():
             gflops = self.facts["flops_per_image"] * images / measured[name]["median"] / 1e9
             measured[name] |= {

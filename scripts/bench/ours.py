@@ -33,6 +33,8 @@ def build(job: Job) -> Runner:
         learning_rate=works.LEARNING_RATE,
         momentum=works.MOMENTUM,
         devices=devices,
+        dtype="bfloat16" if job.precision == "bfloat16" else "float32",
+        precision="highest" if job.precision == "float32" else "default",
     )
     network = build_network(config.network, job.work.shape, works.CLASSES)
     program = Program.of(config, network)

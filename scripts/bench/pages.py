@@ -18,6 +18,8 @@ FILES = (
     "step",
     "epoch",
     "epoch-wide",
+    "gpu-epoch",
+    "gpu-step",
     "trials",
     "vmap",
     "grid",

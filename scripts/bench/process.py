@@ -100,11 +100,17 @@ def environment(framework: str, more: Mapping[str, str] | None = None) -> dict[s
 
 
 def start(
-    contender: Contender, work: Work, mode: str, batch_size: int, trials: int, torch_python: str | None
+    contender: Contender,
+    work: Work,
+    mode: str,
+    batch_size: int,
+    trials: int = 1,
+    torch_python: str | None = None,
+    device: str = "cpu",
 ) -> Worker:
     """Starts the worker of a contender for a network."""
     arguments = [contender.module, "--work", work.name, "--batch-size", str(batch_size), "--mode", mode]
-    arguments += ["--trials", str(trials)]
+    arguments += ["--trials", str(trials), "--precision", contender.precision, "--device", device]
     arguments += ["--width", str(work.filters[0])] if work.filters else []
     arguments += ["--variant", contender.variant] if contender.variant else []
     arguments += ["--malloc"] if contender.malloc else []

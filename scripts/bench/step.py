@@ -5,10 +5,12 @@ import sys
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import jax
+
 from bench import axes, options, table
-from bench.contenders import Contender, contenders
+from bench.contenders import Contender, contenders, gpu_contenders
 from bench.measure import Comparison, Turns, measure_build, measure_ceiling
-from bench.works import WORKS
+from bench.works import CPU_WORKS, WORKS
 from cnn_jax.errors import RequestError
 
 TELLING = ("CNN_JAX_OPS", "JAX_", "XLA_", "OMP_", "MKL_", "KMP_", "MALLOC_", "GLIBC_TUNABLES", "LD_PRELOAD", "TORCH")
@@ -17,8 +19,8 @@ ROUNDS = {"step": 15, "epoch": 15, "start": 5, "trials": 15}
 
 @dataclass(frozen=True, kw_only=True)
 class Step(options.Options):
-    """Times a training step of four networks, on a CPU, or without --torch on one GPU. docs/performance.md describes
-    the comparison.
+    """Times a training step of networks on a CPU, or with --device gpu on one GPU, there at three precisions.
+    docs/performance.md describes the comparison.
 
     For example: cnn-jax bench step --torch PYTHON --out results/performance
     """
@@ -30,14 +32,18 @@ class Step(options.Options):
     its first step; trials, several networks at once."""
     axis: Literal["width", "batch", "trials", "devices"] | None = None
     """Time network L along an axis instead, ours and Flax."""
-    works: tuple[Literal["L", "M", "C", "R"], ...] = ("L", "M", "C", "R")
-    """The networks."""
+    device: Literal["cpu", "gpu"] = "cpu"
+    """Where to compute. On a GPU compare --mode epoch, as `train` takes many steps per dispatch."""
+    works: tuple[Literal["L", "M", "C", "R", "R18", "W"], ...] = ()
+    """The networks (default: L M C R, and on a GPU R18 and W, a ResNet-18 and a WRN-16-4)."""
+    precisions: tuple[Literal["float32", "tf32", "bfloat16"], ...] = ("float32", "tf32", "bfloat16")
+    """On a GPU: the precisions."""
     contenders: tuple[str, ...] = ()
     """Contenders in addition to ours (default: all peers)."""
     steps: int | None = None
     """Steps in a turn (default: as many as take half a second)."""
-    batch_size: int = 128
-    """Images in a step."""
+    batch_size: int | None = None
+    """Images in a step (default: 128; 512 for R18)."""
     trials: int = 8
     """Networks trained at once in mode trials."""
 
@@ -48,26 +54,32 @@ class Step(options.Options):
         for name in ("batch_size", "trials", "steps"):
             if (value := getattr(self, name)) is not None and value < 1:
                 raise RequestError(f"--{name.replace('_', '-')} {value}: it must be at least 1")
+        if self.device == "gpu" and (self.axis or self.mode in ("start", "trials")):
+            raise RequestError("--device gpu has the modes step and epoch")
+        if self.device == "gpu" and jax.default_backend() != "gpu":
+            raise RequestError(f"--device gpu, but JAX computes on {jax.default_backend()}")
         rivals(self)  # raises for an unknown name before anything is measured
 
     @property
     def file(self) -> str:
-        return f"axis-{self.axis}" if self.axis else self.mode
+        return f"axis-{self.axis}" if self.axis else f"gpu-{self.mode}" if self.device == "gpu" else self.mode
 
 
 def measure(args: Step) -> dict[str, Any]:
     """The content of the JSON file that is specific to this benchmark."""
     rounds, steps = (2, 1) if args.quick else (args.rounds or ROUNDS[args.mode], args.steps)
-    turns = Turns(rounds, steps, args.batch_size, args.torch, args.trials if args.mode == "trials" else 1)
+    turns = Turns(rounds, steps, args.batch_size, args.torch, args.trials if args.mode == "trials" else 1, args.device)
     measured: dict[str, Any] = {
         "mode": "axis" if args.axis else args.mode,
         "axis": args.axis,
         "environment": {name: value for name, value in os.environ.items() if name.startswith(TELLING)},
         "rounds": turns.rounds,
-        "batch_size": turns.batch_size,
+        "batch_size": turns.batch_size or 128,
         "trials": turns.trials,
         "works": {},
     }
+    if args.device == "gpu":
+        return measured | measure_gpu(args, turns)
     if args.mode == "start":
         _say("native operations")
         measured["build"] = measure_build(turns.rounds)
@@ -79,7 +91,7 @@ def measure(args: Step) -> dict[str, Any]:
         if args.out:
             axes.plot(measured, args.out / f"{args.file}.png")
         return measured | facts(measured["points"][0])
-    for name in ("L",) if args.quick else args.works:
+    for name in ("L",) if args.quick else args.works or CPU_WORKS:
         _say(f"network {name}")
         comparison = Comparison(WORKS[name], rivals(args), turns)
         if args.mode == "start":
@@ -89,9 +101,26 @@ def measure(args: Step) -> dict[str, Any]:
     return measured | facts(next(iter(measured["works"].values())))
 
 
-def rivals(args: Step) -> list[Contender]:
+def measure_gpu(args: Step, turns: Turns) -> dict[str, Any]:
+    """Each network at each precision, against the same precision only."""
+    works, ceilings = {}, {}
+    for precision in args.precisions:
+        _say(f"matrix product, {precision}")
+        ceilings[precision] = measure_ceiling(turns, precision)
+        for name in ("L",) if args.quick else args.works or WORKS:
+            _say(f"network {name}, {precision}")
+            comparison = Comparison(WORKS[name], rivals(args, precision), turns)
+            works[f"{name} {precision}"] = comparison.steps(args.mode, ceilings[precision]["gflops_per_second"])
+    return {"works": works, "ceilings": ceilings} | facts(next(iter(works.values())))
+
+
+def rivals(args: Step, precision: str = "float32") -> list[Contender]:
     """Ours and the requested contenders."""
-    known = {contender.name: contender for contender in contenders(bool(args.torch), args.mode == "trials")}
+    if args.device == "gpu":
+        all_of_them = gpu_contenders(bool(args.torch), precision)
+    else:
+        all_of_them = contenders(bool(args.torch), args.mode == "trials")
+    known = {contender.name: contender for contender in all_of_them}
     for name in args.contenders:
         if name not in known:
             raise RequestError(f"--contenders {name}: known here are {', '.join(known)}")

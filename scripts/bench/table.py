@@ -32,7 +32,9 @@ def heading(measured: dict[str, Any]) -> str:
     torch = measured["torch"] and f", torch {measured['torch']['torch']}"
     device = measured["device"]
     where = device["cpu"] if device["backend"] == "cpu" else f"{device['kind']} ({device['cpu']})"
-    batch = "" if measured["axis"] == "batch" else f"batch of {measured['batch_size']}, "
+    sizes = sorted({work["batch_size"] for work in measured.get("works", {}).values() if "batch_size" in work})
+    size = " or ".join(map(str, sizes or [measured["batch_size"]]))
+    batch = "" if measured["axis"] == "batch" else f"batch of {size}, "
     several = f" of {measured['trials']} networks at once" if measured["mode"] == "trials" else ""
     line = f"{UNITS[measured['mode']]}{several}, {batch}{measured['rounds']} rounds in turns; {where}; {versions}"
     line += f"{torch or ''}; {measured['started'][:10]}."
@@ -41,6 +43,9 @@ def heading(measured: dict[str, Any]) -> str:
             f" A float32 matrix product of {ceiling['size']:,} x {ceiling['size']:,} reached "
             f"{number(ceiling['gflops_per_second'])} GFLOP/s in the same run: the ceiling."
         )
+    for precision, ceiling in measured.get("ceilings", {}).items():
+        rate, size = number(ceiling["gflops_per_second"] / 1000), f"{ceiling['size']:,}"
+        line += f" The ceiling in {precision}, a product of {size} x {size}: {rate} TFLOP/s."
     return f"**{measured['mode']}**: {line}\n\n`{measured['command']}`"
 
 
@@ -69,6 +74,7 @@ def details(measured: dict[str, Any]) -> str:
     steps = measured["mode"] != "start"
     header = ["network", "contender", "median (quartiles)", "min", "max", "n"]
     header += ["compile, s", "images/s", "GFLOP/s", "of the ceiling"] if steps else []
+    header += ["device busy"] if "ceilings" in measured else []
     rows = []
     for name, work in measured["works"].items():
         for contender, times in work["contenders"].items():
@@ -76,6 +82,9 @@ def details(measured: dict[str, Any]) -> str:
             if steps:
                 cells += [number(times["compile_seconds"]), f"{times['images_per_second']:,.0f}"]
                 cells += [number(times["gflops_per_second"]), f"{100 * times['ceiling_fraction']:.0f} %"]
+            if "ceilings" in measured:
+                busy = times["utilisation"]
+                cells.append("" if busy is None else f"{100 * busy:.0f} %")
             rows.append(cells)
     return rendered(header, rows)
 

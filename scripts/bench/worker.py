@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.malloc import keep_memory
-from bench.works import WORKS, Work, work_of
+from bench.works import PRECISIONS, WORKS, Work, work_of
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,8 @@ class Job:
     batch_size: int
     mode: str  # step: one dispatch per step; epoch: many steps per dispatch if the framework can; trials
     trials: int = 1  # networks trained at once
+    precision: str = "float32"  # see works.PRECISIONS
+    device: str = "cpu"
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,8 @@ def main(build: Callable[[Job], Runner]) -> None:
     parser.add_argument("--batch-size", type=int, required=True)
     parser.add_argument("--mode", required=True)
     parser.add_argument("--trials", type=int, default=1)
+    parser.add_argument("--precision", choices=PRECISIONS, default="float32")
+    parser.add_argument("--device", choices=("cpu", "gpu"), default="cpu")
     parser.add_argument("--malloc", action="store_true")
     arguments = parser.parse_args()
     job = Job(
@@ -56,6 +60,8 @@ def main(build: Callable[[Job], Runner]) -> None:
         arguments.batch_size,
         arguments.mode,
         arguments.trials,
+        arguments.precision,
+        arguments.device,
     )
     serve(lambda: build(job), malloc=arguments.malloc)
 

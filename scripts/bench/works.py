@@ -22,6 +22,7 @@ class Work:
     filters: tuple[int, ...] = ()  # of each convolution
     zoo: str | None = None  # name of a registered network
     hidden: int = 256  # units
+    batch_size: int = 128
 
     @property
     def text(self) -> str:
@@ -42,8 +43,16 @@ WORKS = {
         Work("M", (28, 28, 1), 3, (32, 64)),
         Work("C", (32, 32, 3), 3, (64, 128, 256)),
         Work("R", (32, 32, 3), zoo="resnet20"),
+        Work("R18", (32, 32, 3), zoo="cifar_resnet18", batch_size=512),
+        Work("W", (32, 32, 3), zoo="wrn16_4"),
     )
 }
+
+
+CPU_WORKS = ("L", "M", "C", "R")  # the others take minutes there
+
+# float32 is without TF32 everywhere; only equal precisions are compared.
+PRECISIONS = ("float32", "tf32", "bfloat16")
 
 
 def work_of(name: str, width: int | None = None) -> Work:

@@ -22,6 +22,7 @@ from cnn_jax.runs.schema import Result
 from cnn_jax.runs.task import Task
 from cnn_jax.training.config import Config
 from cnn_jax.training.fit import compile_program, fit, initial_states
+from cnn_jax.training.memory import step_bytes
 
 CONFIG = Config(network="conv3-4 relu max2 drop0.2 dense-10", epochs=3, learning_rate=0.05)
 GRID = Grid(CONFIG, {"learning_rate": (0.05, 1e30), "dropout": (0.1, 0.4), "seed": (0, 1)})
@@ -135,7 +136,7 @@ def test_the_estimate_of_memory_bounds_what_xla_takes():
         images = np.zeros((128, 28, 28, 1), np.float32)
         found = step.lower(variables, images).compile().memory_analysis()
         taken = found.temp_size_in_bytes + found.argument_size_in_bytes + found.output_size_in_bytes
-        assert taken / 3 < plan.memory(network, 128) < 10 * taken
+        assert taken / 3 < step_bytes(network, 128) < 10 * taken
 
 
 def test_a_worker_that_fails_ends_the_others_and_is_heard():
