@@ -116,19 +116,16 @@ class Network:
         return sum(node.multiply_adds for node in self.walk())
 
     def union(self, other: "Network") -> "Network | None":
-        """The network that contains both, each in the first channels of every layer: with the weights of one of them,
-        and zeros for all others, it computes what that one computes, and the zeros get no gradient. None if layers
-        differ in more than their number of channels, or mix channels in another way than by weights."""
+        """The network that contains both, each in the first channels of every layer: with the weights of one, and zeros
+        for all others, it computes what that one does, and the zeros get no gradient. None if there is none."""
         if self.input_shape != other.input_shape or len(self.layers) != len(other.layers):
             return None
         layers = tuple(a.union(b) for a, b in zip(self.layers, other.layers, strict=True))
         if None in layers:
             return None
         union = Network(self.input_shape, layers)  # type: ignore[arg-type]
-        names = [
-            [(part.name, part.layer.kind) for node in n.walk() for part in node.parts] for n in (self, other, union)
-        ]
-        return union if names[0] == names[1] == names[2] else None
+        parts = [[part.name for node in n.walk() for part in node.parts] for n in (self, other, union)]
+        return union if parts[0] == parts[1] == parts[2] else None  # a shortcut may need a projection in one of them
 
     def init(self, key: Array, kernel_init: KernelInit = he) -> dict[str, Any]:
         """Random float32 variables: {"params": {layer: {…}}, "batch_stats": {layer: {…}}}, without empty entries."""

@@ -104,8 +104,8 @@ def compile_program(
     """Compiles what `fit` will run, side by side and without taking a step. Returns the seconds that took, or 0 if the
     same program has already been compiled for the same shapes."""
     train_shape = train.images.shape if isinstance(train, Examples) else (len(train.labels), *train.stream.image_shape)
-    home = home_device()
-    shapes = (program, len(configs), configs[0].batch_size, train_shape, validation.images.shape, home)
+    shapes = (program, len(configs), configs[0].batch_size, train_shape, validation.images.shape, home_device())
+    device = jax.config.jax_default_device  # type: ignore[attr-defined]  # of this thread; a program is compiled for one
 
     def init(config: Config) -> TrainState:
         return initial_state(config, alone(config, program))
@@ -123,7 +123,7 @@ def compile_program(
         return program.replicate(stack(program.transform, [one] * len(configs)))
 
     def run(function: Callable[[], Any]) -> None:
-        with jax.default_device(home):
+        with jax.default_device(device):
             jax.block_until_ready(function())
 
     with _compiling:

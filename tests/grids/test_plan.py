@@ -23,6 +23,7 @@ from cnn_jax.runs.task import Task
 from cnn_jax.training.config import Config
 from cnn_jax.training.fit import compile_program, fit, initial_states
 from cnn_jax.training.memory import step_bytes
+from cnn_jax.training.step import evaluate_steps, train_steps
 
 CONFIG = Config(network="conv3-4 relu max2 drop0.2 dense-10", epochs=3, learning_rate=0.05)
 GRID = Grid(CONFIG, {"learning_rate": (0.05, 1e30), "dropout": (0.1, 0.4), "seed": (0, 1)})
@@ -157,6 +158,9 @@ def test_compiling_is_shared():
     arguments = ([CONFIG], prepared.program, prepared.train, prepared.examples("validation"))
     compile_program(*arguments)
     assert compile_program(*arguments) == 0.0
+    sizes = train_steps._cache_size(), evaluate_steps._cache_size()
+    next(fit(*arguments, initial_states([CONFIG], prepared.program)))
+    assert (train_steps._cache_size(), evaluate_steps._cache_size()) == sizes  # for `fit`, too
 
 
 @pytest.mark.slow
