@@ -79,6 +79,15 @@ def _own_cache(tmp_path_factory, monkeypatch, native_folder):
     monkeypatch.setenv("CNN_JAX_CACHE", str(cache))
 
 
+@pytest.fixture
+def empty_cache(tmp_path, monkeypatch, native_folder):
+    """A cache without any data."""
+    (tmp_path / "cache").mkdir()
+    if native_folder is not None:
+        (tmp_path / "cache" / "native").symlink_to(native_folder)
+    monkeypatch.setenv("CNN_JAX_CACHE", str(tmp_path / "cache"))
+
+
 @pytest.fixture(scope="module")
 def own_compilations():
     """Processes of these tests keep compiled programs where a user's do. JAX's folder, which the other tests share,

@@ -151,8 +151,7 @@ def test_the_range_test_recommends_a_rate_that_learns(capsys):
 
 
 @pytest.mark.parametrize("how", ["squash", "fit", "crop"])
-def test_photos_of_any_size_just_work(how, tmp_path, monkeypatch):
-    monkeypatch.setenv("CNN_JAX_CACHE", str(tmp_path / "cache"))
+def test_photos_of_any_size_just_work(how, empty_cache, tmp_path):
     random = np.random.default_rng(0)
     for label, level in enumerate((60, 130, 200)):
         (tmp_path / "photos" / str(label)).mkdir(parents=True)

@@ -205,8 +205,7 @@ def test_arguments_of_own_networks_and_parts_by_name_are_axes(plugin, tmp_path):
     assert code == 0, err
 
 
-def test_arrays_are_trained_and_found_again(tmp_path, monkeypatch):
-    monkeypatch.setenv("CNN_JAX_CACHE", str(tmp_path / "cache"))
+def test_arrays_are_trained_and_found_again(empty_cache, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     random = np.random.default_rng(0)
     labels = np.arange(300) % 3

@@ -11,7 +11,6 @@ NOTEBOOKS = sorted((Path(__file__).resolve().parent.parent / "notebooks").glob("
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_notebook_runs(path, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("CNN_JAX_CACHE", str(tmp_path / "cache"))
     cells = json.loads(path.read_text())["cells"]
     assert all(not cell["outputs"] for cell in cells if cell["cell_type"] == "code"), "outputs are not committed"
     space = {"__name__": "__main__"}
