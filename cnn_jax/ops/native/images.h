@@ -28,7 +28,7 @@ inline void keep_few(const uint8_t* code, uint8_t position, const float* from, i
 
 // to[c] = from[c] where code[c] is `position`, else 0.
 inline void keep_where(const uint8_t* code, uint8_t position, const float* from, int64_t channels, float* to) {
-  by_lanes<16, 4, 1>(channels, [&](auto lanes, int64_t c) { keep_lanes<lanes()>(code + c, position, from + c, to + c); });
+  by_lanes<kLanes, 4, 1>(channels, [&](auto lanes, int64_t c) { keep_lanes<lanes()>(code + c, position, from + c, to + c); });
 }
 
 // A part of the images of an array in a frame of zeros. In pooled form `values` has (height / pool, width / pool).

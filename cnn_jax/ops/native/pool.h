@@ -48,7 +48,7 @@ inline __attribute__((always_inline)) void pool_lanes(const float* maps, int64_t
 // first, unless it is nullptr. With `rectify` what is not above zero becomes zero and has the code kNone.
 inline __attribute__((always_inline)) void pool_window(const float* maps, int64_t row_floats, int64_t channels, Taps taps,
                                                        const float* bias, bool rectify, float* pooled, uint8_t* codes) {
-  by_lanes<16, 4, 2, 1>(channels, [&](auto lanes, int64_t c) __attribute__((always_inline)) {
+  by_lanes<kLanes, 4, 2, 1>(channels, [&](auto lanes, int64_t c) __attribute__((always_inline)) {
     pool_lanes<lanes()>(maps + c, row_floats, channels, taps, bias ? bias + c : nullptr, rectify, pooled + c, codes + c);
   });
 }

@@ -72,12 +72,13 @@ constexpr Kernels::Variant variant(std::integer_sequence<int, N...>) {
   return {Group, Group * int(sizeof...(N)), {compute<Lanes, Vectors, Group*(N + 1), Group>...}};
 }
 
-// Without groups a position needs a register, of which there are fewer than sums.
+// A group may not make the largest tile smaller. Without groups a position needs a register, of which there are fewer than
+// sums.
 template <int Lanes, int Vectors>
 constexpr Kernels kernels() {
-  constexpr int most = kMaxPositions / Vectors;
+  constexpr int most = kSums / Vectors, group = most % 4 ? 2 : 4;
   return {Lanes * Vectors,
-          {variant<Lanes, Vectors, 4>(std::make_integer_sequence<int, most / 4>()),
+          {variant<Lanes, Vectors, group>(std::make_integer_sequence<int, most / group>()),
            variant<Lanes, Vectors, 2>(std::make_integer_sequence<int, most / 2>()),
            variant<Lanes, Vectors, 1>(std::make_integer_sequence<int, std::min(most, 14)>())}};
 }

@@ -13,12 +13,16 @@
 
 namespace cnn {
 
+// The kind of vectors: floats in a register, and how many registers accumulate. Of 32 a few are left for operands, of 16
+// two for weights, one for a value of the source and one for a product where there is no fused multiply-add.
 #if defined(__AVX512F__)
-constexpr int kLanes = 16, kMaxPositions = 28;  // 28 of 32 registers accumulate
+constexpr int kLanes = 16, kSums = 28;
 #elif defined(__AVX__)
-constexpr int kLanes = 8, kMaxPositions = 12;
+constexpr int kLanes = 8, kSums = 12;
+#elif defined(__aarch64__)
+constexpr int kLanes = 4, kSums = 24;
 #else
-constexpr int kLanes = 4, kMaxPositions = 24;
+constexpr int kLanes = 4, kSums = 12;
 #endif
 
 // Vectors of the compiler's own kind (GCC, Clang). Only the alignment of one element is promised. (Typedefs: as a template
@@ -47,6 +51,16 @@ inline typename Vector<L>::integers widen(const uint8_t* bytes) {
 
 template <int L>
 inline void narrow(typename Vector<L>::integers numbers, uint8_t* bytes) {
+#if defined(__AVX512F__)
+  if constexpr (L == 16) return _mm_storeu_si128((__m128i*)bytes, _mm512_cvtepi32_epi8((__m512i)numbers));
+#endif
+#if defined(__AVX2__)
+  if constexpr (L == 8) {
+    const __m128i low = _mm256_castsi256_si128((__m256i)numbers), high = _mm256_extracti128_si256((__m256i)numbers, 1);
+    const __m128i words = _mm_packus_epi32(low, high);
+    return _mm_storel_epi64((__m128i*)bytes, _mm_packus_epi16(words, words));
+  }
+#endif
   int32_t each[L];
   std::memcpy(each, &numbers, sizeof each);
   for (int l = 0; l < L; l++) bytes[l] = uint8_t(each[l]);
@@ -85,7 +99,7 @@ struct Tile {
 struct Kernels {
   struct Variant {
     int group, most;
-    std::array<void (*)(const Tile&), kMaxPositions> by_groups;  // for 1, 2 … groups
+    std::array<void (*)(const Tile&), kSums> by_groups;  // for 1, 2 … groups
   };
   int width;
   std::array<Variant, 3> variants;  // the largest groups first, last groups of one
