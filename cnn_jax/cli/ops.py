@@ -45,6 +45,7 @@ def command(arguments: Sequence[str]) -> None:
         "implementation": default.implementation,
         "reason": default.reason,
         "native": missing or str(library.build()),
+        "vectors": library.vectors(),
         "settings": list(runtime.settings()),
     }
     if parsed.network:
@@ -52,7 +53,7 @@ def command(arguments: Sequence[str]) -> None:
     if parsed.json:
         print(json.dumps(report, indent=2))
         return
-    for name in ("backend", "implementation", "reason", "native", "settings"):
+    for name in ("backend", "implementation", "reason", "native", "vectors", "settings"):
         value = report[name]
         print(f"{name:<15} {', '.join(value) if isinstance(value, list) else value}")
     for layer in report.get("layers", []):

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import os
 import sys
 from collections.abc import Sequence
 
@@ -35,6 +36,7 @@ def command(arguments: Sequence[str]) -> int:
     module = importlib.import_module(f"bench.{name}")
     options = common.parse(getattr(module, name.capitalize()), rest, f"cnn-jax bench {name}")
     options.check()
+    os.environ.update(options.environment)
     if options.torch:
         process.check_torch(options.torch)
     if options.trains:

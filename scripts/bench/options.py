@@ -37,6 +37,11 @@ class Options(Common):
         """The name of its files."""
         return type(self).__name__.lower()
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """Environment variables for this process and its workers, set before anything is built or measured."""
+        return {}
+
     def command_line(self) -> str:
         """The command that reproduces the benchmark: options that differ from their defaults, without local paths."""
         words = ["cnn-jax", "bench", type(self).__name__.lower()]

@@ -11,6 +11,7 @@ from bench import worker, works
 from bench.worker import Job, Runner
 from cnn_jax import runtime
 from cnn_jax.grids import engine, plan
+from cnn_jax.ops.native import library
 from cnn_jax.runs.provenance import device, versions
 from cnn_jax.training.config import Config
 from cnn_jax.training.devices import replicate
@@ -43,7 +44,7 @@ def build(job: Job) -> Runner:
     images, labels = works.examples(job.work, job.batch_size)
     examples: Examples = replicate(Examples(images, labels, *works.moments(images)), devices)  # type: ignore[arg-type]
     run = {"step": ours_step, "epoch": ours_epoch}[job.mode](Epoch([config], program, examples))
-    facts = {"implementation": program.implementation}
+    facts = {"implementation": program.implementation, "vectors": library.vectors()}
     return Runner(network.parameters, run, lambda: {**facts, "versions": versions(), "device": device()})
 
 

@@ -16,6 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 AXES = tuple(f"axis-{axis}" for axis in axes.VALUES)
 FILES = (
     "step",
+    "step-avx2",
     "epoch",
     "epoch-wide",
     "gpu-epoch",

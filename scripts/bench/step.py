@@ -13,7 +13,18 @@ from bench.measure import Comparison, Turns, measure_build, measure_ceiling
 from bench.works import CPU_WORKS, WORKS
 from cnn_jax.errors import RequestError
 
-TELLING = ("CNN_JAX_OPS", "JAX_", "XLA_", "OMP_", "MKL_", "KMP_", "MALLOC_", "GLIBC_TUNABLES", "LD_PRELOAD", "TORCH")
+TELLING = (
+    "CNN_JAX_OPS", "CNN_JAX_CXXFLAGS", "JAX_", "XLA_", "OMP_", "MKL_", "KMP_", "MALLOC_", "GLIBC_TUNABLES",
+    "LD_PRELOAD", "TORCH", "ATEN_", "ONEDNN_",
+)  # fmt: skip
+# What keeps ours, XLA, PyTorch, oneDNN and MKL from wider vectors than a processor without AVX-512 has.
+NO_AVX512 = {
+    "CNN_JAX_CXXFLAGS": "-mno-avx512f",
+    "XLA_FLAGS": "--xla_cpu_max_isa=AVX2",
+    "ATEN_CPU_CAPABILITY": "avx2",
+    "ONEDNN_MAX_CPU_ISA": "AVX2",
+    "MKL_ENABLE_INSTRUCTIONS": "AVX2",
+}
 ROUNDS = {"step": 15, "epoch": 15, "start": 5, "trials": 15}
 
 
@@ -46,6 +57,8 @@ class Step(options.Options):
     """Images in a step (default: 128; 512 for R18)."""
     trials: int = 8
     """Networks trained at once in mode trials."""
+    vectors: Literal["avx2"] | None = None
+    """Keep all contenders from wider vectors than these, on x86-64 (default: what the processor has)."""
 
     def check(self) -> None:
         super().check()
@@ -62,7 +75,14 @@ class Step(options.Options):
 
     @property
     def file(self) -> str:
-        return f"axis-{self.axis}" if self.axis else f"gpu-{self.mode}" if self.device == "gpu" else self.mode
+        name = f"axis-{self.axis}" if self.axis else f"gpu-{self.mode}" if self.device == "gpu" else self.mode
+        return f"{name}-{self.vectors}" if self.vectors else name
+
+    @property
+    def environment(self) -> dict[str, str]:
+        if self.vectors is None:
+            return {}
+        return NO_AVX512 | {"XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} {NO_AVX512['XLA_FLAGS']}".strip()}
 
 
 def measure(args: Step) -> dict[str, Any]:

@@ -35,6 +35,8 @@ def heading(measured: dict[str, Any]) -> str:
     sizes = sorted({work["batch_size"] for work in measured.get("works", {}).values() if "batch_size" in work})
     size = " or ".join(map(str, sizes or [measured["batch_size"]]))
     batch = "" if measured["axis"] == "batch" else f"batch of {size}, "
+    if vectors := measured.get("vectors"):
+        where += f", {vectors} vectors" + (" and no wider ones allowed" if "--vectors" in measured["command"] else "")
     several = f" of {measured['trials']} networks at once" if measured["mode"] == "trials" else ""
     line = f"{UNITS[measured['mode']]}{several}, {batch}{measured['rounds']} rounds in turns; {where}; {versions}"
     line += f"{torch or ''}; {measured['started'][:10]}."

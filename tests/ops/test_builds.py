@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from commands import ROOT, environment
+from commands import ROOT, environment, finish
 from needs import required
 
 from cnn_jax.ops.native import library
@@ -14,6 +14,7 @@ TESTS = ("tests/ops/test_implementations.py", "tests/ops/test_norm.py", "tests/o
 SANITIZERS = "-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -O1"
 # The instruction sets of native code and of XLA's: AVX2 as of Intel's Haswell and AMD's Zen, and what every x86-64 has.
 PROCESSORS = {"avx2": ("-march=x86-64-v3", "AVX2"), "sse": ("-march=x86-64", "SSE4_2")}
+VECTORS = "from cnn_jax.ops.native import library; print(library.vectors())"
 
 pytestmark = [
     pytest.mark.slow,
@@ -38,7 +39,9 @@ def run(*more, **variables):
 @pytest.mark.parametrize("processor", PROCESSORS)
 def test_every_test_holds_without_the_widest_vectors(processor, tmp_path):
     flags, isa = PROCESSORS[processor]
-    run(CNN_JAX_CACHE=str(tmp_path), CNN_JAX_CXXFLAGS=flags, XLA_FLAGS=f"--xla_cpu_max_isa={isa}")
+    variables = {"CNN_JAX_CACHE": str(tmp_path), "CNN_JAX_CXXFLAGS": flags, "XLA_FLAGS": f"--xla_cpu_max_isa={isa}"}
+    run(**variables)
+    assert finish("-c", VECTORS, **variables)[1] == f"{processor}\n"
 
 
 def test_no_undefined_behaviour_and_no_access_out_of_bounds(tmp_path):

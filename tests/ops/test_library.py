@@ -101,3 +101,35 @@ def test_the_key_follows_sources_compiler_and_processor(monkeypatch, tmp_path):
     with open(tmp_path / "native" / "tile.h", "a") as file:
         file.write("// another\n")
     assert library.key(compiler) != before
+
+
+OUT_OF_MEMORY = """
+import resource
+from pathlib import Path
+import jax, jax.numpy as jnp
+from cnn_jax import ops
+from cnn_jax.ops import Window
+
+def limited(function, *arguments):
+    compiled = jax.jit(function).lower(*arguments).compile()
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (size + (16 << 20), before[1]))
+    try:
+        print(compiled(*arguments).shape)
+    except jax.errors.JaxRuntimeError as error:
+        print(str(error).splitlines()[0])
+    resource.setrlimit(resource.RLIMIT_AS, before)
+    print(compiled(*arguments).shape)
+
+ops.resolve("native")
+rows, columns = Window(4096, 1, 64, 1, 0, 0), Window(1, 2, 8192, 1, 8191, 0)  # frames of 128 MiB, in every thread
+limited(lambda x, k: ops.convolution(x, k, rows, columns), jnp.ones((5, 4096, 1, 1)), jnp.ones((1, 2, 1, 1)))
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="no limit of a process's memory as on Linux")
+def test_a_thread_without_memory_is_an_error_of_jax_and_the_process_lives():
+    code, out, err = finish("-c", OUT_OF_MEMORY, NPROC="2")
+    assert code == 0, err
+    assert out.splitlines() == ["RESOURCE_EXHAUSTED: cnn_jax: out of memory in a native operation", "(5, 64, 1, 1)"]

@@ -126,6 +126,13 @@ def test_the_tables_come_from_the_json_alone():
     assert "GFLOP/s" not in start
 
 
+def test_the_heading_names_the_vectors():
+    assert "a machine; jax" in table.heading(made_up())
+    assert "a machine, avx512 vectors; jax" in table.heading(made_up() | {"vectors": "avx512"})
+    limited = {"vectors": "avx2", "command": "cnn-jax bench step --vectors avx2"}
+    assert "a machine, avx2 vectors and no wider ones allowed; jax" in table.heading(made_up() | limited)
+
+
 def test_an_axis_is_a_row_for_each_value():
     points = [{"batch": size, "contenders": {"ours": one(size / 2, "cnn_jax")}} for size in (16, 32)]
     text = table.markdown(made_up() | {"mode": "axis", "axis": "batch", "points": points})

@@ -3,7 +3,10 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <exception>
 #include <memory>
+#include <new>
+#include <string>
 #include <vector>
 
 #include "xla/ffi/api/ffi.h"
@@ -14,6 +17,20 @@ namespace ffi = xla::ffi;
 using Floats = ffi::Buffer<ffi::F32>;
 using Bytes = ffi::Buffer<ffi::U8>;
 using Numbers = ffi::Span<const int64_t>;
+
+// The handler f with its exceptions as errors of JAX: one that left the library would end the process.
+template <class... Arguments>
+auto guarded(ffi::Error (*f)(Arguments...)) {
+  return [f](Arguments... arguments) {
+    try {
+      return f(arguments...);
+    } catch (const std::bad_alloc&) {
+      return ffi::Error(ffi::ErrorCode::kResourceExhausted, "cnn_jax: out of memory in a native operation");
+    } catch (const std::exception& error) {
+      return ffi::Error::Internal(std::string("cnn_jax: ") + error.what());
+    }
+  };
+}
 
 // The sizes of an array behind its leading axes.
 template <int Rank>
@@ -76,7 +93,10 @@ class Leading {
 class Scratch {
  public:
   float* floats(size_t n) {
-    if (n > size_) memory_.reset(new float[size_ = n]);
+    if (n > size_) {
+      memory_.reset(new float[n]);
+      size_ = n;
+    }
     return memory_.get();
   }
 

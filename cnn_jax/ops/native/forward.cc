@@ -81,9 +81,9 @@ ffi::Error forward_pooled(ffi::ThreadPool pool, Floats images, Floats kernel, Fl
 
 }  // namespace
 
-XLA_FFI_DEFINE_HANDLER_SYMBOL(cnn_forward, forward,
+XLA_FFI_DEFINE_HANDLER_SYMBOL(cnn_forward, guarded(forward),
     ffi::Ffi::Bind().Ctx<ffi::ThreadPool>().Arg<Floats>().Arg<Floats>().Ret<Floats>().Attr<Numbers>("geometry"));
-XLA_FFI_DEFINE_HANDLER_SYMBOL(cnn_forward_pooled, forward_pooled,
+XLA_FFI_DEFINE_HANDLER_SYMBOL(cnn_forward_pooled, guarded(forward_pooled),
     ffi::Ffi::Bind().Ctx<ffi::ThreadPool>().Arg<Floats>().Arg<Floats>().Arg<Floats>().Ret<Floats>().Ret<Bytes>()
         .Attr<Numbers>("geometry"));
 

@@ -202,14 +202,14 @@ ffi::Error kernel_gradient_pooled(ffi::ThreadPool pool, Floats images, Floats gr
 
 }  // namespace
 
-XLA_FFI_DEFINE_HANDLER_SYMBOL(cnn_data_gradient, data_gradient,
+XLA_FFI_DEFINE_HANDLER_SYMBOL(cnn_data_gradient, guarded(data_gradient),
     ffi::Ffi::Bind().Ctx<ffi::ThreadPool>().Arg<Floats>().Arg<Floats>().Ret<Floats>().Attr<Numbers>("geometry"));
-XLA_FFI_DEFINE_HANDLER_SYMBOL(cnn_data_gradient_pooled, data_gradient_pooled,
+XLA_FFI_DEFINE_HANDLER_SYMBOL(cnn_data_gradient_pooled, guarded(data_gradient_pooled),
     ffi::Ffi::Bind().Ctx<ffi::ThreadPool>().Arg<Floats>().Arg<Floats>().Arg<Bytes>().Ret<Floats>()
         .Attr<Numbers>("geometry"));
-XLA_FFI_DEFINE_HANDLER_SYMBOL(cnn_kernel_gradient, kernel_gradient,
+XLA_FFI_DEFINE_HANDLER_SYMBOL(cnn_kernel_gradient, guarded(kernel_gradient),
     ffi::Ffi::Bind().Ctx<ffi::ThreadPool>().Arg<Floats>().Arg<Floats>().Ret<Floats>().Attr<Numbers>("geometry"));
-XLA_FFI_DEFINE_HANDLER_SYMBOL(cnn_kernel_gradient_pooled, kernel_gradient_pooled,
+XLA_FFI_DEFINE_HANDLER_SYMBOL(cnn_kernel_gradient_pooled, guarded(kernel_gradient_pooled),
     ffi::Ffi::Bind().Ctx<ffi::ThreadPool>().Arg<Floats>().Arg<Floats>().Arg<Bytes>().Ret<Floats>()
         .Attr<Numbers>("geometry"));
 

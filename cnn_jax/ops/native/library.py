@@ -32,7 +32,7 @@ HANDLERS = (
     "cnn_affine_gradient",
 )  # fmt: skip
 FLAGS = ("-std=c++17", "-O3", "-march=native", "-fPIC", "-Wno-psabi")
-MORE_FLAGS = "CNN_JAX_CXXFLAGS"  # environment variable with further flags, for sanitizers
+MORE_FLAGS = "CNN_JAX_CXXFLAGS"  # environment variable with further flags: other vectors, sanitizers
 _lock = threading.Lock()
 
 
@@ -50,6 +50,15 @@ def unavailable_because() -> str | None:
     """None if the native operations can be used, else the reason why not."""
     with _lock:
         return _load()
+
+
+def vectors() -> str | None:
+    """The kind of vectors that the library was built for, as "avx512", "avx2", "sse" or "neon"; None without one."""
+    if not available():
+        return None
+    name = ctypes.CDLL(str(build())).cnn_vectors
+    name.restype = ctypes.c_char_p
+    return name().decode()
 
 
 @functools.cache

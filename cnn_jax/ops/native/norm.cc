@@ -141,9 +141,9 @@ ffi::Error affine_gradient(ffi::ThreadPool pool, Floats images, Floats factor, F
 
 }  // namespace
 
-XLA_FFI_DEFINE_HANDLER_SYMBOL(cnn_moments, moments,
+XLA_FFI_DEFINE_HANDLER_SYMBOL(cnn_moments, guarded(moments),
     ffi::Ffi::Bind().Ctx<ffi::ThreadPool>().Arg<Floats>().Arg<Floats>().Ret<Floats>().Ret<Floats>());
-XLA_FFI_DEFINE_HANDLER_SYMBOL(cnn_affine_gradient, affine_gradient,
+XLA_FFI_DEFINE_HANDLER_SYMBOL(cnn_affine_gradient, guarded(affine_gradient),
     ffi::Ffi::Bind().Ctx<ffi::ThreadPool>().Arg<Floats>().Arg<Floats>().Arg<Floats>().Arg<Floats>().Ret<Floats>()
         .Ret<Floats>().Ret<Floats>().Attr<int64_t>("rectify"));
 

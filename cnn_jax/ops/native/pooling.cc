@@ -127,11 +127,11 @@ ffi::Error bias_gradient(ffi::ThreadPool threads, Floats gradient, Bytes codes, 
 
 }  // namespace
 
-XLA_FFI_DEFINE_HANDLER_SYMBOL(cnn_bias_gradient, bias_gradient,
+XLA_FFI_DEFINE_HANDLER_SYMBOL(cnn_bias_gradient, guarded(bias_gradient),
     ffi::Ffi::Bind().Ctx<ffi::ThreadPool>().Arg<Floats>().Arg<Bytes>().Ret<Floats>());
-XLA_FFI_DEFINE_HANDLER_SYMBOL(cnn_max_pool, max_pool,
+XLA_FFI_DEFINE_HANDLER_SYMBOL(cnn_max_pool, guarded(max_pool),
     ffi::Ffi::Bind().Ctx<ffi::ThreadPool>().Arg<Floats>().Ret<Floats>().Ret<Bytes>().Attr<Numbers>("geometry"));
-XLA_FFI_DEFINE_HANDLER_SYMBOL(cnn_unpool, unpool,
+XLA_FFI_DEFINE_HANDLER_SYMBOL(cnn_unpool, guarded(unpool),
     ffi::Ffi::Bind().Ctx<ffi::ThreadPool>().Arg<Floats>().Arg<Bytes>().Ret<Floats>().Attr<Numbers>("geometry"));
 
 }  // namespace cnn

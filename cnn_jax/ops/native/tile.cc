@@ -103,3 +103,5 @@ std::vector<Block> blocks_of(int64_t channels) {
 }
 
 }  // namespace cnn
+
+extern "C" const char* cnn_vectors() { return cnn::kVectors; }

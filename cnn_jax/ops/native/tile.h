@@ -16,12 +16,16 @@ namespace cnn {
 // The kind of vectors: floats in a register, and how many registers accumulate. Of 32 a few are left for operands, of 16
 // two for weights, one for a value of the source and one for a product where there is no fused multiply-add.
 #if defined(__AVX512F__)
+constexpr const char* kVectors = "avx512";
 constexpr int kLanes = 16, kSums = 28;
-#elif defined(__AVX__)
+#elif defined(__AVX2__)
+constexpr const char* kVectors = "avx2";
 constexpr int kLanes = 8, kSums = 12;
 #elif defined(__aarch64__)
+constexpr const char* kVectors = "neon";
 constexpr int kLanes = 4, kSums = 24;
 #else
+constexpr const char* kVectors = "sse";
 constexpr int kLanes = 4, kSums = 12;
 #endif
 
