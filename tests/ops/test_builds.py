@@ -1,9 +1,12 @@
-"""The tests of the native operations pass on other processors than this one, and under sanitizers."""
+"""The tests of the native operations pass on other processors than this one, and under sanitizers; of arm64 the inner
+loops, under emulation."""
 
 import platform
+import shutil
 import subprocess
 import sys
 
+import jax
 import pytest
 from commands import ROOT, environment, finish
 from needs import required
@@ -58,3 +61,21 @@ def test_no_undefined_behaviour_and_no_access_out_of_bounds(tmp_path):
         ASAN_OPTIONS="detect_leaks=0",  # Python's own are many
     )  # fmt: skip
     assert "ERROR: AddressSanitizer" not in printed
+
+
+ARM = shutil.which("aarch64-linux-gnu-g++"), shutil.which("qemu-aarch64")
+
+
+@pytest.mark.skipif(None in ARM, reason="no g++ for aarch64, or no qemu-user")
+def test_every_unit_compiles_for_arm64_and_the_inner_loops_give_the_sums_of_double_there(tmp_path):
+    compiler, emulator = ARM
+    program = tmp_path / "kernels"
+    common = [compiler, "-std=c++17", "-Wno-psabi", "-isystem", jax.ffi.include_dir(), "-I", library.HERE]
+    for unit in ("forward", "norm", "pooling"):  # the others are in kernels.cc
+        subprocess.run([*common, "-fsyntax-only", library.HERE / f"{unit}.cc"], check=True)
+    subprocess.run([*common, "-O2", "-static", ROOT / "tests" / "ops" / "kernels.cc", "-o", program], check=True)
+    done = subprocess.run([emulator, program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+    vectors, compared = done.stdout.split()
+    assert vectors == "neon"
+    assert int(compared) > 200_000

@@ -31,7 +31,8 @@ HANDLERS = (
     "cnn_kernel_gradient_pooled", "cnn_max_pool", "cnn_unpool", "cnn_bias_gradient", "cnn_moments",
     "cnn_affine_gradient",
 )  # fmt: skip
-FLAGS = ("-std=c++17", "-O3", "-march=native", "-fPIC", "-Wno-psabi")
+NATIVE = "-mcpu=native" if platform.machine() in ("aarch64", "arm64") else "-march=native"
+FLAGS = ("-std=c++17", "-O3", NATIVE, "-fPIC", "-Wno-psabi")
 MORE_FLAGS = "CNN_JAX_CXXFLAGS"  # environment variable with further flags: other vectors, sanitizers
 _lock = threading.Lock()
 
