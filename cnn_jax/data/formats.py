@@ -34,12 +34,15 @@ class Jpeg:
 
 @dataclass(frozen=True)
 class Png:
-    """`data` is the PNG's header, palette and pixels, `depth` the bits per sample, `colour` the PNG colour type,
-    `palette` and `transparency` the contents of PLTE and tRNS, `orientation` the Exif orientation, 1 to 8."""
+    """`pixels` is the content of all IDAT, `depth` the bits per sample, `colour` the PNG colour type, `palette` and
+    `transparency` the contents of PLTE and tRNS, `orientation` the Exif orientation, 1 to 8."""
 
-    data: bytes
+    pixels: bytes
+    width: int
+    height: int
     depth: int
     colour: int
+    interlaced: bool
     palette: bytes
     transparency: bytes | None
     orientation: int
@@ -61,22 +64,23 @@ def read_png(data: bytes) -> Png:
             raise ValueError(f"wrong checksum of its chunk {_name(kind)}")
         if (kind == b"IHDR") != (not chunks):
             raise ValueError("its header is not its first chunk")
+        content = data[place + 8 : end - 4]
         if kind == b"IDAT":
-            pixels.append(data[place:end])
-        chunks.setdefault(kind, data[place + 8 : end - 4])
+            pixels.append(content)
+        chunks.setdefault(kind, content)
         place = end
     header, palette = chunks[b"IHDR"], chunks.get(b"PLTE", b"")
-    width, height, depth, colour = struct.unpack_from(">IIBB", header) if len(header) == 13 else (0, 0, 0, 0)
-    if not width * height or depth not in DEPTHS.get(colour, ()):
+    fields = struct.unpack(">IIBBBBB", header) if len(header) == 13 else (0,) * 7
+    width, height, depth, colour, _, filtering, interlacing = fields
+    if not width * height or depth not in DEPTHS.get(colour, ()) or filtering:
         raise ValueError("its header is invalid")
     if colour == PALETTE and (not palette or len(palette) % 3 or len(palette) > 3 * 256):
         raise ValueError(f"a palette of {len(palette)} bytes")
     transparency = chunks.get(b"tRNS") if colour in TRANSPARENT_SIZES else None
     if transparency is not None and len(transparency) not in TRANSPARENT_SIZES[colour]:
         raise ValueError(f"a transparency of {len(transparency)} bytes")
-    colours = [_chunk(b"PLTE", palette)] if colour == PALETTE else []
-    stripped = b"".join([PNG_SIGNATURE, _chunk(b"IHDR", header), *colours, *pixels, _chunk(b"IEND", b"")])
-    return Png(stripped, depth, colour, palette, transparency, _orientation(chunks.get(b"eXIf", b"")))
+    orientation = _orientation(chunks.get(b"eXIf", b""))
+    return Png(b"".join(pixels), width, height, depth, colour, interlacing > 0, palette, transparency, orientation)
 
 
 def read_jpeg(data: bytes) -> Jpeg:
@@ -104,10 +108,6 @@ def read_jpeg(data: bytes) -> Jpeg:
             elif marker == EXIF and data.startswith(b"Exif\0\0", place + 4):
                 exif = exif or data[place + 4 : end]
             place = max(end, place + 4)
-
-
-def _chunk(kind: bytes, content: bytes) -> bytes:
-    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
 
 def _name(kind: bytes) -> str:

@@ -3,7 +3,7 @@
 import io
 import os
 import re
-from typing import IO, Any
+from typing import IO
 
 import numpy as np
 
@@ -27,8 +27,25 @@ BLOCK = 1 << 18  # pixels composed at once
 Size = tuple[int, int, str]  # height, width and one of RESIZES
 RESIZES = ("squash", "fit", "crop")  # stretch to the shape, fit inside with black borders, cover and crop
 
-# Pillow decodes only 8 of a sample's 16 bits: the high byte with the first raw mode, the low byte with the second.
-HALVES = {RGB: ("RGB;16B", "RGB;16L"), RGB_ALPHA: ("RGBA;16B", "RGBA;16L")}
+# Pillow's mode for a PNG's pixels, by colour and bits per sample, and its names for how they are packed. Of 16 bits it
+# decodes only 8: the high byte with the first name, the low byte with the second.
+MODES = {
+    (GREY, 1): ("P", "P;1"),  # 0 and 1
+    (GREY, 2): ("L", "L;2"),
+    (GREY, 4): ("L", "L;4"),
+    (GREY, 8): ("L", "L"),
+    (GREY, 16): ("I;16", "I;16B"),
+    (RGB, 8): ("RGB", "RGB"),
+    (RGB, 16): ("RGB", "RGB;16B", "RGB;16L"),
+    (PALETTE, 1): ("P", "P;1"),
+    (PALETTE, 2): ("P", "P;2"),
+    (PALETTE, 4): ("P", "P;4"),
+    (PALETTE, 8): ("P", "P"),
+    (GREY_ALPHA, 8): ("LA", "LA"),
+    (GREY_ALPHA, 16): ("RGBA", "RGBA"),  # as if these were the four bytes of a pixel of 8-bit RGBA
+    (RGB_ALPHA, 8): ("RGBA", "RGBA"),
+    (RGB_ALPHA, 16): ("RGBA", "RGBA;16B", "RGBA;16L"),
+}
 
 
 def is_image(head: bytes) -> bool:
@@ -61,15 +78,26 @@ def decode(name: str, data: bytes, size: Size | None = None) -> np.ndarray:
 
 
 def _jpeg(jpeg: Jpeg) -> np.ndarray:
+    """uint8 [H,W] or [H,W,3]. libjpeg-turbo decodes what it finds nothing to warn of; the rest is for Pillow, which has
+    the same pixels, accepts more and says what is wrong."""
+    import simplejpeg
+
+    try:
+        height, width, colours, _ = simplejpeg.decode_jpeg_header(jpeg.data)
+        if height * width <= MAX_PIXELS and colours in ("YCbCr", "Gray"):
+            pixels = simplejpeg.decode_jpeg(jpeg.data, "GRAY" if colours == "Gray" else "RGB")
+            return pixels.reshape(height, width, -1)
+    except ValueError:
+        pass
     from PIL import JpegImagePlugin
 
     with JpegImagePlugin.JpegImageFile(io.BytesIO(jpeg.data)) as image:
-        _check_pixels(image)
+        _check_pixels(image.width, image.height)
         return np.asarray(image if image.mode == "L" else image.convert("RGB"))
 
 
 def _png(png: Png) -> np.ndarray:
-    """uint8 [H,W] or [H,W,3]."""
+    """uint8 [H,W,1] or [H,W,3]."""
     maximum = 65535 if png.depth == 16 else 255  # of a sample; Pillow widens samples of fewer bits
     samples = _samples(png)
     alpha: np.ndarray | None = None
@@ -88,35 +116,28 @@ def _png(png: Png) -> np.ndarray:
 
 def _samples(png: Png) -> np.ndarray:
     """Samples [H,W,channels], uint16 for 16 bits, else uint8; for a palette each pixel's index."""
-    if png.depth < 16:
-        pixels = _raw(png, None)
-        pixels = pixels.astype(np.uint8) * 255 if pixels.dtype == bool else pixels
-    elif png.colour == GREY:
-        pixels = _raw(png, None).astype(np.uint16)
-    elif png.colour == GREY_ALPHA:  # as if these were the four bytes of a pixel of 8-bit RGBA
-        pixels = np.ascontiguousarray(_raw(png, "RGBA")).view(">u2")
-    else:
-        first, second = HALVES[png.colour]
-        pixels = _raw(png, first).astype(np.uint16)
-        pixels <<= 8
-        pixels |= _raw(png, second)
-    return pixels.reshape(*pixels.shape[:2], -1)
+    _check_pixels(png.width, png.height)
+    mode, *rawmodes = MODES[png.colour, png.depth]
+    pixels, *low = (_raw(png, mode, rawmode) for rawmode in rawmodes)
+    if low:
+        return pixels.astype(np.uint16) << 8 | low[0]
+    if png.depth == 16:
+        return pixels.view("<u2" if png.colour == GREY else ">u2").astype(np.uint16)
+    return pixels * 255 if (png.colour, png.depth) == (GREY, 1) else pixels
 
 
-def _raw(png: Png, rawmode: str | None) -> np.ndarray:
-    """Pillow's pixels without its conversions, which keep 8 of 16 bits and compare transparent colours wrongly."""
-    from PIL import PngImagePlugin
+def _raw(png: Png, mode: str, rawmode: str) -> np.ndarray:
+    """The bytes [H,W,B] of the pixels, without the conversions of Pillow's reader of PNG files, which keep 8 of 16 bits
+    and compare transparent colours wrongly."""
+    from PIL import Image
 
-    with PngImagePlugin.PngImageFile(io.BytesIO(png.data)) as image:
-        _check_pixels(image)
-        if rawmode:
-            image.tile = [tile._replace(args=rawmode) for tile in image.tile]
-        return np.asarray(image)
+    image = Image.frombytes(mode, (png.width, png.height), png.pixels, "zip", rawmode, int(png.interlaced))
+    return np.frombuffer(image.tobytes(), np.uint8).reshape(png.height, png.width, -1)
 
 
-def _check_pixels(image: Any) -> None:
-    if not 0 < image.width * image.height <= MAX_PIXELS:
-        raise DataError(f"{image.width}x{image.height} pixels: the limit is {MAX_PIXELS}")
+def _check_pixels(width: int, height: int) -> None:
+    if not 0 < width * height <= MAX_PIXELS:
+        raise DataError(f"{width}x{height} pixels: the limit is {MAX_PIXELS}")
 
 
 def _coloured(indices: np.ndarray, png: Png) -> tuple[np.ndarray, np.ndarray | None]:

@@ -13,6 +13,7 @@ from pngs import GREY, GREY_ALPHA, KINDS, PALETTE, RGB, RGB_ALPHA, chunk, exif, 
 from samples import encoded, picture
 
 from cnn_jax.data.images import decode
+from cnn_jax.errors import RequestError
 
 PLTE = bytes([10, 20, 30, 200, 100, 0, 7, 7, 7])
 U16 = struct.Struct(">H").pack
@@ -115,6 +116,37 @@ def test_jpeg_without_its_metadata_is_what_pillow_decodes(mode, options):
     Image.fromarray(picture(1, 40, 30, 3)).convert(mode).save(file, "jpeg", comment=b"x", exif=exif(1), **options)
     expected = np.asarray(Image.open(file).convert("L" if mode == "L" else "RGB"))
     assert np.array_equal(decode("x", file.getvalue()), expected.reshape(40, 30, -1))
+
+
+@given(st.data())
+@settings(max_examples=100, deadline=None)
+def test_any_jpeg_even_a_damaged_one_is_what_pillow_decodes_or_refused(data):
+    height, width = data.draw(st.tuples(st.integers(9, 70), st.integers(9, 70)))
+    sampling = data.draw(st.sampled_from(["4:4:4", "4:2:2", "4:2:0", None]))
+    options = {
+        **({"subsampling": sampling} if sampling else {"keep_rgb": True}),
+        "quality": data.draw(st.integers(1, 95)),
+        "progressive": data.draw(st.booleans()),
+        "restart_marker_blocks": data.draw(st.sampled_from([0, 1, 3])),
+    }
+    shape = (height, width, *data.draw(st.sampled_from([(), (3,)])))
+    file = bytearray(encoded(picture(data.draw(st.integers(0, 9)), *shape), "jpeg", **options))
+    for _ in range(data.draw(st.integers(0, 2))):
+        file[data.draw(st.integers(3, len(file) - 1))] ^= data.draw(st.integers(1, 255))
+    file = bytes(file[: data.draw(st.sampled_from([len(file), len(file) - 9]))])
+    try:
+        image = Image.open(io.BytesIO(file))
+        if image.getexif() or image.format != "JPEG":
+            return
+        expected = np.asarray(image if image.mode == "L" else image.convert("RGB"))
+    except Exception:  # what Pillow refuses is refused, or was broken in its metadata, which are left out
+        expected = None
+    try:
+        found = decode("x", file)
+    except RequestError:
+        assert expected is None
+    else:
+        assert expected is None or np.array_equal(found, expected.reshape(*expected.shape[:2], -1))
 
 
 UPRIGHT = np.array([[10, 20, 30], [40, 50, 60]])
@@ -249,7 +281,8 @@ def test_whatever_a_decoder_raises_names_the_file(kind, refuses, monkeypatch):
     def fail(*args):
         raise kind("two\nlines")
 
-    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", fail)
+    for decoder in ("PIL.Image.frombytes", "simplejpeg.decode_jpeg_header", "PIL.ImageFile.ImageFile.load"):
+        monkeypatch.setattr(decoder, fail)
     for data in (png(GOOD, 8, GREY), encoded(GOOD, "jpeg")):
         with refuses("dir/x: broken image: ", "two"):
             decode("dir/x", data)
@@ -259,6 +292,6 @@ def test_an_exception_without_words_is_called_by_its_type(refuses, monkeypatch):
     def fail(*args):
         raise EOFError
 
-    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", fail)
+    monkeypatch.setattr("PIL.Image.frombytes", fail)
     with refuses("dir/x: broken image: EOFError"):
         decode("dir/x", png(GOOD, 8, GREY))
