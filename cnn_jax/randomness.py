@@ -9,6 +9,7 @@
 | mixing of images | `mixing` | seed | stream, step, slot of the batch |
 | gradient noise | `gradient_noise` | seed | stream, step, array of the parameters |
 | order of the examples | `order` | seed | stream, epoch |
+| crop of a streamed image | `crop` | seed | stream, epoch, position in the split |
 | split, or choice of the validation examples | `split` | split_seed | nothing |
 | choice of validation examples after the split | `second_cut` | split_seed | stream |
 | fewer training examples | `subset` | split_seed | stream |
@@ -48,6 +49,7 @@ class Stream(enum.IntEnum):
     SECOND_CUT = 8
     SUBSET = 9
     LABEL_NOISE = 10
+    CROP = 11
 
 
 def run_key(seed: int) -> Array:
@@ -90,6 +92,11 @@ def gradient_noise(run: Array, step: ArrayLike, leaf: int) -> Array:
 def order(seed: int, epoch: int) -> np.random.Generator:
     """The generator of the order of the examples in an epoch."""
     return _generator(seed, Stream.ORDER, epoch)
+
+
+def crop(seed: int, epoch: int, position: int) -> np.random.Generator:
+    """The generator of the random window of an example in an epoch, by its position in the training split."""
+    return _generator(seed, Stream.CROP, epoch, position)
 
 
 def split(split_seed: int) -> np.random.Generator:

@@ -1,7 +1,7 @@
 """Reads data sets that TFDS has prepared as array_record, without TensorFlow and without downloads."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,12 +11,11 @@ import numpy as np
 from cnn_jax import runtime
 from cnn_jax.data.decoding import decode_all
 from cnn_jax.data.images import Size
+from cnn_jax.data.records import Records
 from cnn_jax.data.split import Parts, Split
 from cnn_jax.data.splits import check_splits
 from cnn_jax.data.storage import listing_key
 from cnn_jax.errors import DataError, RequestError, reason
-
-CHUNK = 1000  # examples per request: 32k/s, against 5k/s one at a time
 
 
 def find(name: str, data_dir: Path | None) -> Path | None:
@@ -42,33 +41,13 @@ def key(folder: Path) -> str:
 
 @dataclass(frozen=True, eq=False)
 class TfdsSource:
-    """A prepared folder, open for reading examples by number, from any thread.
-
-    `sources` are TFDS's data sources under this package's names: `train`, `test` and optionally `validation`, or `all`.
-    """
+    """A prepared folder, open for reading. `splits` are the records under this package's names: `train`, `test` and
+    optionally `validation`, or `all`."""
 
     folder: Path
-    sources: dict[str, Any]
-    keys: tuple[str, str]  # of the image and of the label
+    splits: dict[str, Records]
     class_names: tuple[str, ...]
     about: dict[str, Any]
-
-    def read(self, split: str, indices: Sequence[int] | np.ndarray) -> Iterator[tuple[str, bytes, int]]:
-        """Yields name, encoded image and label of these examples, in order. Raises DataError for a damaged record."""
-        image, label = self.keys
-        for start in range(0, len(indices), CHUNK):
-            chunk = [int(index) for index in indices[start : start + CHUNK]]
-            for index, example in zip(chunk, self._examples(split, chunk), strict=True):
-                yield f"{self.folder} {split} {index}", example[image], int(example[label])
-
-    def _examples(self, split: str, indices: list[int]) -> Sequence[dict[str, Any]]:
-        try:
-            return self.sources[split].__getitems__(indices)
-        except Exception as error:  # many types; array_record verifies checksums
-            if len(indices) == 1:
-                where = f"{self.folder} {split} {indices[0]}"
-                raise DataError(f"{where}: this record is damaged: {reason(error)}") from error
-        return [self._examples(split, [index])[0] for index in indices]
 
 
 @runtime.host_logging
@@ -87,13 +66,12 @@ def open_folder(folder: Path, without_test: bool = False) -> TfdsSource:
         names = {"train": "train", "validation": "validation", "test": "test"}
         if set(info.splits) == {"train"}:
             names = {"train": "all"}
-        skip = {image: tfds.decode.SkipDecoding()}  # raw bytes, so that every source uses the same decoder
-        sources = {
-            split: builder.as_data_source(split=tfds_split, decoders=skip)
+        splits = {
+            split: Records(f"{folder} {split}", builder.as_data_source(split=tfds_split).data_source, image, label)
             for tfds_split, split in names.items()
             if tfds_split in info.splits
         }
-        check_splits(folder, list(sources), without_test)
+        check_splits(folder, list(splits), without_test)
     except NotImplementedError as error:
         raise DataError(f"{folder}: not stored as array_record: prepare it with file_format='array_record'") from error
     except RequestError:
@@ -102,21 +80,21 @@ def open_folder(folder: Path, without_test: bool = False) -> TfdsSource:
         raise DataError(f"{folder}: TFDS cannot read this: {reason(error)}") from error
     licence = info.redistribution_info.license or "not stated"
     about = {"title": info.full_name, "licence": licence, "citation": info.citation, "archives": {}, "skipped": {}}
-    return TfdsSource(folder, sources, (image, label), tuple(info.features[label].names), about)
+    return TfdsSource(folder, splits, tuple(info.features[label].names), about)
 
 
 def read(folder: Path, image_size: Size | None = None, without_test: bool = False) -> Parts:
     """Reads every example of a prepared folder, in order. Raises as `open_folder`; DataError if a record is damaged."""
     prepared = open_folder(folder, without_test)
-    labels: dict[str, list[int]] = {split: [] for split in prepared.sources}
+    labels: dict[str, list[int]] = {split: [] for split in prepared.splits}
 
     def items() -> Iterator[tuple[str, bytes]]:
-        for split, source in prepared.sources.items():
-            for name, data, label in prepared.read(split, range(len(source))):
+        for split, records in prepared.splits.items():
+            for name, data, label in records.read(range(len(records))):
                 yield name, data
                 labels[split].append(label)
 
-    counts = [len(source) for source in prepared.sources.values()]
+    counts = [len(records) for records in prepared.splits.values()]
     arrays = decode_all(items(), sum(counts), image_size).split(counts)
     splits = {
         split: Split(pixels, np.array(labels[split], np.int32)) for split, pixels in zip(labels, arrays, strict=True)

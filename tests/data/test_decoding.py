@@ -10,7 +10,7 @@ import pytest
 from pngs import GREY, chunk, png
 from samples import encoded, picture
 
-from cnn_jax.data import decoding
+from cnn_jax.data import decoding, workers
 from cnn_jax.data.images import decode
 from cnn_jax.errors import DataError, RunError
 
@@ -21,7 +21,7 @@ def worker_with(decode):
     """The code of a worker whose `decode` is this expression, in which `plain` is the real one."""
     return (
         "import os, sys, time; sys.path[:] = {}; import cnn_jax.data.decoding as d; plain = d.decode; "
-        f"d.decode = {decode}; d.serve({{}}, {{}}, {{}}, {{}}, {{}})"
+        f"d.decode = {decode}; from cnn_jax.data.workers import serve; serve({{}}, {{}}, {{}}, {{}})"
     )
 
 
@@ -35,7 +35,7 @@ def run(monkeypatch):
     monkeypatch.setattr(subprocess, "Popen", lambda *a, **k: started.append(popen(*a, **k)) or started[-1])
 
     def decode_with(cpus, items, image_size=None, starts=True):
-        monkeypatch.setattr(decoding, "_cpus", lambda: cpus)
+        monkeypatch.setattr(decoding, "processors", lambda: cpus)
         started.clear()
         try:
             images = decoding.decode_all(iter(items), len(FILES), image_size)
@@ -96,22 +96,22 @@ def test_the_first_bad_image_is_the_error_whoever_decodes(make, what, run):
 RAISING = """
 import struct, sys
 sys.path[:] = {}
-import PIL.ImageFile as f
-plain = f.ImageFile.load
-def load(self):
-    if b"odd one" in self.fp.getvalue():
+from PIL import Image
+plain = Image.frombytes
+def frombytes(mode, size, data, *arguments):
+    if b"odd one" in data:
         raise ERROR
-    return plain(self)
-f.ImageFile.load = load
-from cnn_jax.data.decoding import serve
-serve({}, {}, {}, {}, {})
+    return plain(mode, size, data, *arguments)
+Image.frombytes = frombytes
+from cnn_jax.data.workers import serve
+serve({}, {}, {}, {})
 """
 
 
 @pytest.mark.parametrize("error", ["struct.error('x')", "MemoryError()", "type('Odd', (Exception,), dict())('x')"])
 def test_whatever_a_decoder_raises_in_a_worker_names_the_file(error, run, monkeypatch):
     """It is Pillow that fails, in the worker, at one image; the process lives."""
-    monkeypatch.setattr(decoding, "WORKER", RAISING.replace("ERROR", error))
+    monkeypatch.setattr(workers, "WORKER", RAISING.replace("ERROR", error))
     odd = png(picture(0, 6, 5), 8, GREY, middle=[chunk(b"IDAT", b"odd one")])
     with pytest.raises(DataError, match=r"^50\.png: broken image: (x|MemoryError)$"):
         run(2, broken_at(50, odd))
@@ -126,13 +126,13 @@ def test_whatever_a_decoder_raises_in_a_worker_names_the_file(error, run, monkey
     ],
 )
 def test_a_worker_that_dies_is_named_with_the_image_it_was_at(name, end, how, run, monkeypatch):
-    monkeypatch.setattr(decoding, "WORKER", worker_with(f"lambda n, *a: {end} if n == {name!r} else plain(n, *a)"))
+    monkeypatch.setattr(workers, "WORKER", worker_with(f"lambda n, *a: {end} if n == {name!r} else plain(n, *a)"))
     with pytest.raises(RunError, match=rf"^{name}: the process that was decoding this image {how}"):
         run(2, FILES)
 
 
 def test_a_worker_that_cannot_start_is_an_error(run, monkeypatch):
-    monkeypatch.setattr(decoding, "WORKER", "raise SystemExit(7)")
+    monkeypatch.setattr(workers, "WORKER", "raise SystemExit(7)")
     with pytest.raises(RunError, match=r"\d+.png: the process that was to decode .* ended with exit status 7"):
         run(2, FILES)
 
@@ -141,8 +141,8 @@ def test_a_worker_that_cannot_start_is_an_error(run, monkeypatch):
 def test_workers_end_with_their_parent_and_its_main_module_is_not_run_again(end, tmp_path, start):
     slow = "lambda *a: (open(str(os.getpid()), 'w').close(), time.sleep(0.2), plain(*a))[2]"
     code = (
-        "print('main', flush=True)\nimport cnn_jax.data.decoding as d, test_decoding as t\n"
-        f"d.BATCH, d.ENOUGH, d._cpus, d.WORKER = 3000, 4, lambda: 2, {worker_with(slow)!r}\n"
+        "print('main', flush=True)\nimport cnn_jax.data.decoding as d, cnn_jax.data.workers as w, test_decoding as t\n"
+        f"d.BATCH, d.ENOUGH, d.processors, w.WORKER = 3000, 4, lambda: 2, {worker_with(slow)!r}\n"
         "d.decode_all(iter(t.FILES), 100, None)"
     )
     process = start(code)

@@ -1,11 +1,9 @@
 """A streamed data set is the loaded one, but for the memory it takes."""
 
-import contextlib
 import dataclasses
 import gc
 import sys
-import threading
-import time
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -18,10 +16,10 @@ from samples import encoded, picture
 from test_tfds_source import prepare
 
 from cnn_jax import api
-from cnn_jax.data import Split, Streamed, archives, catalogue, load, open_stream, stream
+from cnn_jax.data import Split, Streamed, archives, catalogue, load, open_stream, stream, workers
 from cnn_jax.data.builders import idx_builder
-from cnn_jax.data.tfds_source import TfdsSource
-from cnn_jax.errors import RequestError
+from cnn_jax.data.records import Records
+from cnn_jax.errors import RequestError, RunError
 from cnn_jax.grids.grid import Grid
 from cnn_jax.runs.folder import Folder
 from cnn_jax.runs.model import TrainedModel
@@ -81,17 +79,10 @@ def same(a, b):
     return np.array_equal(a.images, b.images) and np.array_equal(a.labels, b.labels)
 
 
-def readers():
-    return [thread for thread in threading.enumerate() if thread.name.startswith("grain")]
-
-
-def ended():
-    """Whether all reader threads end, within a second."""
-    for _ in range(100):
-        if not readers():
-            return True
-        time.sleep(0.01)
-    return False
+def running():
+    """The processes that this one has started and not ended."""
+    paths = Path("/proc/self/task").glob("*/children")
+    return [pid for path in paths for pid in path.read_text().split()]
 
 
 def check_equal(name, folder, **options):
@@ -161,7 +152,7 @@ def test_duplicates_are_counted_across_splits(tmp_path):
 
 def test_the_second_opening_reads_no_record(folder, monkeypatch):
     first = open_stream("cut", data_dir=folder)
-    monkeypatch.setattr(TfdsSource, "read", None)
+    monkeypatch.setattr(Records, "read", None)
     second = open_stream("cut", data_dir=folder)
     assert second.facts == first.facts
     assert np.array_equal(second.train.labels, first.train.labels)
@@ -169,12 +160,15 @@ def test_the_second_opening_reads_no_record(folder, monkeypatch):
         open_stream("cut", data_dir=folder, split_seed=1)
 
 
-@given(data=st.data(), size=st.integers(1, 70), workers=st.integers(0, 3), prefetch=st.integers(0, 3))
+@given(data=st.data(), size=st.integers(1, 70), workers=st.sampled_from([0, 0, 0, 2]), most=st.integers(1, 20))
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_chunks_hold_what_is_asked_for_in_that_order(small, data, size, workers, prefetch):
+def test_chunks_hold_what_is_asked_for_in_that_order(small, data, size, workers, most):
+    """With batches of any size, and workers that are kept between calls or not."""
     streamed, loaded = small
     positions = np.array(data.draw(st.lists(st.integers(0, len(loaded) - 1), max_size=90)), np.int64)
-    chunks = list(streamed.chunks(positions, size, workers=workers, prefetch=prefetch))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stream, "BATCH", most)
+        chunks = list(streamed.chunks(positions, size, workers=workers))
     lengths = [min(size, len(positions) - start) for start in range(0, len(positions), size)]
     assert [len(chunk) for chunk in chunks] == lengths
     if len(positions):
@@ -193,68 +187,74 @@ def test_processes_that_ask_for_their_own_positions_have_the_whole_together(smal
     assert np.array_equal(whole, loaded.images)
 
 
-def test_closing_early_ends_the_threads_in_the_middle_of_a_chunk(small, monkeypatch):
-    streamed, _ = small
-    decode = stream.decode
-
-    def slow_for_the_second_example(name, *arguments):
-        time.sleep(0.05 * name.endswith(f" {streamed.index[1]}"))
-        return decode(name, *arguments)
-
-    monkeypatch.setattr(stream, "decode", slow_for_the_second_example)
-    chunks = streamed.chunks(np.repeat([0, 1], [100, 900]), 100, workers=3, prefetch=3)
+def test_workers_are_kept_for_the_next_epoch_and_end_with_a_loop_that_ends_early(small):
+    before = running()
+    streamed = dataclasses.replace(small[0])
+    for _ in range(2):
+        assert len(list(streamed.chunks(np.arange(60), 7, workers=2))) == 9
+        (pool,) = streamed._idle
+    kept = [worker.process.pid for worker in pool.workers]
+    chunks = streamed.chunks(np.arange(60), 7, workers=2)
     next(chunks)
-    assert readers()
+    assert sorted(map(str, kept)) == sorted(set(running()) - set(before))
     chunks.close()
-    assert ended()  # a whole chunk would take 5 s
+    assert running() == before
     assert next(chunks, None) is None
-
-
-def test_an_iterator_that_is_forgotten_or_exhausted_leaves_no_thread(small):
-    streamed, _ = small
-    chunks = streamed.chunks(np.arange(60), 5)
+    chunks = streamed.chunks(np.arange(60), 7, workers=1)
     next(chunks)
-    del chunks
+    del chunks  # forgotten
     gc.collect()
-    assert ended()
-    assert len(list(streamed.chunks(np.arange(60), 5, workers=3, prefetch=5))) == 12
-    assert ended()
+    assert running() == before
 
 
-@pytest.mark.parametrize(("workers", "prefetch", "ahead"), [(1, 1, 1), (2, 3, 3), (4, 2, 2), (0, 3, 0), (2, 0, 0)])
-def test_no_more_than_prefetch_chunks_are_read_ahead(small, monkeypatch, workers, prefetch, ahead):
-    streamed, _ = small
-    begun, read = [], TfdsSource.read
+def test_a_forgotten_data_set_ends_its_workers(small):
+    before = running()
+    streamed = dataclasses.replace(small[0])
+    list(streamed.chunks(np.arange(60), 7, workers=1))
+    assert len(running()) == len(before) + 1
+    del streamed
+    gc.collect()
+    assert running() == before
 
-    def spy(self, split, indices):
-        begun.append(len(indices))
-        return read(self, split, indices)
 
-    monkeypatch.setattr(TfdsSource, "read", spy)
-    with contextlib.closing(streamed.chunks(np.arange(60), 4, workers=workers, prefetch=prefetch)) as chunks:
-        for taken in range(1, 5):
-            next(chunks)
-            deadline = time.monotonic() + 5
-            while len(begun) < taken + ahead and time.monotonic() < deadline:
-                time.sleep(0.01)
-            time.sleep(0.05)
-            assert begun == [4] * (taken + ahead)
+def test_workers_start_if_there_is_enough_to_read(small, monkeypatch):
+    asked = []
+    monkeypatch.setattr(stream, "processors", lambda: 2)
+    monkeypatch.setattr(Streamed, "_chunks", lambda *arguments: asked.append(arguments[-1]))
+    for enough in (60 * (stream.IMAGE + 6 * 6 * 3), 60 * (stream.IMAGE + 6 * 6 * 3) + 1):
+        monkeypatch.setattr(stream, "ENOUGH", enough)
+        small[0].chunks(np.arange(60), 7)
+    assert asked == [2, 0]
+
+
+def test_a_worker_that_dies_is_named_with_the_record_it_was_at(small, monkeypatch):
+    streamed = dataclasses.replace(small[0])
+    code = (
+        "import os, sys; sys.path[:] = {}; import cnn_jax.data.stream as s; plain = s.decode; "
+        f"s.decode = lambda name, *a: os._exit(3) if name.endswith(' {streamed.index[40]}') else plain(name, *a); "
+        "from cnn_jax.data.workers import serve; serve({}, {}, {}, {})"
+    )
+    monkeypatch.setattr(workers, "WORKER", code)
+    before = running()
+    with pytest.raises(RunError, match=rf"train {streamed.index[40]}: the process .* ended with exit status 3$"):
+        list(streamed.chunks(np.arange(60), 7, workers=2))
+    assert running() == before
 
 
 def test_a_damaged_record_is_named(tmp_path, refuses):
     home = prepare(tmp_path, "small", SIZES).data_path
     train = open_stream("small", data_dir=tmp_path).train
-    ((_, image, _),) = train.prepared.read("train", [33])
+    ((_, image, _),) = train.records.read([33])
     train = open_stream("small", data_dir=tmp_path).train  # no file is open
     (path,) = home.glob("*train.array_record*")
     content = bytearray(path.read_bytes())
     content[content.index(image[-40:-20])] ^= 4
     path.write_bytes(content)
-    whole = train.chunks(np.arange(60), 10, workers=2, prefetch=4)
-    assert [len(next(whole)) for _ in range(3)] == [10] * 3
-    with refuses(f"{home} train 33: this record is damaged"):
-        next(whole)
-    assert ended()
+    for count in (0, 2):
+        chunks = train.chunks(np.arange(60), 10, workers=count)
+        assert len(next(chunks)) == 10
+        with refuses(f"{home} train 33: this record is damaged"):
+            list(chunks)
     for opener in (open_stream, load):
         with refuses(f"{home} train 33: this record is damaged"):
             opener("small", data_dir=tmp_path)
@@ -265,7 +265,6 @@ def test_a_record_that_holds_no_image_is_named(tmp_path, refuses):
     home = prepare_images(tmp_path, "broken", [*good, good[0][:-30]], good)
     with refuses(f"{home} train ", "broken image"):
         open_stream("broken", data_dir=tmp_path)
-    assert ended()
 
 
 def test_a_broken_chunk_behind_the_pixels_is_named(tmp_path, refuses):
@@ -299,8 +298,8 @@ def test_positions_and_sizes_that_cannot_be_are_refused(small, refuses):
     for positions in ([60], [-1], [[1]], [0.5], [True]):
         with pytest.raises(ValueError, match="positions must be integers"):
             streamed.chunks(np.array(positions), 4)
-    for options in ({"size": 0}, {"size": 1, "workers": -1}, {"size": 1, "prefetch": -1}):
-        with refuses("at least 1, 0 and 0"):
+    for options in ({"size": 0}, {"size": 1, "workers": -1}):
+        with refuses("at least 1 and 0"):
             streamed.chunks(np.arange(4), **options)
 
 
@@ -327,12 +326,8 @@ def test_what_cannot_be_streamed_is_refused(folder, tmp_path, refuses, monkeypat
         open_stream("small", data_dir=folder, image_size=0)
     with refuses("a validation split of 50 images"):
         open_stream("cut", data_dir=folder, validation=50)
-    train = open_stream("small", data_dir=folder).train
-    monkeypatch.setitem(sys.modules, "grain", None)
-    with refuses("streaming needs TFDS and grain", "install cnn_jax[data]"):
-        next(train.chunks(np.arange(3), 1))
     monkeypatch.setitem(sys.modules, "tensorflow_datasets", None)
-    with refuses("streaming needs TFDS and grain", "install cnn_jax[data]"):
+    with refuses("streaming needs TFDS", "install cnn_jax[data]"):
         open_stream("small", data_dir=folder)
 
 
