@@ -41,6 +41,8 @@ def test_a_config_survives_json():
         ({"augment": "crop" + "9" * 6000}, r"augmentation 'crop9{50,}.*' is unknown"),
         ({"augment": "mixup0.00"}, "augmentation 'mixup0.00' is no mixup<alpha>: alpha must be a number above 0"),
         ({"augment": "flip crop2 flip"}, "augment = 'flip crop2 flip' lists flip twice"),
+        ({"augment": "resized_crop0.08"}, "resized_crop cuts windows out of the stored images: it needs stream = True"),
+        ({"augment": "flip resized_crop0.1", "stream": True}, "resized_crop acts when an image is read, so it comes"),
         ({"augment": "mixup0.4", "batch_size": 1}, "mixup needs a batch_size of at least 2"),
         ({"network": "conv3"}, "network 'conv3' is unknown"),
         ({"network": "conv3-4 dens-10"}, "network token 'dens-10' is unknown"),

@@ -6,6 +6,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from cnn_jax.data.crops import RandomCrops
+
 BLOCK = 1000  # images processed together, so that NumPy's intermediate arrays fit in the processor's cache
 
 
@@ -28,8 +30,8 @@ class Examples(Protocol):
 class OnDisk(Examples, Protocol):
     """Examples read from disk on demand."""
 
-    def chunks(self, positions: np.ndarray, size: int) -> Generator["Split", None, None]:
-        """The examples at `positions`, in order, `size` at a time."""
+    def chunks(self, positions: np.ndarray, size: int, *, crops: RandomCrops | None) -> Generator["Split", None, None]:
+        """The examples at `positions`, in order, `size` at a time, or windows of them."""
         ...
 
 

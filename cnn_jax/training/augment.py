@@ -1,5 +1,5 @@
-"""Augmentations inside the jitted step. Each example has its own key, so that its augmentation depends neither on its
-neighbours nor on the number of devices."""
+"""Augmentations, inside the jitted step but for the windows that streams cut. Each example has its own key, so that its
+augmentation depends neither on its neighbours nor on the number of devices."""
 
 import functools
 import inspect
@@ -13,9 +13,11 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float
 
+from cnn_jax.data import RandomCrops
 from cnn_jax.errors import RequestError, quote, reason
 from cnn_jax.registry import Registry
 
+RESIZED_CROP = "resized_crop"
 Image = Float[Array, "h w c"]
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -82,6 +84,15 @@ def crop(key: Array, image: Image, pad: int) -> Image:
     return jax.lax.dynamic_slice(jnp.pad(image, ((pad, pad), (pad, pad), (0, 0))), (top, left, 0), image.shape)
 
 
+@register_augmentation(RESIZED_CROP)
+def resized_crop(key: Array, image: Image, min_area: float) -> Image:
+    """A random window of at least this share of the stored image, resized to the size of the images
+    (szegedy2015going). Streams cut it when they read an image (see `crops`): nothing remains to be done here."""
+    if min_area > 1:
+        raise RequestError(f"resized_crop{min_area:g}: min_area is a share of the image, at most 1")
+    return image
+
+
 @register_augmentation("cutout")
 def cutout(key: Array, image: Image, size: int) -> Image:
     """Sets a square of `size` x `size` pixels, centred anywhere in the image, to the mean of the image
@@ -115,6 +126,8 @@ def parse(text: str) -> tuple[Augmentation, ...]:
     for name in names:
         if names.count(name) > 1:
             raise RequestError(f"augment = {quote(text)} lists {name} twice")
+    if RESIZED_CROP in names[1:]:
+        raise RequestError(f"augment = {quote(text)}: {RESIZED_CROP} acts when an image is read, so it comes first")
     if sum(augmentation.mixes for augmentation in augmentations) > 1:
         raise RequestError(f"augment = {quote(text)} mixes images in two ways")
     return augmentations
@@ -156,6 +169,12 @@ def check(augmentations: tuple[Augmentation, ...], shape: tuple[int, int, int]) 
         image = output[0] if augmentation.mixes and isinstance(output, tuple) else output
         if getattr(image, "shape", None) != shape:
             raise RequestError(f"augmentation {augmentation.name} returns {output}, not an image of {shape}")
+
+
+def crops(augmentations: tuple[Augmentation, ...], seed: int, epoch: int) -> RandomCrops | None:
+    """The windows in which the images of an epoch are read, if `resized_crop` is listed."""
+    areas = [augmentation.value for augmentation in augmentations if augmentation.name == RESIZED_CROP]
+    return RandomCrops(seed, epoch, areas[0]) if areas and areas[0] is not None else None
 
 
 def augment(augmentations: tuple[Augmentation, ...], keys: Array, images: Float[Array, "n h w c"]) -> Array:

@@ -104,7 +104,8 @@ class Config:
     dropout: float | None = None
     """Rate of every dropout layer, instead of the network's own."""
     augment: str = ""
-    """Augmentations separated by spaces: flip, crop<pad>, cutout<size>, mixup<alpha>."""
+    """Augmentations separated by spaces: flip, crop<pad>, cutout<size>, mixup<alpha>, and, first and with stream,
+    resized_crop<min_area>."""
 
     init: str | None = None
     """Start from the weights of a run folder or a file (npz, safetensors) instead of random ones; the last layer starts
@@ -153,7 +154,10 @@ class Config:
         self._check_schedule()
         optimizer_of(self)
         self._check_optimizer()
-        mixing = [augmentation.name for augmentation in augment.parse(self.augment) if augmentation.mixes]
+        augmentations = augment.parse(self.augment)
+        if augment.crops(augmentations, self.seed, 0) and not self.stream:
+            raise RequestError(f"{augment.RESIZED_CROP} cuts windows out of the stored images: it needs stream = True")
+        mixing = [augmentation.name for augmentation in augmentations if augmentation.mixes]
         if mixing and self.batch_size == 1:
             raise RequestError(f"{mixing[0]} needs a batch_size of at least 2: it mixes the examples of a batch")
         _check_network(self.network, self.network_args, self.filters)

@@ -3,21 +3,27 @@
 import contextlib
 import math
 from collections.abc import Generator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
+import jax
 import numpy as np
 
-from cnn_jax.data import OnDisk
+from cnn_jax.data import OnDisk, RandomCrops
 from cnn_jax.errors import RequestError
 from cnn_jax.layers import BatchNorm, Wrapped
 from cnn_jax.network import Network
+from cnn_jax.training import augment
 from cnn_jax.training.config import Config
-from cnn_jax.training.devices import local_shards, shard
+from cnn_jax.training.devices import home_device, local_shards, shard
 from cnn_jax.training.schedule import learning_rates
 from cnn_jax.training.state import Examples, Program
 from cnn_jax.training.step import Batch, Steps, batches, epoch_order
 from cnn_jax.training.trials import stack
 
-STREAMED_STEPS = 32  # number of steps whose examples are read from disk together
+# The steps whose examples are read from disk and put on the devices together: at most so many, and so many bytes, since
+# the devices hold two such chunks, that of the present steps and the next.
+STREAMED_STEPS = 32
+STREAMED_BYTES = 1 << 26
 
 
 class StreamedExamples:
@@ -73,8 +79,8 @@ def steps_of_epoch(
     """The steps of epoch `number` (from 0) that remain after `done` steps of the run, for trials that share a program.
 
     Yields consecutive steps: the range of their numbers in the run, and their inputs. With examples in memory, yields
-    all steps of the epoch at once (those already done, too); with streamed examples, STREAMED_STEPS at a time, while
-    the next are being read.
+    all steps of the epoch at once (those already done, too); with streamed examples, a chunk at a time, while the next
+    is read and put on the devices.
     """
     batch_size, examples = configs[0].batch_size, train.labels.shape[0]
     count = math.ceil(examples / batch_size)
@@ -90,44 +96,74 @@ def steps_of_epoch(
         yield range(first, end), Steps(train, *program.replicate(inputs))
         return
     (order,), (rate,) = orders, rates
-    yield from _streamed(program, train, cut(order[(done - first) * batch_size :]), rate[done - first :], done)
+    crops = augment.crops(program.augmentations, configs[0].seed, number)
+    remaining = cut(order[(done - first) * batch_size :])
+    yield from _streamed(program, train, crops, remaining, rate[done - first :], done)
 
 
 def _streamed(
-    program: Program, train: StreamedExamples, batches: Batch, rates: np.ndarray, done: int
+    program: Program,
+    train: StreamedExamples,
+    crops: RandomCrops | None,
+    batches: Batch,
+    rates: np.ndarray,
+    done: int,
 ) -> Generator[tuple[range, Steps]]:
-    """The steps of `batches`, read STREAMED_STEPS at a time: each process reads the examples of its own devices, in
-    their order, so that every device has its own and no others."""
-    reads, local = _divided(program, batches)
-    devices, width = local_shards(program.devices, program.hosts), reads.shape[2]
-    starts = range(0, len(rates), STREAMED_STEPS)
-    positions = np.concatenate([reads[devices, start : start + STREAMED_STEPS].ravel() for start in starts])
-    size = len(devices) * STREAMED_STEPS * width
-    with contextlib.closing(train.stream.chunks(positions, size)) as chunks:
-        for start, chunk in zip(starts, chunks, strict=True):
-            count = len(chunk) // (len(devices) * width)
-            missing, now = STREAMED_STEPS - count, slice(start, start + count)  # padded: one program for all chunks
-            images, labels = (_padded(x, len(devices), missing * width) for x in (chunk.images, chunk.labels))
-            batch = Batch(*(np.pad(x[now], ((0, missing), (0, 0))) for x in local))  # type: ignore[arg-type]
-            mean, std, batch, rate = program.replicate((train.mean, train.std, batch, np.pad(rates[now], (0, missing))))
+    """The steps of `batches`, a chunk at a time: each process reads the examples of its own devices, in their order, so
+    that every device has its own and no others."""
+    devices, width = local_shards(program.devices, program.hosts), _width(program, batches)
+    bytes_per_step = len(devices) * width * math.prod(train.stream.image_shape)
+    most = max(1, min(STREAMED_STEPS, STREAMED_BYTES // bytes_per_step))
+    reads, local = _divided(program, batches, most)
+    starts = range(0, len(rates), most)
+    positions = np.concatenate([reads[devices, start : start + most].ravel() for start in starts])
+    home = home_device()
+
+    def on_devices(start: int) -> tuple[range, Steps]:
+        """The next chunk, which begins at step `start`."""
+        chunk = next(chunks)
+        count = len(chunk) // (len(devices) * width)
+        missing, now = most - count, slice(start, start + count)  # padded: one program for all chunks
+        images, labels = (_padded(x, len(devices), missing * width) for x in (chunk.images, chunk.labels))
+        batch = Batch(*(np.pad(x[now], ((0, missing), (0, 0))) for x in local))  # type: ignore[arg-type]
+        rate = np.pad(rates[now], (0, missing))
+        with jax.default_device(home):  # which threads do not inherit
+            mean, std, batch, rate = program.replicate((train.mean, train.std, batch, rate))
             images, labels = shard((images, labels), program.devices, program.hosts)
-            yield range(done + start, done + start + count), Steps(Examples(images, labels, mean, std), batch, rate)
+        return range(done + start, done + start + count), Steps(Examples(images, labels, mean, std), batch, rate)
+
+    chunks = train.stream.chunks(positions, len(devices) * most * width, crops=crops)
+    with contextlib.closing(chunks), ThreadPoolExecutor(1, "chunks") as thread:
+        following = thread.submit(on_devices, 0)
+        for start in starts:
+            chunk = following.result()
+            if start + most < len(rates):
+                following = thread.submit(on_devices, start + most)
+            yield chunk
 
 
-def _divided(program: Program, batches: Batch) -> tuple[np.ndarray, Batch]:
+def _width(program: Program, batches: Batch) -> int:
+    """The number of examples that a device reads for a step: those of its slots and, if images are mixed, one more."""
+    return batches.mask.shape[1] // program.devices + _reads_partners(program)
+
+
+def _reads_partners(program: Program) -> bool:
+    return program.devices > 1 and any(augmentation.mixes for augmentation in program.augmentations)
+
+
+def _divided(program: Program, batches: Batch, chunk: int) -> tuple[np.ndarray, Batch]:
     """The positions in the split that each device reads, int (devices, steps, width), and the batches with positions
-    among these. If images are mixed, a device also reads, for each step, the one partner of its slots that belongs to
-    another device."""
+    among those of a chunk of so many steps. If images are mixed, a device also reads, for each step, the one partner of
+    its slots that belongs to another device."""
     steps, slots = batches.mask.shape
     each = slots // program.devices
-    mixes = program.devices > 1 and any(augmentation.mixes for augmentation in program.augmentations)
-    width = each + mixes
+    width = _width(program, batches)
     parts = (steps, program.devices, each)
     reads = np.asarray(batches.positions).reshape(parts)
-    first = (np.arange(steps) % STREAMED_STEPS * width)[:, None]  # of a step, among the examples of its chunk
+    first = (np.arange(steps) % chunk * width)[:, None]  # of a step, among the examples of its chunk
     own = first + np.arange(slots) % each
     partners = first + batches.partners % each
-    if mixes:
+    if _reads_partners(program):
         foreign = batches.partners // each != np.arange(slots) // each
         partners = np.where(foreign, first + each, partners)
         at = np.argmax((foreign & (np.asarray(batches.mask) > 0)).reshape(parts), axis=2, keepdims=True)

@@ -1,12 +1,14 @@
 """How fast is data loading: from memory, streamed from records, and with the loaders that others use?
 
-Every contender yields batches of 128 labelled uint8 images at random positions. They take turns, in a different order
-each round. A turn lasts about half a second, from the creation of an iterator to its last batch; the records have been
-read before and are in the operating system's cache.
+Every contender yields batches of labelled uint8 images at random positions: small PNGs, decoded, and photos, of which a
+random resized crop is taken and half are mirrored, as in training on ImageNet. They take turns, in a different order
+each round. The records have been read before and are in the operating system's cache; PyTorch's loaders have the files
+in memory. Of loaders with workers a turn takes the time from the request of the first batch to the last one; the
+workers have been started before.
 """
 
 import contextlib
-import io
+import dataclasses
 import os
 import statistics
 import sys
@@ -19,27 +21,30 @@ from typing import Any, ClassVar
 
 import jax
 import numpy as np
-from PIL import Image
 
-from bench import options
+from bench import options, photos
 from bench.measure import summary
 from bench.process import Worker, environment
 from bench.table import quartiles, rendered
-from cnn_jax.data import Streamed, archives, open_stream, tfds_source
+from cnn_jax.data import RandomCrops, Streamed, archives, open_stream, tfds_source
 from cnn_jax.data.catalogue import CATALOGUE
 from cnn_jax.errors import RequestError, RunError
 
-BATCH = 128
+BATCH = 128  # small images
+PHOTOS = 32  # photos
 TURN_SECONDS = 0.5
-PREFETCH = 4  # chunks that a stream reads ahead
-CLASSES = 10
+LEAST = 16  # batches in a turn, so that the workers' first ones matter little
+WORKERS = (0, 1, 2, 4)
+SIDE = 224  # of the crops of photos
+MIN_AREA = 0.08
 
+Batches = Callable[[np.ndarray], Iterator[Any]]  # positions int64 (m,) -> batches of images and labels
 Turn = Callable[[int, int], float]  # (seed, batches) -> seconds
 
 
 @dataclass(frozen=True, kw_only=True)
 class Data(options.Options):
-    """Times the loading of batches. About three minutes on two CPU cores.
+    """Times the loading of batches. About fifteen minutes on two CPU cores.
 
     For example: cnn-jax bench data --data-dir DIR --out results/performance
     """
@@ -47,52 +52,16 @@ class Data(options.Options):
     trains: ClassVar[bool] = False
 
     data_dir: Path | None = None
-    """Folder of the prepared data set, or of the archives of (Fashion-)MNIST."""
+    """Folder of the prepared data set, or of the archives of (Fashion-)MNIST; without it only photos are loaded."""
     dataset: str = "fashion_mnist"
-    """Name of the data set."""
-    synthetic: int | None = None
-    """Use this many random colour JPEG images instead."""
-    side: int = 64
-    """Height and width of the random images in pixels."""
+    """Name of the data set of small images."""
+    photos: int = 2000
+    """Number of photos: JPEG files of noise, 500x375."""
 
     def check(self) -> None:
         super().check()
-        if (self.data_dir is None) == (self.synthetic is None):
-            raise RequestError("give either --data-dir DIR or --synthetic N")
-        if self.synthetic is not None and self.synthetic < CLASSES:
-            raise RequestError(f"--synthetic must be at least {CLASSES}")
-        if not 8 <= self.side <= 1024:
-            raise RequestError(f"--side {self.side} is impossible: it must be 8 to 1024")
-
-
-def write_synthetic(folder: Path, count: int, side: int) -> None:
-    """Prepares the data set `synthetic`: `count` square colour images, smooth like photos, for training and a tenth as
-    many for testing."""
-    import tensorflow_datasets as tfds
-
-    class Synthetic(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
-        VERSION = tfds.core.Version("1.0.0")
-        name = "synthetic"
-
-        def _info(self) -> Any:
-            names = [str(label) for label in range(CLASSES)]
-            features = {"image": tfds.features.Image(), "label": tfds.features.ClassLabel(names=names)}
-            return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(features))
-
-        def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
-            return {"train": self._generate_examples(0, count), "test": self._generate_examples(1, count // 10)}
-
-        def _generate_examples(self, seed: int, examples: int) -> Iterator[tuple[int, dict[str, Any]]]:
-            random = np.random.default_rng(seed)
-            for index in range(examples):
-                coarse = Image.fromarray(random.integers(0, 256, (side // 8, side // 8, 3), dtype=np.uint8))
-                file = io.BytesIO()
-                coarse.resize((side, side), Image.Resampling.BICUBIC).save(file, "jpeg", quality=90)
-                yield index, {"image": file.getvalue(), "label": index % CLASSES}
-
-    tfds.disable_progress_bar()
-    with contextlib.redirect_stdout(io.StringIO()):  # hides "Downloading", which is not true
-        Synthetic(data_dir=folder).download_and_prepare(file_format="array_record")
+        if self.photos < 2 * photos.CLASSES:
+            raise RequestError(f"--photos must be at least {2 * photos.CLASSES}")
 
 
 def prepared_in(name: str, data_dir: Path) -> Path:
@@ -105,11 +74,11 @@ def prepared_in(name: str, data_dir: Path) -> Path:
     return data_dir
 
 
-def timed(batches: Callable[[np.ndarray], Iterator[Any]], examples: int) -> Turn:
-    """A turn with `batches`, which yields the batches at positions int64 (m,)."""
+def timed(batches: Batches, examples: int, batch_size: int) -> Turn:
+    """A turn with `batches`."""
 
     def turn(seed: int, count: int) -> float:
-        positions = np.random.default_rng(seed).integers(0, examples, count * BATCH)
+        positions = np.random.default_rng(seed).integers(0, examples, count * batch_size)
         start = time.perf_counter()
         seen = sum(1 for _ in batches(positions))
         seconds = time.perf_counter() - start
@@ -124,12 +93,38 @@ def rows(positions: np.ndarray) -> np.ndarray:
     return positions.reshape(-1, BATCH)
 
 
-def contenders(train: Streamed, images: np.ndarray) -> dict[str, Turn]:
-    """Ours, and the loaders of TFDS and grain on the same records. `images` is the same split in memory."""
-    import grain
+def mirrored(images: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """Half of the images mirrored, in place. (In training the device does it.)"""
+    for image in images.view("V3")[..., 0]:
+        if random.random() < 0.5:
+            image[...] = image[:, ::-1].copy()
+    return images
+
+
+def streams(train: Streamed, batch_size: int, crop: bool) -> dict[str, Batches]:
+    """Ours, with each number of workers."""
+
+    def streamed(workers: int) -> Batches:
+        own = dataclasses.replace(train)  # keeps its own workers
+
+        def batches(positions: np.ndarray) -> Iterator[Any]:
+            random = np.random.default_rng(positions[0])
+            crops = RandomCrops(int(positions[0]), 0, MIN_AREA) if crop else None
+            with contextlib.closing(own.chunks(positions, batch_size, crops=crops, workers=workers)) as chunks:
+                for chunk in chunks:
+                    yield mirrored(chunk.images, random) if crop else chunk.images, chunk.labels
+
+        return batches
+
+    names = {workers: f"stream, {workers} workers" for workers in WORKERS}
+    return {name: streamed(workers) for workers, name in names.items()}
+
+
+def from_memory(train: Streamed, images: np.ndarray) -> dict[str, Batches]:
+    """Batches of a split in memory, and of TFDS's own reader of the records."""
     import tensorflow_datasets as tfds
 
-    labels, examples = train.labels, len(train)
+    labels = train.labels
 
     def indexed(positions: np.ndarray) -> Iterator[Any]:
         for row in rows(positions):
@@ -142,56 +137,38 @@ def contenders(train: Streamed, images: np.ndarray) -> dict[str, Turn]:
         for row in rows(positions.astype(np.int32)):
             yield jax.block_until_ready(gather(on_device, row))
 
-    def streamed(workers: int) -> Callable[[np.ndarray], Iterator[Any]]:
-        return lambda positions: train.chunks(positions, BATCH, workers=workers, prefetch=PREFETCH)
-
-    builder = tfds.builder_from_directory(train.prepared.folder)
-    split = "train"
-    image, label = train.prepared.keys
-    decoding = builder.as_data_source(split)
-    encoded = builder.as_data_source(split, decoders={image: tfds.decode.SkipDecoding()})
+    decoding = tfds.builder_from_directory(train.prepared.folder).as_data_source("train")
+    image, label = train.records.image, train.records.label
 
     def data_source(positions: np.ndarray) -> Iterator[Any]:
         for row in rows(positions):
             batch = decoding.__getitems__(row.tolist())
             yield np.stack([example[image] for example in batch]), np.array([example[label] for example in batch])
 
-    def decoded(example: dict[str, Any]) -> dict[str, Any]:
-        return {"image": np.asarray(Image.open(io.BytesIO(example[image]))), "label": example[label]}
-
-    def mapped(positions: np.ndarray) -> Iterator[Any]:
-        """With grain's default options."""
-        dataset = grain.MapDataset.source(encoded).shuffle(seed=int(positions[0])).repeat()[: len(positions)]
-        with contextlib.closing(iter(dataset.map(decoded).batch(BATCH).to_iter_dataset())) as iterator:
-            yield from iterator
-
-    by_name = {
-        "memory, NumPy": indexed,
-        "memory, device": gathered,
-        **{f"stream, {workers} threads": streamed(workers) for workers in (1, 2, 4)},
-        "TFDS data source": data_source,
-        "grain MapDataset": mapped,
-    }
-    return {name: timed(batches, examples) for name, batches in by_name.items()}
+    return {"memory, NumPy": indexed, "memory, device": gathered, "TFDS data source": data_source}
 
 
 @contextlib.contextmanager
-def torch_contenders(python: str, train: Streamed, images: np.ndarray) -> Iterator[tuple[dict[str, Turn], Any]]:
-    """The loaders of torch_loader.py in a process of that Python, and its versions."""
+def torch_loaders(
+    python: str, train: Streamed, batch_size: int, images: np.ndarray | None
+) -> Iterator[tuple[dict[str, Turn], Any]]:
+    """The loaders of torch_loader.py in a process of that Python, and its versions. With `images`, the split in memory,
+    whole images are loaded, else crops."""
     with tempfile.TemporaryDirectory() as folder:
-        files = [data for _, data, _ in train.prepared.read(train.split, train.index)]
+        files = [data for _, data, _ in train.records.read(train.index)]
         arrays = {
-            "images": images,
             "labels": train.labels,
             "encoded": np.frombuffer(b"".join(files), np.uint8),
             "bounds": np.cumsum([0, *map(len, files)]),
-        }
+        } | ({} if images is None else {"images": images})
         for name, array in arrays.items():
             np.save(Path(folder) / f"{name}.npy", array)
-        worker = Worker(f"--torch {python}", python, ["bench.torch_loader", folder, str(BATCH)], environment("torch"))
+        crop = [str(SIDE), str(MIN_AREA)] if images is None else []
+        arguments = ["bench.torch_loader", folder, str(batch_size), *crop]
+        worker = Worker(f"--torch {python}", python, arguments, environment("torch"))
 
         def turn(name: str) -> Turn:
-            return lambda seed, count: worker.ask(f"{name} {seed} {count * BATCH}")["seconds"]
+            return lambda seed, count: worker.ask(f"{name} {seed} {count * batch_size}")["seconds"]
 
         with contextlib.closing(worker):
             yield {name: turn(name) for name in worker.ready["contenders"]}, worker.ready["versions"]
@@ -204,11 +181,11 @@ def batches_of_a_turn(turn: Turn, quick: bool) -> int:
     for seed in range(1 if quick else 3):
         seconds = turn(seed, count) / count
         if not quick:
-            count = min(max(round(TURN_SECONDS / seconds), 4), 5000)
+            count = min(max(round(TURN_SECONDS / seconds), LEAST), 5000)
     return count
 
 
-def take_turns(turns: dict[str, Turn], rounds: int, quick: bool) -> dict[str, Any]:
+def take_turns(turns: dict[str, Turn], batch_size: int, rounds: int, quick: bool) -> dict[str, Any]:
     """For each contender the milliseconds per batch of each turn and their summary."""
     counts = {name: batches_of_a_turn(turn, quick) for name, turn in turns.items()}
     times: dict[str, list[float]] = {name: [] for name in turns}
@@ -222,54 +199,88 @@ def take_turns(turns: dict[str, Turn], rounds: int, quick: bool) -> dict[str, An
         name: {
             "batches_per_turn": counts[name],
             **summary(milliseconds, "ms_per_batch"),
-            "images_per_second": summary([1000 * BATCH / ms for ms in milliseconds], "of_each_turn"),
+            "images_per_second": summary([1000 * batch_size / ms for ms in milliseconds], "of_each_turn"),
         }
         for name, milliseconds in times.items()
     }
 
 
 def markdown(measured: dict[str, Any]) -> str:
-    data, versions = measured["data"], measured["versions"]
-    height, width, channels = data["image_shape"]
-    shown = ("python", "jax", "numpy", "pillow", "tensorflow-datasets", "array_record", "grain", "torch")
-    about = (
-        f"**data**: {data['name']}, {data['examples']} images of {width}x{height}x{channels}, "
-        f"{data['bytes_per_image']} bytes encoded; batches of {measured['batch_size']}; {measured['rounds']} rounds in "
-        f"turns, median and quartiles; {measured['device']['cpu']}, JAX on {measured['device']['kind']}; "
-        f"{', '.join(f'{name} {versions[name]}' for name in shown if versions.get(name))}; {measured['started'][:10]}."
+    versions = measured["versions"]
+    shown = ("python", "jax", "numpy", "pillow", "simplejpeg", "tensorflow-datasets", "array_record")
+    names = ", ".join(f"{name} {versions[name]}" for name in shown if versions.get(name))
+    torch = measured["torch"] and "; PyTorch's loaders with " + ", ".join(
+        f"{name} {version}" for name, version in measured["torch"].items()
     )
-    contenders = measured["contenders"].items()
-    rows = [[name, quartiles(times["images_per_second"]), quartiles(times)] for name, times in contenders]
-    return f"{about}\n\n`{measured['command']}`\n\n{rendered(['contender', 'images/s', 'ms per batch'], rows)}"
+    device = measured["device"]
+    about = (
+        f"**data**: {measured['rounds']} rounds in turns, median and quartiles; "
+        f"{device['cpu']}, JAX on {device['kind']}; {names}{torch or ''}; {measured['started'][:10]}."
+    )
+    parts = [about, f"`{measured['command']}`"]
+    for data in measured["sets"]:
+        height, width, channels = data["image_shape"]
+        crops = ", random resized crops to this size, half of them mirrored" if data["crops"] else ""
+        parts.append(
+            f"{data['name']}: {data['examples']} images of {width}x{height}x{channels}{crops}; "
+            f"{data['bytes_per_image']} bytes encoded; batches of {data['batch_size']}"
+        )
+        header = ["contender", "images/s", "ms per batch", "PyTorch's / ours"]
+        contenders = data["contenders"]
+        table = [
+            [name, quartiles(times["images_per_second"]), quartiles(times), against(name, contenders)]
+            for name, times in contenders.items()
+        ]
+        parts.append(
+            rendered(
+                header if measured["torch"] else header[:-1], [row[: 4 if measured["torch"] else 3] for row in table]
+            )
+        )
+    return "\n\n".join(parts)
+
+
+def against(name: str, contenders: dict[str, Any]) -> str:
+    """The ratio of the median times of PyTorch's loader of encoded images and ours, with as many workers."""
+    rival = name.replace("stream", "torch encoded")
+    if rival == name or rival not in contenders:
+        return ""
+    return f"{contenders[rival]['median'] / contenders[name]['median']:.2f}"
 
 
 def measure(args: Data) -> dict[str, Any]:
     """The content of the JSON file that is specific to this benchmark."""
+    rounds = 2 if args.quick else args.rounds
     with contextlib.ExitStack() as stack:
-        name, data_dir, torch = args.dataset, args.data_dir, None
-        if args.synthetic:
-            name, data_dir = "synthetic", Path(stack.enter_context(tempfile.TemporaryDirectory()))
-            write_synthetic(data_dir, args.synthetic, args.side)
-            os.environ["CNN_JAX_CACHE"] = str(data_dir / "cache")  # gone with the images
-        assert data_dir is not None
-        train = open_stream(name, data_dir=prepared_in(name, data_dir)).train
-        assert isinstance(train, Streamed)
-        images = np.concatenate(list(train.blocks()))
-        turns = contenders(train, images)
-        if args.torch:
-            more, torch = stack.enter_context(torch_contenders(args.torch, train, images))
-            turns |= more
-        sizes = [len(data) for _, data, _ in train.prepared.read(train.split, train.index[:1000])]
-        rounds = 2 if args.quick else args.rounds
-        return {
-            "torch": torch,
-            "data": {
-                "name": name,
-                "examples": len(train),
-                "image_shape": list(train.image_shape),
-                "bytes_per_image": round(statistics.mean(sizes)),
-            },
-            "batch_size": BATCH,
-            "rounds": rounds,
-            "contenders": take_turns(turns, rounds, args.quick),
-        }
+        temporary = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        sets = []
+        if args.data_dir:
+            sets.append(open_stream(args.dataset, data_dir=prepared_in(args.dataset, args.data_dir)).train)
+        photos.write(temporary, args.photos)
+        os.environ["CNN_JAX_CACHE"] = str(temporary / "cache")  # gone with the photos
+        sets.append(open_stream(photos.NAME, data_dir=temporary, image_size=SIDE, resize="crop").train)
+        measured, torch = [], None
+        for train in sets:
+            assert isinstance(train, Streamed)
+            images = None if train.image_size else np.concatenate(list(train.blocks()))
+            size = PHOTOS if images is None else BATCH
+            loaders = streams(train, size, crop=images is None)
+            loaders |= {} if images is None else from_memory(train, images)
+            turns = {name: timed(batches, len(train), size) for name, batches in loaders.items()}
+            with contextlib.ExitStack() as peers:
+                if args.torch:
+                    more, torch = peers.enter_context(torch_loaders(args.torch, train, size, images))
+                    turns |= more
+                contenders = take_turns(turns, size, rounds, args.quick)
+            sizes = [len(data) for _, data, _ in train.records.read(train.index[:1000])]
+            measured.append(
+                {
+                    "name": train.prepared.folder.parent.name,
+                    "examples": len(train),
+                    "image_shape": list(train.image_shape),
+                    "crops": images is None,
+                    "batch_size": size,
+                    "bytes_per_image": round(statistics.mean(sizes)),
+                    "contenders": contenders,
+                }
+            )
+        return {"torch": torch, "rounds": rounds, "sets": measured}

@@ -30,9 +30,7 @@ def test_every_device_reads_its_own_examples(count, examples, batch_size, augmen
     """Each example is in one unmasked slot, and what a device has read is where its slots point, partners too."""
     program = Program.of(Config(augment=augment), NETWORK, count)
     whole = batches(np.random.default_rng(0).permutation(examples), batch_size, count)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(epoch, "STREAMED_STEPS", chunk)
-        reads, local = epoch._divided(program, whole)
+    reads, local = epoch._divided(program, whole, chunk)
     seen = []
     for step, slot in zip(*np.nonzero(whole.mask), strict=True):
         start = step // chunk * chunk
