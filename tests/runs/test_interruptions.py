@@ -127,8 +127,10 @@ def test_a_run_dies_at_every_write(deaths, tmp_path, monkeypatch, request, recor
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_a_sweep_dies_at_every_write(deaths, tmp_path, request, record_property):
+    grid = Grid(GRID.base, {"learning_rate": (0.05, 0.2), "seed": (0,)})
+
     def work(out, resume):
-        api.sweep(GRID, out, resume=resume, show=False)
+        api.sweep(grid, out, resume=resume, show=False)
 
     died(work, deaths, tmp_path, request, record_property, "a sweep", 20)
 
