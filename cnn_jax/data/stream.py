@@ -30,7 +30,6 @@ from cnn_jax.data.tfds_source import TfdsSource
 from cnn_jax.data.workers import AHEAD, MOST, Worker, processors, shared_memory, started
 from cnn_jax.errors import DataError, RequestError
 
-BLOCK = 256  # images read together in a pass over the whole split
 BATCH = 512  # at most so many images are made by a worker at a time,
 BATCH_BYTES = 1 << 22  # and so many bytes of them
 ENOUGH = 1 << 26  # bytes of images (half a second of work or more) that make workers worth starting
@@ -102,10 +101,7 @@ class Streamed:
     def _chunks(
         self, positions: np.ndarray, size: int, crops: RandomCrops | None, workers: int
     ) -> Generator[Split, None, None]:
-        most = min(
-            BATCH, BATCH_BYTES // math.prod(self.image_shape), -(-len(positions) // (2 * AHEAD * max(workers, 1)))
-        )
-        batch = max(most, 1)
+        batch = max(1, min(self._batch, -(-len(positions) // (2 * AHEAD * max(workers, 1)))))
         items = (self._items(positions[start : start + batch], crops) for start in range(0, len(positions), batch))
         blocks = self._made_by(workers, batch, items) if workers else _made_here(self._work, items)
         block = np.empty((0, *self.image_shape), np.uint8)
@@ -125,8 +121,13 @@ class Streamed:
 
     def blocks(self) -> Iterator[np.ndarray]:
         """All images in order, a few at a time, uint8 [n,H,W,C]."""
-        for chunk in self.chunks(np.arange(len(self)), BLOCK):
+        for chunk in self.chunks(np.arange(len(self)), self._batch):
             yield chunk.images
+
+    @property
+    def _batch(self) -> int:
+        """The number of images that are made at a time, at most."""
+        return max(1, min(BATCH, BATCH_BYTES // math.prod(self.image_shape)))
 
     @property
     def _work(self) -> "_Work":

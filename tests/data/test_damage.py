@@ -74,24 +74,23 @@ def test_damaged_images_in_a_worker_process_are_what_they_are_here(request, reco
     images = whole_images(pytestconfig.rootpath)
     failures = []
     tries, size = cases(request, quick=200, slow=2000), (8, 8, "squash")
-    with decoding._memory() as memory:
+    with workers.shared_memory() as memory:
         room = Images(tries, memory)
         room.add("first", decode("first", encoded(picture(0, 8, 8, 3)), size))
-        with decoding._worker(memory, room.array.shape, size) as worker:
+        with workers.started(1, decoding._Files(size), memory, room.array.shape) as (worker,):
             for seed in range(1, tries):
                 random = np.random.default_rng([7, seed])
                 name, data = f"dir/{seed}.png", damaged(images[random.integers(len(images))], random)
                 worker.send(seed, [(name, data)])
-                (answer,) = worker.pipe.recv()
-                worker.pending.clear()
+                _, shapes, failure = worker.receive()
                 try:
                     here = decode(name, data, size)
                 except DataError as error:
-                    same = str(answer) == str(error)
+                    same = not shapes and str(failure) == str(error)
                 else:
-                    same = answer == here.shape and np.array_equal(room.array[seed][..., : here.shape[2]], here)
+                    same = shapes == [here.shape] and np.array_equal(room.array[seed][..., : here.shape[2]], here)
                 if not same:
-                    failures.append(f"seed {seed}: {answer}")
+                    failures.append(f"seed {seed}: {shapes} {failure}")
             assert worker.process.poll() is None
     count(record_property, "damaged images in a worker process", tried=tries, failures=failures)
 

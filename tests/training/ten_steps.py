@@ -35,7 +35,7 @@ def run(out, dtype, source):
     moments = np.full(1, 0.5, dtype), np.full(1, 0.3, dtype)
     reads = []
 
-    def chunks(positions, size):
+    def chunks(positions, size, crops):
         reads.append(np.asarray(positions))
         for start in range(0, len(positions), size):
             part = positions[start : start + size]
