@@ -12,7 +12,7 @@ from PIL import Image
 from pngs import KINDS, PALETTE, RGB, RGB_ALPHA, chunk, exif, png, with_segments
 from samples import encoded, files_of, picture, write_tree
 
-from cnn_jax.data import decoding, load
+from cnn_jax.data import decoding, load, workers
 from cnn_jax.data.images import Images, decode
 from cnn_jax.errors import DataError
 
