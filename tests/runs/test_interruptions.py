@@ -101,12 +101,12 @@ def until_it_lives(work, deaths, path, every):
     raise AssertionError("more writes than expected")
 
 
-def died(work, deaths, path, request, record_property, kind, writes):
+def died(work, deaths, path, request, record_property, kind, writes, slow=1):
     """Counts the deaths at the more than `writes` writes of `work` after which it does not end as undisturbed; one in
-    twelve without --slow."""
+    twelve without --slow, with it one in `slow`."""
     work(path / "whole", False)
     whole = timeless(path / "whole")
-    every = cases(request, quick=12, slow=1)
+    every = cases(request, quick=12, slow=slow)
     ends = until_it_lives(work, deaths, path, every)
     assert len(ends) > writes // every
     wrong = [f"after write {1 + i * every}" for i, end in enumerate(ends) if end != whole]
@@ -222,10 +222,10 @@ def test_a_final_fit_trains_the_chosen_cell_on_validation_too(tmp_path, deaths):
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.slow
-def test_a_final_fit_dies_at_every_write(deaths, tmp_path, request, record_property):
+def test_a_final_fit_dies_at_every_third_write(deaths, tmp_path, request, record_property):
     grid = Grid(dataclasses.replace(GRID.base, final_fit=True), {"seed": (0, 1)})
 
     def work(out, resume):
         api.sweep(grid, out, resume=resume, show=False)
 
-    died(work, deaths, tmp_path, request, record_property, "a sweep with a final fit", 20)
+    died(work, deaths, tmp_path, request, record_property, "a sweep with a final fit", 20, slow=3)

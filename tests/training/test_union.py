@@ -36,8 +36,7 @@ def double(tree):
     return jax.tree.map(lambda x: x.astype("float64") if x.dtype == "float32" else x, tree)
 
 
-@pytest.mark.parametrize("transform", ["vmap", pytest.param("map", marks=pytest.mark.slow)])
-def test_the_first_ten_steps_are_those_alone(transform):
+def test_the_first_ten_steps_are_those_alone():
     """In float64 to 1e-10, with every kind of layer, dropout masks, statistics, momentum and weight decay included."""
     base = Config(network=EVERY, epochs=1, weight_decay=0.01, label_smoothing=0.1, dropout=0.3)
     trials = Grid(base, {"filters": (2, 4), "learning_rate": (0.05, 0.01), "seed": (3,)}).trials()
@@ -50,7 +49,7 @@ def test_the_first_ten_steps_are_those_alone(transform):
             events = fit(configs, program, train, validation, double(initial_states(configs, program)), {10})
             return [jax.device_get(event.state) for event in next(some for some in events if some[0].step == 10)]
 
-        together = union(program, transform)
+        together = union(program, "vmap")
         assert together.network == tasks[-1].network
         for i, state in enumerate(after_ten(trials, together)):
             (alone,) = after_ten([trials[i]], program[i])
