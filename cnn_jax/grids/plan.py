@@ -188,8 +188,8 @@ def _worth_joining(
     """Whether one program for these groups, in which the widest network computes for all, ends sooner than a program
     for each: measured by the widest network alone on a CPU, where compiling takes little longer than a few steps, and
     by the program of all on other devices, which leave a small network nearly idle."""
-    if len(parts) < 2 or programs[0].devices > 1 or programs[0].streamed:
-        return False
+    if len(parts) < 2 or programs[0].devices > 1 or programs[0].streamed or jax.local_device_count() > 1:
+        return False  # one program would leave the other devices idle
     work = [programs[part[0]].network.multiply_adds for part in parts]
     steps = configs[parts[0][0]].epochs * math.ceil(train.labels.shape[0] / configs[parts[0][0]].batch_size)
     if _side_by_side() == "map":
