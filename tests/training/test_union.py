@@ -157,3 +157,19 @@ def test_a_grid_without_an_exact_union_is_refused(tmp_path):
     split = dataclasses.replace(GRID, base=dataclasses.replace(GRID.base, devices=2))
     with pytest.raises(RequestError, match="parallel = 'grid' needs one device per trial"):
         api.sweep(split, tmp_path / "out", parallel="grid", show=False)
+
+
+@pytest.mark.parametrize(("compile_seconds", "worth"), [(1000.0, True), (1e-6, False)])
+@pytest.mark.parametrize("backend", ["cpu", "gpu"])
+def test_widths_are_joined_where_compiling_takes_longer_than_computing(backend, compile_seconds, worth, monkeypatch):
+    """With times that are given: 4 widths, of which the three narrow ones compute as if they were wide."""
+    monkeypatch.setattr(jax, "local_device_count", lambda: 1)
+    monkeypatch.setattr(jax, "default_backend", lambda: backend)
+    monkeypatch.setattr(plan, "compile_program", lambda *_: compile_seconds)
+    monkeypatch.setattr(plan, "_seconds", lambda *_: 0.01)
+    base = dataclasses.replace(GRID.base, implementation="lax")
+    trials = Grid(base, {"filters": (1, 2, 3, 4), "seed": (0,)}).trials()
+    tasks = [Task.of(config, api.load_data(config), devices=1) for config in trials]
+    configs, programs = [task.config for task in tasks], [task.program for task in tasks]
+    found = plan.make_plan("auto", configs, programs, lambda i: (tasks[i].train, tasks[i].examples("validation")))
+    assert [trials.numbers for trials in found] == ([(0, 1, 2, 3)] if worth else [(0,), (1,), (2,), (3,)])
