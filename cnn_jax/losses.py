@@ -19,7 +19,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def cross_entropy(
-    logits: Float[Array, "n classes"], labels: Int[Array, " n"], smoothing: float | Array = 0.0
+    logits: Float[Array, "n classes"], labels: Int[Array, " n"], smoothing: float | np.float32 | Array = 0.0
 ) -> Float[Array, " n"]:
     """-sum over classes of target · log softmax(logits), in nats; an untrained network of 10 classes scores ln 10.
 
@@ -31,7 +31,7 @@ def cross_entropy(
 
 
 def squared_error(
-    logits: Float[Array, "n classes"], labels: Int[Array, " n"], smoothing: float | Array = 0.0
+    logits: Float[Array, "n classes"], labels: Int[Array, " n"], smoothing: float | np.float32 | Array = 0.0
 ) -> Float[Array, " n"]:
     """½ · sum over classes of (target - softmax(logits))²: the loss of the guide, which calls this half sum a mean.
 
@@ -70,7 +70,7 @@ class Loss:
     title: str
     smooths: bool
 
-    def __call__(self, logits: Array, labels: Array, smoothing: float | Array = 0.0) -> Array:
+    def __call__(self, logits: Array, labels: Array, smoothing: float | np.float32 | Array = 0.0) -> Array:
         return self.per_example(logits, labels, smoothing) if self.smooths else self.per_example(logits, labels)
 
 
