@@ -25,7 +25,7 @@ import numpy as np
 from cnn_jax.errors import RequestError
 from cnn_jax.training.config import Config
 from cnn_jax.training.epoch import StreamedExamples, steps_of_epoch
-from cnn_jax.training.fit import compile_program, initial_states, traced_numbers
+from cnn_jax.training.fit import compile_program, initial_states, seconds_to_compile, traced_numbers
 from cnn_jax.training.memory import free_bytes, step_bytes
 from cnn_jax.training.state import Examples, Program
 from cnn_jax.training.step import train_steps
@@ -116,12 +116,29 @@ def make_plan(
         examples = data(parts[0][0])
         if parallel == "grid" or (parallel == "auto" and _worth_joining(parts, configs, programs, *examples)):
             parts = [tuple(sorted(itertools.chain(*parts)))]
+        if parallel == "auto":
+            _compile(parts, configs, programs, *examples)
         for numbers in parts:
             program = union([programs[i] for i in numbers], None)
             assert program is not None
             mode: Parallel = "grid" if program.contained else parallel
             plan.append(choose(mode, numbers, [configs[i] for i in numbers], program, *examples))
     return plan
+
+
+def _compile(
+    parts: Sequence[tuple[int, ...]],
+    configs: Sequence[Config],
+    programs: Sequence[Program],
+    train: Examples | StreamedExamples,
+    validation: Examples,
+) -> None:
+    """Compiles the programs that will be measured side by side, one trial of each group."""
+    firsts = [numbers[0] for numbers in parts if len(numbers) > 1 and not programs[numbers[0]].streamed]
+    if len(firsts) < 2:
+        return
+    with concurrent.futures.ThreadPoolExecutor() as threads:
+        list(threads.map(lambda i: compile_program([configs[i]], programs[i], train, validation), firsts))
 
 
 def _joined(
@@ -161,12 +178,12 @@ def choose(
     if parallel != "auto" or len(numbers) == 1 or isinstance(train, StreamedExamples):
         return Trials(numbers, 1 if parallel == "one" else workers)
 
-    compile_seconds = compile_program(configs[:1], program, train, validation)
+    compile_seconds = seconds_to_compile(configs[:1], program, train, validation)
     seconds = {"one": _seconds(configs[:1], program, train)}
     if workers > 1:
         seconds["workers"] = _seconds_of_workers(workers, configs, program, train)
     steps = configs[0].epochs * math.ceil(train.labels.shape[0] / configs[0].batch_size)
-    if program.devices == 1 and seconds["one"] * steps * len(numbers) > WORTH * compile_seconds > 0:
+    if program.devices == 1 and seconds["one"] * steps * len(numbers) > WORTH * compile_seconds:
         sample = configs[: min(trial_batch, 8)]
         vectorised = dataclasses.replace(program, transform="vmap")
         compile_program(sample, vectorised, train, validation)
@@ -200,7 +217,7 @@ def _worth_joining(
         together = union([programs[part[0]] for part in parts], "vmap")
         assert together is not None
         program, compilations = together, len(parts)
-    compile_seconds = compile_program(sample, program, train, validation)
+    compile_seconds = seconds_to_compile(sample, program, train, validation)
     spared = sum(len(part) * (1.0 - share / max(work)) for part, share in zip(parts, work, strict=True))
     return _seconds(sample, program, train) * steps * spared < compilations * compile_seconds
 

@@ -29,7 +29,7 @@ POLL_SECONDS = 0.2  # target duration of a dispatch, after which a caller can sh
 GROWTH = 8.0  # maximum factor by which the number of steps per dispatch grows at a time
 _compiling = threading.Lock()  # held to look up a lock below
 _locks: dict[tuple, threading.Lock] = {}  # two workers that need the same program wait for each other
-_compiled: set[tuple] = set()  # the programs that this process has compiled, with their input shapes
+_compiled: dict[tuple, float] = {}  # the programs that this process has compiled, and the seconds that took
 
 
 @dataclass(frozen=True)
@@ -103,8 +103,7 @@ def compile_program(
 ) -> float:
     """Compiles what `fit` will run, side by side and without taking a step. Returns the seconds that took, or 0 if the
     same program has already been compiled for the same shapes."""
-    train_shape = train.images.shape if isinstance(train, Examples) else (len(train.labels), *train.stream.image_shape)
-    shapes = (program, len(configs), configs[0].batch_size, train_shape, validation.images.shape, home_device())
+    shapes = _shapes(configs, program, train, validation)
     device = jax.config.jax_default_device  # type: ignore[attr-defined]  # of this thread; a program is compiled for one
 
     def init(config: Config) -> TrainState:
@@ -135,8 +134,24 @@ def compile_program(
         inits = {alone(config, program): functools.partial(init, config) for config in configs}
         with concurrent.futures.ThreadPoolExecutor() as threads:
             list(threads.map(run, [train_none, score_none, *inits.values()]))
-        _compiled.add(shapes)
-        return time.perf_counter() - started
+        _compiled[shapes] = time.perf_counter() - started
+        return _compiled[shapes]
+
+
+def seconds_to_compile(
+    configs: Sequence[Config], program: Program, train: Examples | StreamedExamples, validation: Examples
+) -> float:
+    """The seconds that compiling what `fit` will run takes, or took when it was compiled."""
+    compile_program(configs, program, train, validation)
+    return _compiled[_shapes(configs, program, train, validation)]
+
+
+def _shapes(
+    configs: Sequence[Config], program: Program, train: Examples | StreamedExamples, validation: Examples
+) -> tuple:
+    """What a program is compiled for."""
+    train_shape = train.images.shape if isinstance(train, Examples) else (len(train.labels), *train.stream.image_shape)
+    return (program, len(configs), configs[0].batch_size, train_shape, validation.images.shape, home_device())
 
 
 def initial_states(configs: Sequence[Config], program: Program) -> TrainState:

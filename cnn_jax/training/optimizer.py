@@ -160,10 +160,8 @@ class Optimizer:
         def both(params: Any, gradients: list[Any]) -> tuple[Any, Any]:
             return widened(steps(params, gradients)), steps(widened(params), list(map(widened, gradients)))
 
-        params, *gradients = (
-            jax.tree.map(lambda shape: _uneven(shape, i), shapes, is_leaf=is_shape)
-            for i in range(4)  # noqa: B023
-        )
+        trees = [jax.tree.map(functools.partial(_uneven, i), shapes, is_leaf=is_shape) for i in range(4)]
+        params, gradients = trees[0], trees[1:]
         narrow, wide = both(params, gradients)
         return all(
             np.allclose(a, b, rtol=1e-5, atol=1e-6) and not np.asarray(b)[np.asarray(a) == 0].any()
@@ -171,7 +169,7 @@ class Optimizer:
         )
 
 
-def _uneven(shape: tuple[int, ...], number: int) -> np.ndarray:
+def _uneven(number: int, shape: tuple[int, ...]) -> np.ndarray:
     """Numbers of both signs, no two alike, float32 of this shape."""
     return np.cos(np.arange(number, number + math.prod(shape), dtype=np.float32)).reshape(shape)
 

@@ -165,7 +165,7 @@ def test_widths_are_joined_where_compiling_takes_longer_than_computing(backend, 
     """With times that are given: 4 widths, of which the three narrow ones compute as if they were wide."""
     monkeypatch.setattr(jax, "local_device_count", lambda: 1)
     monkeypatch.setattr(jax, "default_backend", lambda: backend)
-    monkeypatch.setattr(plan, "compile_program", lambda *_: compile_seconds)
+    monkeypatch.setattr(plan, "seconds_to_compile", lambda *_: compile_seconds)
     monkeypatch.setattr(plan, "_seconds", lambda *_: 0.01)
     base = dataclasses.replace(GRID.base, implementation="lax")
     trials = Grid(base, {"filters": (1, 2, 3, 4), "seed": (0,)}).trials()
