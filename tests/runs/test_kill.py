@@ -66,9 +66,9 @@ def test_kill_9_at_random_moments(unkilled, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", range(10))
-def test_sixty_kills(unkilled, tmp_path, record_property, number):
-    """Ten runs, each killed six times at any moment from the start of the process on, end as the one nobody killed."""
+@pytest.mark.parametrize("number", range(6))
+def test_kills_at_any_moment(unkilled, tmp_path, record_property, number):
+    """Six runs, each killed six times at any moment from the start of the process on, end as the one nobody killed."""
     moments, path, failures = random.Random(number), tmp_path / "run", []
     for _ in range(6):
         process = start(*TRAIN, "--out", path, "--resume")
