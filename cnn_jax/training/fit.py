@@ -132,7 +132,8 @@ def compile_program(
             return 0.0
         started = time.perf_counter()
         inits = {alone(config, program): functools.partial(init, config) for config in configs}
-        with concurrent.futures.ThreadPoolExecutor() as threads:
+        # Programs over several devices are launched in one order everywhere: else they could wait for each other.
+        with concurrent.futures.ThreadPoolExecutor(1 if program.devices > 1 else None) as threads:
             list(threads.map(run, [train_none, score_none, *inits.values()]))
         _compiled[shapes] = time.perf_counter() - started
         return _compiled[shapes]
