@@ -1,11 +1,13 @@
 """Receptive fields and the summary of a network, by arithmetic alone: without allocating arrays or a backend."""
 
+import itertools
 from dataclasses import dataclass
 from typing import Any
 
 from cnn_jax.errors import RequestError
-from cnn_jax.layers import Residual, Windows
-from cnn_jax.network import LARGEST, Network, Node
+from cnn_jax.layers import Block, Windows
+from cnn_jax.network import Network
+from cnn_jax.nodes import LARGEST, Node
 
 
 @dataclass(frozen=True)
@@ -14,7 +16,7 @@ class Field:
 
     `size` is its number of input pixels, `jump` the distance in pixels between the fields of neighbouring units,
     `padding` the number of pixels by which the field of unit 0 extends beyond the input. Where paths with different
-    fields meet (a residual block), the largest counts.
+    fields meet (at the end of a block), the largest counts.
     """
 
     size: int = 1
@@ -52,11 +54,11 @@ def rows(network: Network) -> list[Row]:
 def _rows(nodes: tuple[Node, ...], fields: Fields) -> list[Row]:
     table: list[Row] = []
     for node in nodes:
-        if isinstance(node.layer, Residual):
-            body = _rows(node.body, fields)
-            table += body
+        if isinstance(node.layer, Block):
+            branches = [_rows(branch, fields) for branch in node.branches]
+            table += itertools.chain(*branches)
             shortcut = _rows(node.projection, fields)
-            paths = [body[-1].fields, shortcut[-1].fields if shortcut else fields]
+            paths = [path[-1].fields if path else fields for path in (*branches, shortcut)]
             fields = tuple(max(axis, key=lambda field: field.size) for axis in zip(*paths, strict=True))
         else:
             fields = _through(fields, node.layer.windows(node.input))

@@ -2,7 +2,6 @@
 
 import functools
 import math
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -10,54 +9,15 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from cnn_jax.errors import RequestError, quote
-from cnn_jax.layers import (
-    MOST_LAYERS,
-    MOST_NESTED,
-    Activation,
-    Backward,
-    BatchNorm,
-    Conv,
-    KernelInit,
-    Layer,
-    Pool,
-    Residual,
-    Shape,
-    Wrapped,
-    he,
-    wrap,
-)
+from cnn_jax.forward import Pass, Variables
+from cnn_jax.layers import Backward, KernelInit, Layer, Shape, Wrapped, he, wrap
+from cnn_jax.nodes import LARGEST, Node, Nodes, place, walk
 
-LARGEST = 2**40  # values in a layer's output for one image, or parameters: 4 TB, more than any machine holds
-
-Variables = Mapping[str, Any]  # {"params": {layer: …}, "batch_stats": {layer: …}}
-
-
-@dataclass(frozen=True)
-class Node:
-    """A layer within a network: its name, input and output shape and, for a residual block, the nodes inside."""
-
-    name: str
-    layer: Layer
-    input: Shape
-    output: Shape
-    body: tuple["Node", ...] = ()
-    projection: tuple["Node", ...] = ()
-
-    @property
-    def parts(self) -> tuple["Node", ...]:
-        """The nodes that hold this node's own parameters: itself, or the projection of a residual block."""
-        return self.projection if isinstance(self.layer, Residual) else (self,)
-
-    @property
-    def parameters(self) -> int:
-        return sum(part.layer.parameters(part.input) for part in self.parts)
-
-    @property
-    def multiply_adds(self) -> int:
-        return sum(part.layer.multiply_adds(part.input) for part in self.parts)
+__all__ = ["Network", "Variables"]
 
 
 @dataclass(frozen=True)
@@ -79,7 +39,9 @@ class Network:
             raise RequestError(f"an input of {self.input_shape} is too large")
         if not self.layers:
             raise RequestError("a network needs at least one layer")
-        self.nodes  # noqa: B018 - computed now, so that an impossible network raises here
+        for node in list(self.walk())[1:]:
+            if node.layer.of_images:
+                raise RequestError(f"{node.name} is computed from the training images: it can only be the first layer")
 
     @classmethod
     def wrap(cls, module: Any, input_shape: Shape) -> "Network":
@@ -92,13 +54,13 @@ class Network:
         return f"Network({self.input_shape}, '{' '.join(map(repr, self.layers))}')"
 
     @functools.cached_property
-    def nodes(self) -> tuple[Node, ...]:
-        """The top-level nodes; `walk` also yields those inside residual blocks."""
-        return _place(self.layers, self.input_shape, Counter(), 0)
+    def nodes(self) -> Nodes:
+        """The top-level nodes; `walk` also yields those inside blocks."""
+        return place(self.layers, self.input_shape)
 
     def walk(self) -> Iterator[Node]:
-        """All nodes in order of execution; the nodes inside a residual block come before the block."""
-        return _walk(self.nodes)
+        """All nodes in order of execution; the nodes inside a block come before the block."""
+        return walk(self.nodes)
 
     @property
     def outputs(self) -> int:
@@ -137,6 +99,15 @@ class Network:
             for collection, values in collections.items():
                 variables[collection][part.name] = values
         return variables
+
+    def with_images(self, variables: Variables, images: np.ndarray) -> Variables:
+        """`variables` with the arrays that the first layer computes from normalised training images (n, h, w, c), if it
+        does (`layers.Whiten`)."""
+        first = self.nodes[0]
+        if not first.layer.of_images:
+            return variables
+        fixed = {**variables["batch_stats"], first.name: first.layer.fixed(images)}
+        return {**variables, "batch_stats": fixed}
 
     def apply(self, variables: Variables, images: Array, *, backward: Backward = "gradient") -> Array:
         """Logits (n, outputs) of `images` (n, *input_shape), computed in the dtype of the images and returned in at
@@ -216,134 +187,8 @@ class Network:
             )
         if images.shape[1:] != self.input_shape:
             raise RequestError(f"images of {images.shape[1:]} do not fit a network for {self.input_shape}")
-        run = _Run(variables, context, {} if record else None, shifts)
+        run = Pass(variables, context, {} if record else None, shifts)
         x = run.nodes(self.nodes, images)
         logits = x.reshape(x.shape[0], self.outputs)
         logits = logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
         return logits, run.batch_stats, run.outputs or {}
-
-
-class _Run:
-    """One pass through the nodes, which collects the batch statistics and, unless `outputs` is None, the outputs."""
-
-    def __init__(
-        self,
-        variables: Variables,
-        context: Mapping[str, Any],
-        outputs: dict[str, Array] | None,
-        shifts: Mapping[str, Array],
-    ):
-        self.params = variables["params"]
-        self.batch_stats = dict(variables.get("batch_stats", {}))
-        self.context = context
-        self.outputs = outputs
-        self.shifts = shifts
-        self.fuse = outputs is None and not {"backward", "feedback_key"} & set(context)
-        self.drawn: Counter[str] = Counter()
-
-    def nodes(self, nodes: tuple[Node, ...], x: Array) -> Array:
-        at = 0
-        while at < len(nodes):
-            node = nodes[at]
-            count, fused = fusion(nodes[at:]) if self.fuse else (1, {})
-            x = self.residual(node, x) if isinstance(node.layer, Residual) else self.leaf(node, x, fused)
-            if node.name in self.shifts:
-                x = x + self.shifts[node.name]
-            if self.outputs is not None:
-                self.outputs[node.name] = x
-            at += count
-        return x
-
-    def residual(self, node: Node, x: Array) -> Array:
-        assert isinstance(node.layer, Residual)
-        body = self.nodes(node.body, x)
-        if node.layer.shortcut == "padA":
-            return body + node.layer.pad_shortcut(x, body.shape[-1])
-        for part in node.projection:
-            x = self.leaf(part, x)
-        return body + x
-
-    def leaf(self, node: Node, x: Array, fused: Mapping[str, Any] = MappingProxyType({})) -> Array:
-        context = {**{name: self.context[name] for name in node.layer.context if name in self.context}, **fused}
-        for name in {"dropout_key", "feedback_key"} & set(context):  # a different key for each layer
-            context[name] = jax.random.fold_in(context[name], self.drawn[name])
-            self.drawn[name] += 1
-        if "contained" in self.context and "channels" in node.layer.context:
-            networks, index = self.context["contained"]
-            context["channels"] = jnp.array([network.node(node.name).output[-1] for network in networks])[index]
-        variables = {"params": self.params.get(node.name, {})}
-        if node.name in self.batch_stats:
-            variables["batch_stats"] = self.batch_stats[node.name]
-        rngs = {"dropout": context["dropout_key"]} if context.get("dropout_key") is not None else None
-        x, updates = node.layer.apply(variables, x, mutable=["batch_stats"], rngs=rngs, **context)
-        if "batch_stats" in updates:
-            self.batch_stats[node.name] = updates["batch_stats"]
-        return x
-
-
-def fusion(nodes: tuple[Node, ...]) -> tuple[int, dict[str, Any]]:
-    """How many of `nodes` the first can compute in one operation, and the keyword arguments that make it do so.
-
-    A convolution is fused with a following ReLU and non-overlapping max pool, a batch norm with a following ReLU.
-    Names, parameters and results stay the same.
-    """
-    first, *rest = nodes
-    if isinstance(first.layer, BatchNorm) and rest and rest[0].layer == Activation("relu"):
-        return 2, {"relu": True}
-    if not isinstance(first.layer, Conv) or not first.layer.plain_bias:
-        return 1, {}
-    fused: dict[str, Any] = {}
-    if rest and rest[0].layer == Activation("relu"):
-        fused["relu"] = True
-        rest = rest[1:]
-    if rest and isinstance(pool := rest[0].layer, Pool) and pool.kind == "max":
-        side_by_side = all(axis.side_by_side for axis in pool.windows(rest[0].input))
-        fused |= {"pool": pool.size} if side_by_side and pool.size > 1 else {}
-    return 1 + len(fused), fused
-
-
-def _place(layers: tuple[Layer, ...], shape: Shape, counts: Counter[str], depth: int) -> tuple[Node, ...]:
-    if counts.total() + len(layers) > MOST_LAYERS or depth > MOST_NESTED:
-        raise RequestError(f"a network has at most {MOST_LAYERS:,} layers, in blocks at most {MOST_NESTED} deep")
-    nodes = []
-    for layer in layers:
-        if isinstance(layer, Residual):
-            node = _place_residual(layer, shape, counts, depth + 1)
-        else:
-            counts[layer.kind] += 1
-            name = f"{layer.kind}{counts[layer.kind]}"
-            try:
-                node = Node(name, layer, shape, layer.output_shape(shape))
-            except RequestError as error:
-                raise RequestError(f"{name}: {error}") from None
-        if max(math.prod(node.output), node.parameters) > LARGEST:
-            raise RequestError(
-                f"{node.name}: its output {node.output} or its {node.parameters:,} parameters are too large"
-            )
-        nodes.append(node)
-        shape = node.output
-    return tuple(nodes)
-
-
-def _place_residual(layer: Residual, shape: Shape, counts: Counter[str], depth: int) -> Node:
-    body = _place(layer.body, shape, counts, depth)
-    counts["res"] += 1
-    name = f"res{counts['res']}"
-    if not body:
-        raise RequestError(f"{name}: a residual block needs at least one layer")
-    output = body[-1].output
-    try:
-        layer.check_shapes(shape, output)
-        projection, current = [], shape
-        for part in layer.projection(output[-1]):
-            projection.append(Node(f"{name}_{part.kind}", part, current, part.output_shape(current)))
-            current = projection[-1].output
-    except RequestError as error:
-        raise RequestError(f"{name}: {error}") from None
-    return Node(name, layer, shape, output, body, tuple(projection))
-
-
-def _walk(nodes: tuple[Node, ...]) -> Iterator[Node]:
-    for node in nodes:
-        yield from _walk(node.body)
-        yield node

@@ -6,8 +6,11 @@ word with numbers, and options after colons. Any other field of a layer is an op
     conv<size>-<features>[/<stride>]  :valid :same :pad<padding> :g<groups> :d<dilation> :nobias
     max<size>[/<stride>] avg<size>[/<stride>]  :valid :same :pad<padding> :ceil   (the stride defaults to the size)
     gap  pad<amount>  sub<size>  lrn<size>  bn  drop<rate>  dense-<features>[:nobias]
-    relu tanh stanh sigmoid gelu silu
+    whiten<size>  dwconv<size>[/<stride>]  tconv<size>-<features>[/<stride>]  blur<size>[/<stride>]  up<factor>
+    ln  gn<groups>  se-<squeezed>  scale<initial>  gate<initial>  droppath<rate>
+    relu leaky<slope> prelu elu gelu silu …
     res( … )  with  ):proj  or  ):padA  for a shortcut other than the identity
+    cat( … | … )  branches whose outputs are concatenated; an empty one is the input itself
     and the names of registered layers, activations and modules
 
 The JSON form, a list of {"layer": name, field: value, …}, also covers what text cannot express (connection tables,
@@ -21,41 +24,49 @@ from typing import Any
 
 from cnn_jax import registry
 from cnn_jax.errors import RequestError, quote
-from cnn_jax.layers import LAYERS, MOST_LAYERS, MOST_NESTED, Layer, Residual, spelling
+from cnn_jax.layers import LAYERS, MOST_LAYERS, MOST_NESTED, Concatenate, Layer, Residual, spelling
 from cnn_jax.typed import convert
 
 Layers = tuple[Layer, ...]
 
 MOST_TEXT = 100_000  # characters of a network; ResNet-1202 has 36,000
 MOST_TOKEN = 200  # characters of a token
-_SHORTCUTS = ("proj", "padA")
+_BLOCKS = {"res(": ("proj", "padA"), "cat(": ()}  # the words that open a block, and the options of its ')'
 
 
 def parse(text: str) -> Layers:
     """The layers that `text` describes. Raises RequestError that names the invalid token and what is valid."""
     if len(text) > MOST_TEXT:
         raise RequestError(f"network {quote(text)}: more than {MOST_TEXT:,} characters")
-    open_blocks: list[list[Layer]] = [[]]
+    open_blocks: list[tuple[str, list[list[Layer]]]] = [("", [[]])]  # the opening word and the branches so far
     for token in text.split():
         if len(token) > MOST_TOKEN:
             raise RequestError(f"network token {quote(token)} is too long")
         word, *options = token.split(":")
-        if word == "res(":
+        opened, branches = open_blocks[-1]
+        if word in _BLOCKS:
             _refuse(token, options, ())
-            open_blocks.append([])
+            open_blocks.append((word, [[]]))
             if len(open_blocks) > MOST_NESTED + 1:
                 raise RequestError(f"network {quote(text)}: blocks within blocks, more than {MOST_NESTED} deep")
+        elif word == "|":
+            _refuse(token, options, ())
+            if opened != "cat(":
+                raise RequestError(f"network {quote(text)}: '|' separates the branches of 'cat(' and nothing else")
+            branches.append([])
         elif word == ")":
-            if len(open_blocks) == 1:
-                raise RequestError(f"network {quote(text)}: ')' without 'res('")
-            _refuse(token, options, _SHORTCUTS)
-            body = tuple(open_blocks.pop())
-            open_blocks[-1].append(Residual(body, options[0] if options else "identity"))  # type: ignore[arg-type]
+            if not opened:
+                raise RequestError(f"network {quote(text)}: ')' without {' or '.join(map(repr, _BLOCKS))}")
+            _refuse(token, options, _BLOCKS[opened])
+            open_blocks.pop()
+            paths = tuple(map(tuple, branches))
+            block = Concatenate(paths) if opened == "cat(" else Residual(*paths, *options)  # type: ignore[arg-type]
+            open_blocks[-1][1][-1].append(block)
         else:
-            open_blocks[-1].append(_parse_token(token, registry.generation()))
+            branches[-1].append(_parse_token(token, registry.generation()))
     if len(open_blocks) > 1:
-        raise RequestError(f"network {quote(text)}: 'res(' without ')'")
-    return tuple(open_blocks[0])
+        raise RequestError(f"network {quote(text)}: '{open_blocks[-1][0]}' without ')'")
+    return tuple(open_blocks[0][1][0])
 
 
 def _refuse(token: str, options: list[str], known: Iterable[str]) -> None:
@@ -82,7 +93,7 @@ def _parse_token(token: str, generation: int) -> Layer:
 
 def words() -> list[str]:
     """The templates of the words of all layers."""
-    return [word for layer in LAYERS.values() for word in layer.spellings()] + ["res( … )"]
+    return [word for layer in LAYERS.values() for word in layer.spellings()] + ["res( … )", "cat( … | … )"]
 
 
 def _with_options(token: str, layer: type[Layer], fields: dict[str, Any], options: list[str]) -> Layer:
@@ -119,6 +130,8 @@ def _layer_to_json(layer: Layer) -> dict[str, Any]:
         value = getattr(layer, name)
         if name == "body":
             values[name] = to_json(value)
+        elif name == "paths":
+            values[name] = [to_json(path) for path in value]
         elif name == "arguments":
             values[name] = dict(value)
         elif field.default is dataclasses.MISSING or value != field.default:
@@ -150,6 +163,9 @@ def _layer_from_json(values: Any, depth: int) -> Layer:
     for name, value in fields.items():
         if name == "body":
             fields[name] = _from_json(convert("Residual body", value, list), depth + 1)
+        elif name == "paths":
+            paths = convert("Concatenate paths", value, list)
+            fields[name] = tuple(_from_json(convert("Concatenate path", p, list), depth + 1) for p in paths)
         elif name == "arguments":
             given = convert("Wrapped arguments", value, dict[str, Any])
             fields[name] = tuple(sorted(given.items()))

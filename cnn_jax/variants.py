@@ -4,14 +4,14 @@ import dataclasses
 from collections.abc import Iterator
 
 from cnn_jax.errors import RequestError
-from cnn_jax.layers import Conv, Dense, Layer, RadialBasis, Residual
+from cnn_jax.layers import Block, Concatenate, Conv, Dense, Layer, RadialBasis, Residual
 
 Layers = tuple[Layer, ...]
 
 
 def with_classes(layers: Layers, classes: int) -> Layers:
     """`layers` with `classes` units in the layer that computes the logits: the last dense layer or convolution, unless
-    a residual block or a fixed output layer comes after it."""
+    a block or a fixed output layer comes after it."""
     i = _logit_layer(layers)
     if i is None:
         return layers
@@ -33,6 +33,8 @@ def with_filters(layers: Layers, filters: int) -> Layers:
     def scale(layer: Layer) -> Layer:
         if isinstance(layer, Residual):
             return dataclasses.replace(layer, body=tuple(map(scale, layer.body)))
+        if isinstance(layer, Concatenate):
+            return dataclasses.replace(layer, paths=tuple(tuple(map(scale, path)) for path in layer.paths))
         if not isinstance(layer, Conv):
             return layer
         if layer.connections is not None:
@@ -50,15 +52,15 @@ def first_filters(layers: Layers) -> int | None:
 
 def _convolutions(layers: Layers) -> Iterator[Conv]:
     for layer in layers:
-        if isinstance(layer, Residual):
-            yield from _convolutions(layer.body)
-        elif isinstance(layer, Conv):
+        for branch in layer.branches():
+            yield from _convolutions(branch)
+        if isinstance(layer, Conv):
             yield layer
 
 
 def _logit_layer(layers: Layers) -> int | None:
     for i in reversed(range(len(layers))):
-        if isinstance(layers[i], Residual | RadialBasis):
+        if isinstance(layers[i], Block | RadialBasis):
             return None
         if isinstance(layers[i], Dense | Conv):
             return i

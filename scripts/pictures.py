@@ -13,7 +13,8 @@ from matplotlib.patches import FancyArrowPatch, Rectangle
 
 from cnn_jax import api
 from cnn_jax.cli import common
-from cnn_jax.network import Network, Node
+from cnn_jax.network import Network
+from cnn_jax.nodes import Node
 from cnn_jax.report import figures
 from cnn_jax.report.inspect import Request
 from cnn_jax.training.config import Config

@@ -62,7 +62,19 @@ def users_of(module):
 def test_what_only_one_place_may_know():
     assert users_of("orbax") == {"training/checkpoint.py"}
     assert users_of("flax") == {
-        f"layers/{name}.py" for name in ("activation", "base", "blocks", "core", "historic", "norm", "wrapped")
+        f"layers/{name}.py"
+        for name in (
+            "activation",
+            "base",
+            "blocks",
+            "core",
+            "depthwise",
+            "historic",
+            "norm",
+            "scaling",
+            "whitening",
+            "wrapped",
+        )
     }
     assert users_of("tensorflow") == set()
     assert users_of("pickle") == set()

@@ -12,8 +12,10 @@ from tyro.conf import Positional
 from cnn_jax import ops, runtime
 from cnn_jax.cli import common
 from cnn_jax.cli.describe import network_of
+from cnn_jax.forward import fusion
 from cnn_jax.layers import Conv, Pool, Subsample
-from cnn_jax.network import Network, Node, fusion
+from cnn_jax.network import Network
+from cnn_jax.nodes import Node
 from cnn_jax.ops.native import library
 
 
@@ -79,8 +81,8 @@ def operations(network: Network, dtype: jnp.dtype) -> list[dict[str, Any]]:
                     choice = choice._replace(implementation="canonical", reason="averages are plain sums in JAX")
                 names = [fused_node.name for fused_node in nodes[at : at + count]]
                 rows.append({"names": names, **choice._asdict()})
-            visit(node.body)
-            visit(node.projection)
+            for branch in (*node.branches, node.projection):
+                visit(branch)
             at += count
 
     visit(network.nodes)

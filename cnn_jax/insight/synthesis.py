@@ -10,7 +10,8 @@ import numpy as np
 from jax import Array, lax
 
 from cnn_jax.insight.units import middle
-from cnn_jax.network import Backward, Network, Variables
+from cnn_jax.layers import Backward
+from cnn_jax.network import Network, Variables
 
 Target = Literal["unit", "channel"]
 

@@ -12,7 +12,8 @@ from jax import Array
 from cnn_jax.errors import RequestError, quote
 from cnn_jax.geometry import rows
 from cnn_jax.layers import Conv, Dense
-from cnn_jax.network import Network, Node, Variables
+from cnn_jax.network import Network, Variables
+from cnn_jax.nodes import Node
 
 BATCH = 128  # images per forward pass
 

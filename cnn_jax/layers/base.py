@@ -13,6 +13,7 @@ from typing import Any, ClassVar, TypeVar
 
 import flax.linen as nn
 import jax
+import numpy as np
 from jax import Array, lax
 
 from cnn_jax.errors import RequestError, quote, reason
@@ -21,7 +22,7 @@ from cnn_jax.ops import Window
 from cnn_jax.registry import Registry
 
 MOST_LAYERS = 10_000  # of a network
-MOST_NESTED = 32  # residual blocks within residual blocks
+MOST_NESTED = 32  # blocks within blocks
 
 Shape = tuple[int, ...]
 Windows = tuple[Window, Window]
@@ -51,6 +52,7 @@ class Layer(nn.Module):
         number; `[…]` is left out if its field has the default value.
       options: the same for options, which follow the word after a colon; any other field is written `:field=value`.
       open: whether options of any other name are accepted as fields.
+      of_images: whether the layer computes arrays from the training images (`fixed`); it can only be the first.
       zero_channels: whether further channels, whose inputs and parameters are zero, stay zero, as do their derivatives,
         and change no others, so that a wider layer contains this one (`union`).
     """
@@ -60,6 +62,7 @@ class Layer(nn.Module):
     words: ClassVar[Spellings] = {}
     options: ClassVar[Spellings] = {}
     open: ClassVar[bool] = False
+    of_images: ClassVar[bool] = False
     zero_channels: ClassVar[bool] = False
 
     def __repr__(self) -> str:
@@ -107,6 +110,16 @@ class Layer(nn.Module):
     def multiply_adds(self, shape: Shape) -> int:
         """Multiply-adds of a convolution or dense layer for one example, without biases and elementwise operations."""
         return 0
+
+    @nn.nowrap
+    def branches(self) -> tuple[tuple["Layer", ...], ...]:
+        """The layers inside a block, branch by branch."""
+        return ()
+
+    @nn.nowrap
+    def fixed(self, images: np.ndarray) -> dict[str, Array]:
+        """For a layer `of_images`: the arrays that it computes from normalised training images (n, h, w, c)."""
+        raise NotImplementedError
 
     @nn.nowrap
     def union(self, other: "Layer") -> "Layer | None":

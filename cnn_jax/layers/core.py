@@ -6,7 +6,7 @@ from typing import Any, Literal
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, lax
 
 from cnn_jax import ops
 from cnn_jax.errors import RequestError
@@ -26,6 +26,7 @@ from cnn_jax.layers.base import (
 from cnn_jax.ops import Padding, Window
 
 PADDING: dict[str, dict[str, Any]] = {"valid": {"padding": "valid"}, "same": {"padding": "same"}, "pad<padding>": {}}
+STANDARDISED = 1e-10  # added to the variance of standardised weights
 
 
 @register_described("Conv")
@@ -33,7 +34,8 @@ class Conv(Sliding):
     """Convolution with `features` square filters of `size`.
 
     `connections` lists for each filter the input channels that it sees (lecun1998gradient, table I); no other weights
-    exist. `bias_per_position` gives every position of a map its own bias (lecun1989backpropagation, "untied").
+    exist. `bias_per_position` gives every position of a map its own bias (lecun1989backpropagation, "untied"). With
+    `standardised` the weights of each filter are used with zero mean and unit variance (qiao2019weight, equation 3).
     """
 
     features: int
@@ -45,11 +47,12 @@ class Conv(Sliding):
     bias: bool = True
     bias_per_position: bool = False
     connections: tuple[tuple[int, ...], ...] | None = None
+    standardised: bool = False
 
     context = ("kernel_init", "pool", "relu", "feedback_key")
     kind = "conv"
     words = {"conv<size>-<features>[/<stride>]": {}}
-    options = {**PADDING, "g<groups>": {}, "d<dilation>": {}, "nobias": {"bias": False}}
+    options = {**PADDING, "g<groups>": {}, "d<dilation>": {}, "nobias": {"bias": False}, "ws": {"standardised": True}}
 
     def _window(self, length: int) -> Window:
         return Window.along(length, self.size, self.stride, self.padding, self.dilation)
@@ -60,6 +63,8 @@ class Conv(Sliding):
             raise RequestError(f"{self.features} filters: at least 1 is needed")
         if self.groups < 1 or channels % self.groups or self.features % self.groups:
             raise RequestError(f"{channels} input channels and {self.features} filters do not split in {self.groups}")
+        if self.standardised and self.connections is not None:
+            raise RequestError("the weights of a connection table are not standardised")
         if self.connections is not None:
             seen = {channel for filter in self.connections for channel in filter}
             once = all(0 < len(filter) == len(set(filter)) for filter in self.connections)
@@ -113,6 +118,9 @@ class Conv(Sliding):
             channel, filter = map(jnp.asarray, zip(*pairs, strict=True))
             dense_kernel = jnp.zeros((self.size, self.size, shape[2], self.features), kernel.dtype)
             kernel = dense_kernel.at[:, :, channel, filter].set(kernel)
+        if self.standardised:
+            kernel = kernel - kernel.mean((0, 1, 2), keepdims=True)
+            kernel = kernel * lax.rsqrt(jnp.square(kernel).mean((0, 1, 2), keepdims=True) + STANDARDISED)
         kernel = jnp.asarray(kernel, images.dtype)
         if self.bias:
             bias = jnp.asarray(self.param("bias", nn.initializers.zeros, self._bias_shape(shape)), images.dtype)
@@ -221,10 +229,12 @@ class Pad(Fixed):
 
 @register_described("Dense")
 class Dense(Layer):
-    """A fully connected layer; an input with height and width is flattened in row-major (h, w, c) order."""
+    """A fully connected layer; an input with height and width is flattened in row-major (h, w, c) order. Its output is
+    multiplied by `scale`, which keeps the first logits small whatever the size of the weights."""
 
     features: int
     bias: bool = True
+    scale: float = 1.0
 
     context = ("kernel_init", "feedback_key")
     kind = "dense"
@@ -254,7 +264,7 @@ class Dense(Layer):
         x = with_feedback(jnp.matmul, x, kernel.astype(x.dtype), feedback_key)
         if self.bias:
             x += self.param("bias", nn.initializers.zeros, (self.features,)).astype(x.dtype)[None]
-        return x
+        return x if self.scale == 1.0 else x * self.scale
 
 
 @register_described("Dropout")

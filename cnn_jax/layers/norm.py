@@ -19,22 +19,24 @@ class BatchNorm(Layer):
     """Batch normalisation per channel (ioffe2015batch, algorithm 1) with a running mean and (biased) variance.
 
     In training the statistics are taken over the whole batch, without the examples whose mask is 0; with `axis_name`
-    they are summed over that mesh axis.
+    they are summed over that mesh axis. Without `scale` the channels keep unit variance and only a bias is learned.
     """
 
     momentum: float = 0.9
     epsilon: float = 1e-5
+    scale: bool = True
 
     context = ("train", "mask", "axis_name", "relu")
     kind = "bn"
     zero_channels = True
     words = {"bn": {}}
+    options = {"noscale": {"scale": False}}
 
     def output_shape(self, shape: Shape) -> Shape:
         return shape
 
     def parameters(self, shape: Shape) -> int:
-        return 2 * shape[-1]
+        return (1 + self.scale) * shape[-1]
 
     @nn.compact
     def __call__(
@@ -48,7 +50,7 @@ class BatchNorm(Layer):
     ) -> Array:
         """`relu` applies a ReLU in the same operation."""
         channels = x.shape[-1:]
-        scale = self.param("scale", nn.initializers.ones, channels)
+        scale = self.param("scale", nn.initializers.ones, channels) if self.scale else jnp.ones(channels)
         bias = self.param("bias", nn.initializers.zeros, channels)
         running_mean = self.variable("batch_stats", "mean", jnp.zeros, channels)
         running_variance = self.variable("batch_stats", "variance", jnp.ones, channels)
@@ -134,3 +136,65 @@ class LocalResponseNorm(Fixed):
         squares = jnp.pad(jnp.square(x), [(0, 0)] * (x.ndim - 1) + [(below, self.size - 1 - below)])
         total = sum(lax.slice_in_dim(squares, i, i + channels, axis=-1) for i in range(self.size))
         return x / (self.k + self.alpha * total) ** self.beta
+
+
+@register_described("LayerNorm")
+class LayerNorm(Layer):
+    """Normalises the channels of each position of each example to zero mean and unit variance (ba2016layer; over the
+    channels alone as in liu2022convnet), then scales and shifts each channel."""
+
+    epsilon: float = 1e-6
+
+    kind = "ln"
+    words = {"ln": {}}
+
+    def output_shape(self, shape: Shape) -> Shape:
+        return shape
+
+    def parameters(self, shape: Shape) -> int:
+        return 2 * shape[-1]
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        return _scaled_and_shifted(self, _normalised(x, (-1,), self.epsilon), x.dtype)
+
+
+@register_described("GroupNorm")
+class GroupNorm(Layer):
+    """Normalises each of `groups` groups of channels, over all positions of an example (wu2018group, equation 7), then
+    scales and shifts each channel."""
+
+    groups: int
+    epsilon: float = 1e-5
+
+    kind = "gn"
+    words = {"gn<groups>": {}}
+
+    def output_shape(self, shape: Shape) -> Shape:
+        if self.groups < 1 or shape[-1] % self.groups:
+            raise RequestError(f"{shape[-1]} channels do not split in {self.groups} groups")
+        return shape
+
+    def parameters(self, shape: Shape) -> int:
+        return 2 * shape[-1]
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        grouped = x.reshape(*x.shape[:-1], self.groups, -1)
+        axes = (*range(1, x.ndim - 1), x.ndim)
+        return _scaled_and_shifted(self, _normalised(grouped, axes, self.epsilon).reshape(x.shape), x.dtype)
+
+
+def _normalised(x: Array, axes: tuple[int, ...], epsilon: float) -> Array:
+    """`x` less its mean over these axes, divided by its standard deviation; in at least float32."""
+    x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    x = x - x.mean(axes, keepdims=True)
+    return x * lax.rsqrt(jnp.square(x).mean(axes, keepdims=True) + epsilon)
+
+
+def _scaled_and_shifted(layer: Layer, x: Array, dtype: Any) -> Array:
+    """`x` times a learned scale plus a learned bias of each channel."""
+    leading = (None,) * (x.ndim - 1)
+    scale = layer.param("scale", nn.initializers.ones, x.shape[-1:])
+    bias = layer.param("bias", nn.initializers.zeros, x.shape[-1:])
+    return (x * scale[leading] + bias[leading]).astype(dtype)

@@ -6,7 +6,8 @@ import numpy as np
 
 from cnn_jax.errors import RequestError
 from cnn_jax.layers import BatchNorm, Conv, Dense, Residual
-from cnn_jax.network import Network, Node, Variables
+from cnn_jax.network import Network, Variables
+from cnn_jax.nodes import Node
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # torchvision's normalisation for ImageNet, images in 0..1
 

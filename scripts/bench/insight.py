@@ -26,7 +26,7 @@ from cnn_jax.errors import RequestError
 from cnn_jax.insight import attribution
 from cnn_jax.insight.attribution import Method
 from cnn_jax.layers import Activation, Conv, Dense, Pool
-from cnn_jax.network import Node
+from cnn_jax.nodes import Node
 from cnn_jax.runs.model import TrainedModel
 
 IMAGES, STEPS, SAMPLES, NOISE = 64, 50, 50, 0.15

@@ -1,0 +1,63 @@
+"""A fixed first convolution that makes its outputs uncorrelated, from the training images."""
+
+import math
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from cnn_jax import ops
+from cnn_jax.layers.base import KernelInit, Shape, Sliding, he, register_described, spatial
+from cnn_jax.ops import Window
+
+PATCHES_FROM = 5000  # training images that the covariance of the patches is taken from
+
+
+@register_described("Whiten")
+class Whiten(Sliding):
+    """Convolution with the eigenvectors of the covariance of the image patches of `size`, each divided by the square
+    root of its eigenvalue plus `epsilon`, and with their negatives (jordan2024airbench, 3.1). Its kernel is computed
+    from the training images and stays fixed; the bias is trained. It can only be the first layer."""
+
+    size: int
+    epsilon: float = 5e-4
+
+    context = ("kernel_init",)
+    kind = "whiten"
+    words = {"whiten<size>": {}}
+    of_images = True
+
+    def _window(self, length: int) -> Window:
+        return Window.along(length, self.size, 1, "valid")
+
+    def _kernel_shape(self, channels: int) -> Shape:
+        return (self.size, self.size, channels, 2 * channels * self.size**2)
+
+    def output_shape(self, shape: Shape) -> Shape:
+        return (*self._output_size(shape), self._kernel_shape(spatial(shape)[2])[-1])
+
+    def parameters(self, shape: Shape) -> int:
+        return self._kernel_shape(shape[2])[-1]
+
+    def multiply_adds(self, shape: Shape) -> int:
+        return math.prod(self._output_size(shape)) * math.prod(self._kernel_shape(shape[2]))
+
+    @nn.compact
+    def __call__(self, images: Array, *, kernel_init: KernelInit = he) -> Array:
+        """Without training images (`kernel_of`), the kernel is random."""
+        shape = self._kernel_shape(images.shape[-1])
+        kernel = self.variable("batch_stats", "kernel", lambda: kernel_init(self.make_rng("params"), shape))
+        bias = self.param("bias", nn.initializers.zeros, shape[-1:])
+        maps = ops.convolution(images, kernel.value.astype(images.dtype), *self.windows(images.shape[1:]), groups=1)
+        return maps + bias.astype(images.dtype)[None, None, None]
+
+    def fixed(self, images: np.ndarray) -> dict[str, Any]:
+        """The arrays that do not learn, from normalised images (n, h, w, c)."""
+        side, channels = self.size, images.shape[-1]
+        patches = np.lib.stride_tricks.sliding_window_view(images.astype(np.float64), (side, side), (1, 2))
+        flat = np.moveaxis(patches, 3, -1).reshape(-1, side * side * channels)  # (positions, row · column · channel)
+        values, vectors = np.linalg.eigh(flat.T @ flat / len(flat))
+        kernel = (vectors / np.sqrt(values + self.epsilon)).reshape(side, side, channels, -1)
+        return {"kernel": jnp.asarray(np.concatenate([kernel, -kernel], -1), jnp.float32)}
