@@ -100,12 +100,14 @@ class Network:
                 variables[collection][part.name] = values
         return variables
 
+    @property
+    def of_images(self) -> bool:
+        """Whether the first layer is computed from training images (`with_images`)."""
+        return self.layers[0].of_images
+
     def with_images(self, variables: Variables, images: np.ndarray) -> Variables:
-        """`variables` with the arrays that the first layer computes from normalised training images (n, h, w, c), if it
-        does (`layers.Whiten`)."""
+        """`variables` with the arrays that the first layer computes from normalised training images (n, h, w, c)."""
         first = self.nodes[0]
-        if not first.layer.of_images:
-            return variables
         fixed = {**variables["batch_stats"], first.name: first.layer.fixed(images)}
         return {**variables, "batch_stats": fixed}
 

@@ -6,6 +6,7 @@
 | feedback weights (the same at every step) | `feedback_weights` | seed | stream; layer |
 | dropout | `dropout` | seed | stream, step, part of the batch, device; layer |
 | augmentation | `augmentation` | seed | stream, step, slot of the batch; index in the list |
+| augmentation by epoch | `example` | seed | stream, position in the split; index in the list |
 | mixing of images | `mixing` | seed | stream, step, slot of the batch |
 | gradient noise | `gradient_noise` | seed | stream, step, array of the parameters |
 | order of the examples | `order` | seed | stream, epoch |
@@ -15,7 +16,7 @@
 | fewer training examples | `subset` | split_seed | stream |
 | label noise | (reserved) | split_seed | stream |
 
-Numbers after a semicolon are folded in by the network or by `augment`. The first six rows are JAX keys (threefry2x32,
+Numbers after a semicolon are folded in by the network or by `augment`. The first seven rows are JAX keys (threefry2x32,
 salmon2011parallel), into which the numbers are folded in this order; the others are NumPy generators (PCG64) with the
 numbers as spawn key of a `SeedSequence`. The number of the stream comes first, so that no two rows ever share a key.
 
@@ -50,6 +51,7 @@ class Stream(enum.IntEnum):
     SUBSET = 9
     LABEL_NOISE = 10
     CROP = 11
+    EXAMPLE = 12
 
 
 def run_key(seed: int) -> Array:
@@ -77,6 +79,11 @@ def dropout(run: Array, step: ArrayLike, part: ArrayLike, device: ArrayLike) -> 
 def augmentation(run: Array, step: ArrayLike, slot: ArrayLike) -> Array:
     """The key of the augmentation of the example in a slot of the batch of a step."""
     return _fold(run, Stream.AUGMENTATION, step, slot)
+
+
+def example(run: Array, position: ArrayLike) -> Array:
+    """The key of an example, the same in every epoch, by its position in the training split."""
+    return _fold(run, Stream.EXAMPLE, position)
 
 
 def mixing(run: Array, step: ArrayLike, slot: ArrayLike) -> Array:

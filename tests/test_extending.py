@@ -44,7 +44,7 @@ def run(plugin):
     """Everything at once."""
     out = plugin.with_name("run")
     code, _, err = finish(
-        "-m", "cnn_jax", "train", "--plugin", plugin, "--network", "conv3-4:same mish blur:size=3 max2 dense-classes",
+        "-m", "cnn_jax", "train", "--plugin", plugin, "--network", "conv3-4:same snake smooth:size=3 max2 dense-classes",
         "--loss", "focal", "--optimizer", "centred", "--optimizer-args", "beta=0.9", "--schedule", "linear",
         "--schedule-args", "end=0.2", "--augment", "flip noise0.01", "--log", "table", "--log", "json",
         "--learning-rate", "0.1", "--epochs", "3", "--out", out,
@@ -118,7 +118,7 @@ def test_a_copy_that_was_changed_is_never_executed(run, tmp_path):
 
 
 def test_the_scripts_take_plugins_and_a_run_resumes_with_the_copies_in_its_folder(plugin, tmp_path):
-    script = ("experiments/train.py", "--network", "conv3-2 mish max2 dense-classes", "--loss", "focal", "--quiet")
+    script = ("experiments/train.py", "--network", "conv3-2 snake max2 dense-classes", "--loss", "focal", "--quiet")
     code, _, err = finish(*script, "--plugin", plugin, "--epochs", "1", "--out", tmp_path / "run")
     assert code == 0, err
     more = ("-m", "cnn_jax", "train", "--resume", "--epochs", "2", "--quiet", "--out", tmp_path / "run")

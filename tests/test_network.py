@@ -48,7 +48,7 @@ TABLE = {
     "Conv": [
         Conv(6, 3), Conv(4, 3, stride=2, padding="same"), Conv(4, 2, padding=1, dilation=2, bias=False),
         Conv(4, 3, groups=2), Conv(3, 3, connections=((0, 1), (1, 3), (0, 2, 3))), Conv(2, 3, bias_per_position=True),
-        Conv(4, 3, standardised=True),
+        Conv(4, 3, standardised=True), Conv(4, 1, padding="same", columns=3),
     ],
     "Whiten": [Whiten(2)],
     "Depthwise": [Depthwise(3), Depthwise(3, 2, padding="same", multiplier=2, bias=False)],

@@ -9,7 +9,8 @@ from cnn_jax.runs import weights
 from cnn_jax.zoo import NETWORKS
 
 slow = pytest.mark.slow
-MODELS = ["alexnet", pytest.param("vgg11", marks=slow), "resnet18", pytest.param("resnet50", marks=slow)]
+QUICK = ("alexnet", "resnet18", "mobilenet_v3_small")
+MODELS = [pytest.param(name, marks=() if name in QUICK else slow) for name in torchvision_outputs.MODELS]
 
 
 @pytest.mark.parametrize("name", MODELS)

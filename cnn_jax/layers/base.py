@@ -13,6 +13,7 @@ from typing import Any, ClassVar, TypeVar
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
@@ -34,8 +35,20 @@ INITIALISERS: dict[str, Callable[[float | Array], KernelInit]] = {
     "he": lambda scale: _scaled(he, scale),
     "glorot": lambda scale: _scaled(jax.nn.initializers.glorot_uniform(), scale),  # glorot2010understanding, 4.2
     "lecun": lambda scale: _scaled(jax.nn.initializers.variance_scaling(1.0, "fan_in", "normal"), scale),
+    "dirac": lambda scale: _scaled(_passing_on, scale),
     "normal": lambda scale: _scaled(jax.nn.initializers.normal(0.01), scale),  # krizhevsky2012imagenet, 5
 }
+
+
+def _passing_on(key: Array, shape: Shape) -> Array:
+    """For a convolution, uniform weights of variance 1 / (3 · inputs), except that each of the first filters passes on
+    one input channel (jordan2024airbench, 3.2); for other kernels as `he`."""
+    if len(shape) != 4:
+        return he(key, shape)
+    height, width, channels, features = shape
+    kernel = jax.nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")(key, shape)
+    same = jnp.zeros((height, width, channels, channels)).at[height // 2, width // 2].set(jnp.eye(channels))
+    return kernel.at[..., :channels].set(same[..., :features])
 
 
 def _scaled(init: KernelInit, scale: float | Array) -> KernelInit:

@@ -31,7 +31,7 @@ STANDARDISED = 1e-10  # added to the variance of standardised weights
 
 @register_described("Conv")
 class Conv(Sliding):
-    """Convolution with `features` square filters of `size`.
+    """Convolution with `features` square filters of `size`, or of `size` rows and `columns` columns.
 
     `connections` lists for each filter the input channels that it sees (lecun1998gradient, table I); no other weights
     exist. `bias_per_position` gives every position of a map its own bias (lecun1989backpropagation, "untied"). With
@@ -48,14 +48,25 @@ class Conv(Sliding):
     bias_per_position: bool = False
     connections: tuple[tuple[int, ...], ...] | None = None
     standardised: bool = False
+    columns: int | None = None
 
     context = ("kernel_init", "pool", "relu", "feedback_key")
     kind = "conv"
     words = {"conv<size>-<features>[/<stride>]": {}}
     options = {**PADDING, "g<groups>": {}, "d<dilation>": {}, "nobias": {"bias": False}, "ws": {"standardised": True}}
+    options |= {"x<columns>": {}}
 
-    def _window(self, length: int) -> Window:
-        return Window.along(length, self.size, self.stride, self.padding, self.dilation)
+    @property
+    def sides(self) -> tuple[int, int]:
+        """The rows and columns of a filter."""
+        return self.size, self.size if self.columns is None else self.columns
+
+    def windows(self, shape: Shape) -> Windows:
+        rows, columns = (
+            Window.along(length, side, self.stride, self.padding, self.dilation)
+            for length, side in zip(spatial(shape)[:2], self.sides, strict=True)
+        )
+        return rows, columns
 
     def output_shape(self, shape: Shape) -> Shape:
         channels = spatial(shape)[2]
@@ -74,8 +85,8 @@ class Conv(Sliding):
 
     def _kernel_shape(self, channels: int) -> Shape:
         if self.connections is not None:
-            return (self.size, self.size, sum(map(len, self.connections)))
-        return (self.size, self.size, channels // self.groups, self.features)
+            return (*self.sides, sum(map(len, self.connections)))
+        return (*self.sides, channels // self.groups, self.features)
 
     def _bias_shape(self, shape: Shape) -> Shape:
         return self.output_shape(shape) if self.bias_per_position else (self.features,)
@@ -116,7 +127,7 @@ class Conv(Sliding):
             kernel = self.param("kernel", self._table_init(kernel_init), kernel_shape)
             pairs = [(channel, f) for f, channels in enumerate(self.connections) for channel in channels]
             channel, filter = map(jnp.asarray, zip(*pairs, strict=True))
-            dense_kernel = jnp.zeros((self.size, self.size, shape[2], self.features), kernel.dtype)
+            dense_kernel = jnp.zeros((*self.sides, shape[2], self.features), kernel.dtype)
             kernel = dense_kernel.at[:, :, channel, filter].set(kernel)
         if self.standardised:
             kernel = kernel - kernel.mean((0, 1, 2), keepdims=True)
@@ -135,7 +146,7 @@ class Conv(Sliding):
             assert self.connections is not None
             keys = jax.random.split(key, len(self.connections))
             parts = [
-                kernel_init(k, (self.size, self.size, len(channels), 1))[..., 0]
+                kernel_init(k, (*self.sides, len(channels), 1))[..., 0]
                 for k, channels in zip(keys, self.connections, strict=True)
             ]
             return jnp.concatenate(parts, axis=-1)

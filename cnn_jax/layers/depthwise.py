@@ -32,7 +32,7 @@ class Depthwise(Sliding):
     context = ("kernel_init",)
     kind = "dwconv"
     words = {"dwconv<size>[/<stride>]": {}}
-    options = {**PADDING, "d<dilation>": {}, "x<multiplier>": {}, "nobias": {"bias": False}}
+    options = {**PADDING, "d<dilation>": {}, "m<multiplier>": {}, "nobias": {"bias": False}}
 
     def _window(self, length: int) -> Window:
         return Window.along(length, self.size, self.stride, self.padding, self.dilation)

@@ -12,8 +12,6 @@ from cnn_jax import ops
 from cnn_jax.layers.base import KernelInit, Shape, Sliding, he, register_described, spatial
 from cnn_jax.ops import Window
 
-PATCHES_FROM = 5000  # training images that the covariance of the patches is taken from
-
 
 @register_described("Whiten")
 class Whiten(Sliding):

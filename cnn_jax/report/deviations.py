@@ -3,6 +3,7 @@
 from cnn_jax.data.images import size_of
 from cnn_jax.runs.schema import Data
 from cnn_jax.training.config import Config
+from cnn_jax.training.views import VIEWS
 
 
 def _size(config: Config) -> str:
@@ -23,6 +24,8 @@ def deviations(config: Config, data: Data) -> list[str]:
         clauses.append("trained on training and validation images together after the choice")
     elif validation:
         clauses.append(f"{validation:,} of {available + validation:,} training images held out for validation")
+    if config.views != "one":
+        clauses.append(f"logits averaged over {len(VIEWS[config.views])} views of each test image")
     if config.select == "best":
         clauses.append("weights of the epoch of the best validation accuracy")
     return clauses

@@ -1,5 +1,6 @@
 """A config ready to train: with its data, network and program."""
 
+import dataclasses
 import math
 import threading
 from collections import OrderedDict
@@ -12,6 +13,7 @@ import numpy as np
 
 from cnn_jax import losses
 from cnn_jax.data import Dataset, Split
+from cnn_jax.errors import RequestError
 from cnn_jax.metrics import Evaluation
 from cnn_jax.network import Network
 from cnn_jax.runs.model import with_weights
@@ -23,6 +25,7 @@ from cnn_jax.training.fit import evaluate
 from cnn_jax.training.schedule import check_schedule
 from cnn_jax.training.state import Examples, Program, TrainState, initial_state
 
+FIRST_IMAGES = 5000  # training images that a layer `of_images` is computed from
 MOST_BYTES = 2**32  # limit for images that stay on the device for later runs, besides those in use
 _resident: OrderedDict[tuple, Examples] = OrderedDict()  # by content and device; least recently used first
 _lock = threading.Lock()
@@ -71,9 +74,23 @@ class Task:
         return task
 
     def initial_state(self) -> TrainState:
-        """The state before the first step, from the seed or the weights named by the config."""
+        """The state before the first step, from the seed or the weights named by the config, and from the training
+        images if the first layer is computed from them."""
         state = initial_state(self.config, self.program)
-        return state if self.config.init is None else with_weights(state, self.network, self.config.init)
+        if self.config.init is not None:
+            return with_weights(state, self.network, self.config.init)
+        if not self.network.of_images:
+            return state
+        variables = self.network.with_images({"batch_stats": state.batch_stats}, self._first_images())
+        return state._replace(batch_stats=variables["batch_stats"])
+
+    def _first_images(self) -> np.ndarray:
+        """The first training images, normalised: float64 (n, h, w, c)."""
+        if not isinstance(self.dataset.train, Split):
+            first = self.network.nodes[0].name
+            raise RequestError(f"{first} is computed from images in memory: leave out stream")
+        images = self.dataset.train.images[:FIRST_IMAGES] / 255.0
+        return (images - self.dataset.mean) / self.dataset.std
 
     @property
     def train(self) -> Examples | StreamedExamples:
@@ -106,8 +123,9 @@ class Task:
         }
 
     def score(self, state: TrainState, split: str) -> Evaluation:
-        """The metrics of a split, each example scored once."""
-        return evaluate(self.program, state, self.examples(split), self.config.batch_size)
+        """The metrics of a split, each example scored once, in the views of the config."""
+        program = dataclasses.replace(self.program, views=self.config.views)
+        return evaluate(program, state, self.examples(split), self.config.batch_size)
 
     def score_test(self, state: TrainState) -> Evaluation | None:
         """The metrics of the test split; None if the data have none."""

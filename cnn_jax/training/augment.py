@@ -1,6 +1,7 @@
 """Augmentations, inside the jitted step but for the windows that streams cut. Each example has its own key, so that its
 augmentation depends neither on its neighbours nor on the number of devices."""
 
+import dataclasses
 import functools
 import inspect
 import re
@@ -31,21 +32,24 @@ class Augmentation:
       function: maps (key, image[, value]) to an image of the same shape; if `mixes`, (key, image, other image[, value])
         to (image, share of the label of the first image).
       mixes: whether it mixes two images of a batch.
+      by_epoch: whether the key is that of the example, the same in every epoch, and the number of the epoch comes after
+        the image.
       value: the number after the name, for a function with a parameter for it.
     """
 
     name: str
     function: Callable[..., Any]
     mixes: bool
+    by_epoch: bool = False
     value: int | float | None = None
 
-    def __call__(self, key: Array, *images: Image) -> Any:
-        return self.function(key, *images, *([] if self.value is None else [self.value]))
+    def __call__(self, key: Array, *inputs: Array) -> Any:
+        return self.function(key, *inputs, *([] if self.value is None else [self.value]))
 
     @property
     def parameter(self) -> inspect.Parameter | None:
         """The parameter for the number after the name; None if there is none."""
-        rest = list(inspect.signature(self.function).parameters.values())[3 if self.mixes else 2 :]
+        rest = list(inspect.signature(self.function).parameters.values())[3 if self.mixes or self.by_epoch else 2 :]
         return rest[0] if rest else None
 
     @property
@@ -56,13 +60,14 @@ class Augmentation:
 AUGMENTATIONS: Registry[Augmentation] = Registry("augmentation")
 
 
-def register_augmentation(name: str, *, mixes: bool = False) -> Callable[[F], F]:
+def register_augmentation(name: str, *, mixes: bool = False, by_epoch: bool = False) -> Callable[[F], F]:
     """Registers a function of (key, image [h, w, c] of values 0 … 1[, number annotated as int or float]) that returns
     the augmented image. With `mixes` it takes another image of the batch as third argument and returns (image, share of
-    the label of the first image)."""
+    the label of the first image). With `by_epoch` the key is the same in all epochs, and the number of the epoch, from
+    0, is the third argument."""
 
     def add(function: F) -> F:
-        AUGMENTATIONS.add(name, Augmentation(name, function, mixes))
+        AUGMENTATIONS.add(name, Augmentation(name, function, mixes, by_epoch))
         return function
 
     return add
@@ -74,14 +79,31 @@ def flip(key: Array, image: Image) -> Image:
     return jnp.where(jax.random.bernoulli(key), image[:, ::-1], image)
 
 
+@register_augmentation("alternate_flip", by_epoch=True)
+def alternate_flip(key: Array, image: Image, epoch: Array) -> Image:
+    """Mirrors half of the examples in one epoch and the other half in the next, so that two epochs always show both
+    (jordan2024airbench, 3.6)."""
+    return jnp.where(jax.random.bernoulli(key) ^ (epoch % 2 == 1), image[:, ::-1], image)
+
+
 @register_augmentation("crop")
 def crop(key: Array, image: Image, pad: int) -> Image:
     """A random window of the original size from the image padded with `pad` black pixels (he2016deep, 4.2)."""
+    return _window(key, image, pad, "crop", "constant")
+
+
+@register_augmentation("shift")
+def shift(key: Array, image: Image, pad: int) -> Image:
+    """As `crop`, with the image reflected at its border in the place of black pixels (jordan2024airbench, 3)."""
+    return _window(key, image, pad, "shift", "reflect")
+
+
+def _window(key: Array, image: Image, pad: int, name: str, mode: str) -> Image:
     height, width, _ = image.shape
     if pad >= (side := min(height, width)):
-        raise RequestError(f"crop{pad} can leave nothing of a {height}x{width} image: at most crop{side - 1}")
+        raise RequestError(f"{name}{pad} can leave nothing of a {height}x{width} image: at most {name}{side - 1}")
     top, left = jax.random.randint(key, (2,), 0, 2 * pad + 1)
-    return jax.lax.dynamic_slice(jnp.pad(image, ((pad, pad), (pad, pad), (0, 0))), (top, left, 0), image.shape)
+    return jax.lax.dynamic_slice(jnp.pad(image, ((pad, pad), (pad, pad), (0, 0)), mode), (top, left, 0), image.shape)
 
 
 @register_augmentation(RESIZED_CROP)
@@ -107,6 +129,66 @@ def cutout(key: Array, image: Image, size: int) -> Image:
     )
     hidden = rows[:, None, None] & columns[None, :, None]
     return jnp.where(hidden, image.mean((0, 1), keepdims=True), image)
+
+
+@register_augmentation("erase")
+def erase(key: Array, image: Image, probability: float) -> Image:
+    """With this probability fills a rectangle of 2 to 40 % of the image, between three times as high as wide and three
+    times as wide as high, with random pixels (zhong2020random, 3)."""
+    if probability > 1:
+        raise RequestError(f"erase{probability:g}: a probability is at most 1")
+    height, width, _ = image.shape
+    act, area, shape, place, fill = jax.random.split(key, 5)
+    pixels = height * width * jax.random.uniform(area, minval=0.02, maxval=0.4)
+    ratio = jnp.exp(jax.random.uniform(shape, minval=-jnp.log(1 / 0.3), maxval=jnp.log(1 / 0.3)))
+    size = jnp.minimum(jnp.round(jnp.sqrt(jnp.stack([pixels * ratio, pixels / ratio]))), jnp.array([height, width]))
+    corner = jnp.floor(jax.random.uniform(place, (2,)) * (jnp.array([height, width]) - size + 1))
+    inside = _rectangle(height, width, corner, corner + size)
+    hidden = inside & jax.random.bernoulli(act, probability)
+    return jnp.where(hidden[..., None], jax.random.uniform(fill, image.shape), image)
+
+
+@register_augmentation("jitter")
+def jitter(key: Array, image: Image, strength: float) -> Image:
+    """Multiplies brightness, contrast and saturation, in this order, by random factors of 1 - strength … 1 + strength
+    (howard2013some, 2)."""
+    if strength >= 1:
+        raise RequestError(f"jitter{strength:g}: a factor of 0 leaves nothing; strength is below 1")
+    brightness, contrast, saturation = jax.random.uniform(key, (3,), minval=1 - strength, maxval=1 + strength)
+    image = jnp.clip(image * brightness, 0, 1)
+    image = jnp.clip(_blend(_grey(image).mean(), image, contrast), 0, 1)
+    return jnp.clip(_blend(_grey(image), image, saturation), 0, 1)
+
+
+def _grey(image: Image) -> Array:
+    """The luminance (ITU-R BT.601), (h, w, 1)."""
+    weights = jnp.array([0.299, 0.587, 0.114]) if image.shape[-1] == 3 else jnp.ones(image.shape[-1])
+    return (image * (weights / weights.sum())).sum(-1, keepdims=True)
+
+
+def _blend(base: Array, image: Image, factor: Array) -> Array:
+    return base + factor * (image - base)
+
+
+def _rectangle(height: int, width: int, corner: Array, end: Array) -> Array:
+    """Bool (h, w): the pixels from `corner` up to, excluding, `end`, each (row, column)."""
+    rows, columns = jnp.arange(height), jnp.arange(width)
+    inside = [(n >= corner[axis]) & (n < end[axis]) for axis, n in enumerate((rows, columns))]
+    return inside[0][:, None] & inside[1][None]
+
+
+@register_augmentation("cutmix", mixes=True)
+def cutmix(key: Array, image: Image, other: Image, alpha: float) -> tuple[Image, Array]:
+    """Replaces a rectangle of each example by that of another of its batch; its share of the image is ~ Beta(alpha,
+    alpha), less what lies beyond the border (yun2019cutmix, 3.1)."""
+    height, width, _ = image.shape
+    of_share, of_centre = jax.random.split(key)
+    side = jnp.sqrt(1.0 - jax.random.beta(of_share, alpha, alpha))
+    whole = jnp.array([height, width])
+    centre = jax.random.randint(of_centre, (2,), 0, whole)
+    size = jnp.floor(whole * side).astype(int)
+    pasted = _rectangle(height, width, centre - size // 2, centre - size // 2 + size)
+    return jnp.where(pasted[..., None], other, image), 1.0 - pasted.mean()
 
 
 @register_augmentation("mixup", mixes=True)
@@ -152,16 +234,16 @@ def _parse_token(token: str) -> Augmentation:
             f"augmentation {quote(token)} is no {plain.token}"
             + ("" if parameter is None else f": {parameter.name} must be a {'whole ' * (kind is int)}number above 0")
         )
-    return Augmentation(plain.name, plain.function, plain.mixes, value)
+    return dataclasses.replace(plain, value=value)
 
 
 @functools.lru_cache(maxsize=256)
 def check(augmentations: tuple[Augmentation, ...], shape: tuple[int, int, int]) -> None:
     """Raises RequestError for an augmentation that fails on images of `shape` or does not return such an image."""
     for augmentation in augmentations:
-        images = [jnp.zeros(shape)] * (2 if augmentation.mixes else 1)
+        inputs = [jnp.zeros(shape)] * (2 if augmentation.mixes else 1) + [jnp.zeros((), int)] * augmentation.by_epoch
         try:
-            output = jax.eval_shape(functools.partial(augmentation, jax.random.key(0)), *images)
+            output = jax.eval_shape(functools.partial(augmentation, jax.random.key(0)), *inputs)
         except RequestError:
             raise
         except Exception as error:  # of any type: the code is not ours
@@ -177,9 +259,21 @@ def crops(augmentations: tuple[Augmentation, ...], seed: int, epoch: int) -> Ran
     return RandomCrops(seed, epoch, areas[0]) if areas and areas[0] is not None else None
 
 
-def augment(augmentations: tuple[Augmentation, ...], keys: Array, images: Float[Array, "n h w c"]) -> Array:
-    """Applies the augmentations of one image in order to `images` (values 0 … 1), with a key per example."""
+def augment(
+    augmentations: tuple[Augmentation, ...],
+    keys: Array,
+    images: Float[Array, "n h w c"],
+    example_keys: Array,
+    epoch: Array,
+) -> Array:
+    """Applies the augmentations of one image in order to `images` (values 0 … 1), with a key per slot of the batch;
+    those `by_epoch` with the key of the example and the number of the epoch."""
     for i, augmentation in enumerate(augmentations):
-        if not augmentation.mixes:
-            images = jax.vmap(augmentation)(jax.vmap(jax.random.fold_in, (0, None))(keys, i), images)
+        if augmentation.mixes:
+            continue
+        own = jax.vmap(jax.random.fold_in, (0, None))(example_keys if augmentation.by_epoch else keys, i)
+        if augmentation.by_epoch:
+            images = jax.vmap(augmentation, (0, 0, None))(own, images, epoch)
+        else:
+            images = jax.vmap(augmentation)(own, images)
     return images

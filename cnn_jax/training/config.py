@@ -19,6 +19,7 @@ from cnn_jax.losses import LOSSES
 from cnn_jax.network import Network
 from cnn_jax.training import augment, schedule
 from cnn_jax.training.optimizer import optimizer_of
+from cnn_jax.training.views import Views
 from cnn_jax.typed import convert
 from cnn_jax.variants import with_filters
 from cnn_jax.zoo import build, layers_of
@@ -61,7 +62,8 @@ class Config:
     learning_rate: float = 0.01
     """Step size of the optimizer, before the schedule."""
     optimizer: str = "sgd"
-    """sgd, signsgd (the sign of the update of sgd), adam, adamw, one of optax (optax.lion), or a registered one."""
+    """sgd, signsgd (the sign of the update of sgd), adam, adamw, muon (orthogonal updates of filters), one of optax
+    (optax.lion), or a registered one."""
     optimizer_args: dict[str, Any] = field(default_factory=dict)
     """Arguments of the optimizer other than the fields below, e.g. b1=0.95; each number can be an axis."""
     momentum: float = 0.9
@@ -70,6 +72,11 @@ class Config:
     """Nesterov momentum."""
     weight_decay: float = 0.0
     """L2 on kernels: part of the gradient for sgd, signsgd and adam, decoupled from it for adamw."""
+    rates: dict[str, float] = field(default_factory=dict)
+    """Factors on the learning rate of groups of parameters: biases, norms, filters, head, or a layer by its name; 0
+    freezes it."""
+    decays: dict[str, float] = field(default_factory=dict)
+    """Weight decay of groups of parameters, in the gradient, instead of weight_decay; the groups as for rates."""
     clip_norm: float | None = None
     """Scale the gradient down to this global norm."""
     accumulate: int = 1
@@ -82,8 +89,8 @@ class Config:
     """Decay per step of a moving average of the weights, which is evaluated instead of the weights (0: off)."""
 
     schedule: str = "constant"
-    """How the learning rate changes over the run: constant, step, cosine, onecycle (learning_rate is its peak), a
-    schedule of optax (optax.polynomial_schedule), or a registered one."""
+    """How the learning rate changes over the run: constant, step, cosine, linear, trapezoid, onecycle
+    (learning_rate is its peak), a schedule of optax (optax.polynomial_schedule), or a registered one."""
     schedule_args: dict[str, Any] = field(default_factory=dict)
     """Arguments of the schedule, e.g. power=2."""
     warmup_epochs: float = 0.0
@@ -97,15 +104,16 @@ class Config:
     """cross_entropy, squared_error or a registered loss."""
     label_smoothing: float = 0.0
     """Share of the target that is spread evenly over all classes."""
-    initialiser: Literal["he", "glorot", "lecun", "normal"] = "he"
-    """Distribution of the initial kernels."""
+    initialiser: Literal["he", "glorot", "lecun", "normal", "dirac"] = "he"
+    """Distribution of the initial kernels; with dirac, the first filters of a convolution pass a channel on."""
     init_scale: float = 1.0
     """Factor on the initial kernels."""
     dropout: float | None = None
     """Rate of every dropout layer, instead of the network's own."""
     augment: str = ""
-    """Augmentations separated by spaces: flip, crop<pad>, cutout<size>, mixup<alpha>, and, first and with stream,
-    resized_crop<min_area>."""
+    """Augmentations separated by spaces: flip or alternate_flip, crop<pad> or shift<pad>, jitter<strength>, randaugment<magnitude>,
+    cutout<size>, erase<probability>, mixup<alpha> or cutmix<alpha>, and, first and with stream, resized_crop<min_area>.
+    """
 
     init: str | None = None
     """Start from the weights of a run folder or a file (npz, safetensors) instead of random ones; the last layer starts
@@ -118,6 +126,9 @@ class Config:
     """Keep a checkpoint of every epoch, instead of the newest two and the best."""
     select: Literal["final", "best"] = "final"
     """Which weights to score on the test split: the final ones or those with the best validation accuracy."""
+    views: Views = "one"
+    """Views of each image whose logits are averaged when a finished network is scored: flip adds the mirror image,
+    flip_shift both shifted by one pixel."""
     final_fit: bool = False
     """Train on the training and validation images together, and score the test split. A sweep first chooses its cell on
     the validation images without training on them, then trains that cell on both, with the same seeds."""
@@ -157,6 +168,8 @@ class Config:
         augmentations = augment.parse(self.augment)
         if augment.crops(augmentations, self.seed, 0) and not self.stream:
             raise RequestError(f"{augment.RESIZED_CROP} cuts windows out of the stored images: it needs stream = True")
+        if self.stream and (remembered := [a.name for a in augmentations if a.by_epoch]):
+            raise RequestError(f"{remembered[0]} remembers each example: it needs the images in memory, without stream")
         mixing = [augmentation.name for augmentation in augmentations if augmentation.mixes]
         if mixing and self.batch_size == 1:
             raise RequestError(f"{mixing[0]} needs a batch_size of at least 2: it mixes the examples of a batch")
@@ -189,6 +202,12 @@ class Config:
                 )
 
     def _check_optimizer(self):
+        for name in ("rates", "decays"):
+            for group, value in getattr(self, name).items():
+                if not 0 <= value < math.inf:
+                    raise RequestError(f"{name}: {group} = {value!r} must be at least 0")
+        if self.decays and self.weight_decay:
+            raise RequestError("decays name the groups that decay: leave out weight_decay")
         if self.nesterov and not self.momentum:
             raise RequestError("nesterov never acts without momentum: give a momentum above 0")
         if self.clip_norm and self.optimizer == "signsgd" and not self.momentum and not self.weight_decay:

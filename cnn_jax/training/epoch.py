@@ -93,12 +93,13 @@ def steps_of_epoch(
 
     if isinstance(train, Examples):
         inputs = stack(program.transform, [(cut(order), rate) for order, rate in zip(orders, rates, strict=True)])
-        yield range(first, end), Steps(train, *program.replicate(inputs))
+        yield range(first, end), Steps(train, *program.replicate(inputs), program.replicate(np.int32(number)))
         return
     (order,), (rate,) = orders, rates
     crops = augment.crops(program.augmentations, configs[0].seed, number)
     remaining = cut(order[(done - first) * batch_size :])
-    yield from _streamed(program, train, crops, remaining, rate[done - first :], done)
+    for numbers, steps in _streamed(program, train, crops, remaining, rate[done - first :], done):
+        yield numbers, steps._replace(epoch=program.replicate(np.int32(number)))
 
 
 def _streamed(

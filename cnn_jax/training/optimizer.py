@@ -4,6 +4,7 @@ The learning rate and, if optax allows it, all other numbers of an optimizer are
 changing them does not recompile it.
 """
 
+import dataclasses
 import difflib
 import functools
 import inspect
@@ -21,6 +22,7 @@ from jax.typing import ArrayLike
 
 from cnn_jax.errors import RequestError, quote, reason
 from cnn_jax.registry import Registry
+from cnn_jax.training.groups import Groups, by_group
 
 Make = Callable[..., optax.GradientTransformation]
 F = TypeVar("F", bound=Make)
@@ -97,7 +99,58 @@ def adamw(
     return optax.chain(optax.scale_by_adam(momentum, nesterov=nesterov), _l2(weight_decay), _scaled(learning_rate))
 
 
+@register_optimizer("muon", "jordan2024muon")
+def muon(
+    learning_rate: ArrayLike,
+    momentum: ArrayLike,
+    nesterov: bool,
+    weight_decay: ArrayLike,
+    sgd_momentum: float = 0.9,
+    iterations: int = 5,
+    unit_norm: bool = False,
+) -> optax.GradientTransformation:
+    """SGD whose update of the kernel of a convolution, as a matrix of filters, is made nearly orthogonal
+    (jordan2024muon); all other parameters are trained by SGD with `sgd_momentum`.
+
+    Args:
+      iterations: of Newton and Schulz; more bring the singular values closer to 1.
+      unit_norm: scale each kernel to the norm √filters before its update (jordan2024airbench, airbench94_muon).
+    """
+    rest = sgd(learning_rate, sgd_momentum, nesterov, weight_decay)
+    matrices = optax.stateless(lambda v, _: jax.tree.map(functools.partial(_orthogonal, iterations), v))
+    parts = [_l2(weight_decay), optax.trace(momentum, nesterov), matrices, _scaled(learning_rate)]
+    filters = optax.chain(*parts, *([optax.stateless(_to_unit_norm)] if unit_norm else []))
+    return optax.partition(
+        {"filters": filters, "rest": rest},
+        lambda params: jax.tree.map(lambda leaf: "filters" if leaf.ndim == 4 else "rest", params),
+    )
+
+
 OPTIMIZERS.seal()
+
+NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # jordan2024muon: the steepest at 0 that stays near 1
+
+
+def _orthogonal(iterations: int, kernel: Array) -> Array:
+    """The kernel, as a matrix (filters, weights), with singular values near 1 and the same singular vectors."""
+    a, b, c = NEWTON_SCHULZ
+    matrix = kernel.reshape(-1, kernel.shape[-1])
+    tall = matrix.shape[0] > matrix.shape[1]
+    x = matrix.T if tall else matrix
+    x = x / (jnp.linalg.norm(x) + 1e-7)
+    for _ in range(iterations):
+        square = x @ x.T
+        x = a * x + (b * square + c * square @ square) @ x
+    return (x.T if tall else x).reshape(kernel.shape)
+
+
+def _to_unit_norm(updates: Any, params: Any) -> Any:
+    """`updates` from kernels that are first scaled to a norm of √filters, 1 for each filter on average."""
+
+    def scale(update: Array, kernel: Array) -> Array:
+        return update + kernel * (math.sqrt(kernel.shape[-1]) / jnp.maximum(jnp.linalg.norm(kernel), 1e-12) - 1.0)
+
+    return jax.tree.map(scale, updates, params)
 
 
 def _l2(weight_decay: ArrayLike) -> optax.GradientTransformation:
@@ -117,21 +170,31 @@ class Optimizer:
       static: arguments that are not traced.
       traced: names of the arguments that are traced numbers.
       clip: whether the gradient is clipped first.
+      rates: the groups of parameters with a factor on the learning rate of their own.
+      decays: those with a weight decay of their own.
     """
 
     make: Make
     static: tuple[tuple[str, Any], ...]
     traced: tuple[str, ...]
     clip: bool
+    rates: Groups = ()
+    decays: Groups = ()
 
     def __call__(self, learning_rate: ArrayLike, hparams: Mapping[str, Any]) -> optax.GradientTransformationExtraArgs:
         """The transformation of the gradient into an update, which is added to the parameters. Clipping comes first, so
         that it excludes the weight decay."""
         traced = {name: hparams["optimizer"][name] for name in self.traced}
-        transformation = self.make(learning_rate, **dict(self.static), **traced)
+        parts = [self.make(learning_rate, **dict(self.static), **traced)]
+        if self.decays:
+            decay = lambda group, g, p: g + hparams["decays"][group] * p  # noqa: E731
+            parts.insert(0, optax.stateless(lambda g, params: by_group(self.decays, decay, g, params)))
         if self.clip:
-            transformation = optax.chain(optax.clip_by_global_norm(hparams["clip_norm"]), transformation)
-        return optax.with_extra_args_support(transformation)
+            parts.insert(0, optax.clip_by_global_norm(hparams["clip_norm"]))
+        if self.rates:
+            scale = lambda group, update: hparams["rates"][group] * update  # noqa: E731
+            parts.append(optax.stateless(lambda updates, _: by_group(self.rates, scale, updates)))
+        return optax.with_extra_args_support(optax.chain(*parts) if len(parts) > 1 else parts[0])
 
     @functools.cached_property
     def keeps_zeros(self) -> bool:
@@ -149,7 +212,7 @@ class Optimizer:
 
         def steps(params: Any, gradients: list[Any]) -> Any:
             hparams = {"clip_norm": 1.0, "optimizer": dict.fromkeys(self.traced, 0.5)}
-            transformation = self(0.1, hparams)
+            transformation = dataclasses.replace(self, rates=(), decays=())(0.1, hparams)
             state = transformation.init(params)
             for gradient in gradients:
                 updates, state = transformation.update(gradient, state, params, value=jnp.float32(1.0), grad=gradient)

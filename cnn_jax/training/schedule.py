@@ -77,6 +77,20 @@ def one_cycle(step: np.ndarray, steps: int) -> np.ndarray:
     return np.interp(step, [0, *(int(share * steps) for share in shares)], [1 / 25, *values])
 
 
+@register_schedule("linear")
+def linear(step: np.ndarray, steps: int) -> np.ndarray:
+    """1 - step / steps."""
+    return 1.0 - step / max(steps, 1)
+
+
+@register_schedule("trapezoid", "hagele2024scaling")
+def trapezoid(step: np.ndarray, steps: int, cooldown: float = 0.2) -> np.ndarray:
+    """1, and in the last share `cooldown` of the steps linearly down to 0 (hagele2024scaling, equation 1)."""
+    if not 0 < cooldown <= 1:
+        raise RequestError(f"cooldown = {cooldown} is a share of the steps, above 0 and at most 1")
+    return np.minimum(1.0, (steps - step) / max(cooldown * steps, 1))
+
+
 SCHEDULES.seal()
 
 
@@ -148,7 +162,7 @@ def check_schedule(config: Any, steps_per_epoch: int) -> list[str]:
         raise RequestError(f"schedule 'onecycle' cannot rise and fall in a run {of}: it needs at least 4")
     milestones = [round(epoch * steps_per_epoch) for epoch in config.decay_epochs]
     changes = np.array([step for step in milestones if step < total], int)
-    if config.schedule not in ("constant", "step", "cosine", "onecycle"):  # these may change at any step
+    if config.schedule not in ("constant", "step", "cosine", "linear", "onecycle"):  # these may change at any step
         changes = np.unique(np.linspace(0, total - 1, 1000).astype(int))
     rates = learning_rates(config, steps_per_epoch, changes)
     if not np.isfinite(rates).all():
@@ -156,8 +170,8 @@ def check_schedule(config: Any, steps_per_epoch: int) -> list[str]:
     notes = []
     if config.warmup_epochs and warmup < 2:
         notes.append(f"warmup_epochs = {config.warmup_epochs:g} never acts: it is {warmup} {of}")
-    if config.schedule == "cosine" and total - warmup < 2:
-        notes.append(f"schedule 'cosine' never acts: it has {total - warmup} {of}")
+    if config.schedule in ("cosine", "linear") and total - warmup < 2:
+        notes.append(f"schedule {config.schedule!r} never acts: it has {total - warmup} {of}")
     for epoch, step in zip(config.decay_epochs, milestones, strict=True):
         if step >= total:
             notes.append(f"the decay after epoch {epoch:g} never acts: it rounds to the end {of}")

@@ -1,5 +1,6 @@
 """The inputs and outputs of a training step, as pytrees."""
 
+import dataclasses
 import functools
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -15,11 +16,12 @@ from cnn_jax.layers import INITIALISERS, Dropout
 from cnn_jax.losses import LOSSES, Loss
 from cnn_jax.metrics import Totals
 from cnn_jax.network import Network
-from cnn_jax.training import augment
+from cnn_jax.training import augment, groups
 from cnn_jax.training.config import Config
 from cnn_jax.training.devices import check_devices, replicate
 from cnn_jax.training.optimizer import Optimizer, optimizer_of
 from cnn_jax.training.trials import Transform
+from cnn_jax.training.views import Views
 
 # For a program that runs once: with all optimizations XLA:CPU takes three times as long to compile it, for the same
 # result.
@@ -68,6 +70,7 @@ class Program:
     implementation: ops.Implementation
     parts: int  # the generation of the registries in which layers and metrics are looked up
     transform: Transform = None  # over the trials, if there are several
+    views: Views = "one"  # of each image, in an evaluation
     contained: tuple[Network, ...] = ()  # the networks of the trials, if they differ: `network` is their union
 
     @classmethod
@@ -92,12 +95,17 @@ class Program:
             raise RequestError(f"dropout = {config.dropout}, but the network has no drop layer")
         augmentations = augment.parse(config.augment)
         augment.check(augmentations, network.input_shape)
+        optimizer = dataclasses.replace(
+            optimizer_of(config)[0],
+            rates=groups.assign(network, config.rates, "rates"),
+            decays=groups.assign(network, config.decays, "decays"),
+        )
         devices = devices or config.devices or jax.local_device_count() * hosts
         check_devices(devices, hosts)
         return cls(
             network=network,
             loss=LOSSES[config.loss],
-            optimizer=optimizer_of(config)[0],
+            optimizer=optimizer,
             ema=config.ema > 0,
             accumulate=config.accumulate,
             augmentations=augmentations,
@@ -136,6 +144,8 @@ def hparams_of(config: Config) -> dict[str, Any]:
         "dropout": config.dropout or 0.0,
         "gradient_noise": config.gradient_noise,
         "optimizer": optimizer_of(config)[1],
+        "rates": config.rates,
+        "decays": config.decays,
     }
     return jax.tree.map(np.float32, values)
 

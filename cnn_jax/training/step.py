@@ -18,6 +18,7 @@ from cnn_jax.training.augment import augment
 from cnn_jax.training.devices import mesh
 from cnn_jax.training.state import Examples, Program, TrainState
 from cnn_jax.training.trials import for_each
+from cnn_jax.training.views import VIEWS
 
 HParams = dict[str, Any]  # traced numbers, see `state.hparams_of`
 
@@ -41,13 +42,15 @@ class Steps(NamedTuple):
     examples: Examples
     batches: Batch  # (…, steps, slots)
     learning_rates: Array  # float32 (…, steps)
+    epoch: ArrayLike = 0  # int32 (), the number of the epoch, from 0
 
 
 class _Moment(NamedTuple):
-    """The source of randomness of a step: the key of the run and the number of steps done."""
+    """The source of randomness of a step: the key of the run, the number of steps done, and that of the epoch."""
 
     key: Array
     step: Array
+    epoch: ArrayLike
 
 
 class _Slots(NamedTuple):
@@ -90,25 +93,28 @@ def _gradient(
 
     count = jnp.maximum(total(slots.mask.sum()), 1.0)
 
+    key, step, epoch = moment
+
     def augmented(positions: Array, slot: Array) -> Array:
-        keys = jax.vmap(functools.partial(randomness.augmentation, *moment))(slot)
-        return augment(program.augmentations, keys, pixels(examples, positions))
+        keys = jax.vmap(functools.partial(randomness.augmentation, key, step))(slot)
+        example_keys = jax.vmap(functools.partial(randomness.example, key))(positions)
+        return augment(program.augmentations, keys, pixels(examples, positions), example_keys, epoch)
 
     def mean_loss(params: Any, batch_stats: Any, part: _Slots, number: int) -> tuple[Array, tuple[Totals, Any]]:
         """The contribution of part `number` of the slots to the mean loss, with (metric totals, batch statistics)."""
         labels = examples.labels[part.positions]
         images = augmented(part.positions, part.slot)
         if mix is not None:
-            mix_keys = jax.vmap(functools.partial(randomness.mixing, *moment))(part.slot)
+            mix_keys = jax.vmap(functools.partial(randomness.mixing, key, step))(part.slot)
             images, share = jax.vmap(mix)(mix_keys, images, augmented(part.partner, part.partner_slot))
         logits, batch_stats = program.network.apply_train(
             {"params": params, "batch_stats": batch_stats},
             normalise(images, examples.mean, examples.std, program.dtype),
-            key=randomness.dropout(*moment, number, device),
+            key=randomness.dropout(key, step, number, device),
             dropout_rate=hparams["dropout"] if program.dropout else None,
             mask=part.mask,
             axis_name=axis_name,
-            feedback_key=randomness.feedback_weights(moment.key) if program.feedback else None,
+            feedback_key=randomness.feedback_weights(key) if program.feedback else None,
             contained=(program.contained, hparams["contained"]) if program.contained else None,
         )
         losses = program.loss(logits, labels, hparams["label_smoothing"])
@@ -137,6 +143,7 @@ def train_step(
     learning_rate: Array,
     hparams: HParams,
     key: Array,
+    epoch: ArrayLike = 0,
 ) -> TrainState:
     """One step: gradient, update, new parameters.
 
@@ -147,7 +154,7 @@ def train_step(
     slots = _Slots(batch.positions, batch.mask, numbers, batch.partner_positions, batch.partners)
     where = Examples(P("batch"), P("batch"), P(), P()) if program.streamed else P()  # type: ignore[arg-type]
     gradient = _on_devices(program, _gradient, (P(), P(), where, P("batch"), P(), P()), (P(), (P(), P())))
-    moment = _Moment(key, state.step)
+    moment = _Moment(key, state.step, epoch)
     with jax.default_matmul_precision(program.precision), ops.using(program.implementation):
         grads, (totals, batch_stats) = gradient(state.params, state.batch_stats, examples, slots, hparams, moment)
     if program.noise:
@@ -178,7 +185,7 @@ def _with_noise(grads: Any, variance: Array, moment: _Moment) -> Any:
     """Adds normal noise of this variance to every element of the gradient (neelakantan2015adding, 3)."""
     leaves, tree = jax.tree.flatten(grads)
     noise = [
-        jax.random.normal(randomness.gradient_noise(*moment, i), leaf.shape, leaf.dtype)
+        jax.random.normal(randomness.gradient_noise(moment.key, moment.step, i), leaf.shape, leaf.dtype)
         for i, leaf in enumerate(leaves)
     ]
     return jax.tree.unflatten(tree, [g + jnp.sqrt(variance) * z for g, z in zip(leaves, noise, strict=True)])
@@ -201,9 +208,8 @@ def train_steps(
     """
 
     def step(i: Array, state: TrainState) -> TrainState:
-        return for_each(program.transform, functools.partial(train_step, program, steps.examples))(
-            state, steps.batches.at(i), steps.learning_rates[..., i], hparams, key
-        )
+        one = functools.partial(train_step, program, steps.examples, epoch=steps.epoch)
+        return for_each(program.transform, one)(state, steps.batches.at(i), steps.learning_rates[..., i], hparams, key)
 
     return jax.lax.fori_loop(first, last, step, state)
 
@@ -214,7 +220,8 @@ def evaluate_step(program: Program, params: Any, batch_stats: Any, examples: Exa
     def score(program: Program, params: Any, batch_stats: Any, examples: Examples, batch: Batch) -> Totals:
         labels = examples.labels[batch.positions]
         images = normalise(pixels(examples, batch.positions), examples.mean, examples.std, program.dtype)
-        logits = program.network.apply({"params": params, "batch_stats": batch_stats}, images)
+        variables = {"params": params, "batch_stats": batch_stats}
+        logits = sum(weight * program.network.apply(variables, view(images)) for weight, view in VIEWS[program.views])
         totals = metrics.totals(program.loss(logits, labels), logits, labels, batch.mask)
         return totals if program.axis_name is None else jax.lax.psum(totals, program.axis_name)
 

@@ -12,7 +12,7 @@ from cnn_jax.network import Network
 from cnn_jax.notation import parse
 from cnn_jax.registry import Registry
 from cnn_jax.variants import with_classes
-from cnn_jax.zoo import families, historic
+from cnn_jax.zoo import families, historic, modern
 
 CLASSES = "-classes"  # placeholder for the number of classes in the notation: dense-classes
 
@@ -180,6 +180,49 @@ _PUBLISHED: dict[str, Entry] = {
         ),
         (32, 32, 3), 1_369_738, "springenberg2015striving, All-CNN-C",
     ),
+    "airbench94": Entry(modern.airbench94, (32, 32, 3), 1_971_352, "jordan2024airbench, the variant with Muon"),
+    "googlenet": Entry(modern.googlenet, (224, 224, 3), 6_998_552, "szegedy2015going, without auxiliary classifiers"),
+    "inception_v3": Entry(
+        modern.inception_v3, (299, 299, 3), 23_834_568, "szegedy2016rethinking, without the auxiliary classifier",
+        count_source="torchvision",
+    ),
+    **{
+        f"densenet{depth}": Entry(
+            partial(modern.densenet, depth), (224, 224, 3), count, "huang2017densely", count_source="torchvision",
+        )
+        for depth, count in {121: 7_978_856, 169: 14_149_480, 201: 20_013_928}.items()
+    },
+    "resnext50": Entry(
+        partial(families.resnet, 50, groups=32, group_width=4), (224, 224, 3), 25_028_904,
+        "xie2017aggregated, 32 groups of 4", count_source="torchvision",
+    ),
+    "se_resnet50": Entry(
+        partial(families.resnet, 50, squeeze=16), (224, 224, 3), 28_088_024, "hu2018squeeze, table 1",
+        count_source="timm",
+    ),
+    "preact_resnet18": Entry(families.preact_resnet18, (32, 32, 3), 11_172_170, "he2016identity, for 32x32 images"),
+    "mobilenet_v1": Entry(
+        modern.mobilenet_v1, (224, 224, 3), 4_231_976, "howard2017mobilenets", count_source="Keras",
+    ),
+    "mobilenet_v2": Entry(
+        modern.mobilenet_v2, (224, 224, 3), 3_504_872, "sandler2018mobilenetv2", count_source="torchvision",
+    ),
+    **{
+        f"mobilenet_v3_{size}": Entry(
+            partial(modern.mobilenet_v3, size), (224, 224, 3), count, "howard2019searching",
+            count_source="torchvision",
+        )
+        for size, count in {"small": 2_542_856, "large": 5_483_032}.items()
+    },
+    "efficientnet_b0": Entry(
+        modern.efficientnet_b0, (224, 224, 3), 5_288_548, "tan2019efficientnet", count_source="torchvision",
+    ),
+    **{
+        f"convnext_{size}": Entry(
+            partial(modern.convnext, size), (224, 224, 3), count, "liu2022convnet", count_source="torchvision",
+        )
+        for size, count in {"tiny": 28_589_128, "small": 50_223_688, "base": 88_591_464}.items()
+    },
     "cifar_resnet18": Entry(families.cifar_resnet18, (32, 32, 3), 11_173_962, f"{_HE} with a 3x3 stem"),
     **{
         f"vgg{depth}": Entry(

@@ -3,7 +3,18 @@
 from typing import Literal
 
 from cnn_jax.errors import RequestError
-from cnn_jax.layers import Activation, BatchNorm, Conv, Dense, Dropout, GlobalPool, Layer, Pool, Residual
+from cnn_jax.layers import (
+    Activation,
+    BatchNorm,
+    Conv,
+    Dense,
+    Dropout,
+    GlobalPool,
+    Layer,
+    Pool,
+    Residual,
+    SqueezeExcite,
+)  # fmt: skip
 
 Layers = tuple[Layer, ...]
 RELU = Activation("relu")
@@ -31,10 +42,22 @@ def conv_bn(features: int, size: int, stride: int = 1) -> Layers:
 
 
 def resnet(
-    depth: int = 50, width: int = 64, classes: int = 1000, stride_on: Literal["3x3", "first 1x1"] = "3x3"
+    depth: int = 50,
+    width: int = 64,
+    classes: int = 1000,
+    stride_on: Literal["3x3", "first 1x1"] = "3x3",
+    groups: int = 1,
+    group_width: int = 64,
+    squeeze: int | None = None,
 ) -> Layers:
     """ResNet for ImageNet (he2016deep, table 1). In a bottleneck the published network has the stride in the first 1x1
-    convolution, torchvision in the 3x3."""
+    convolution, torchvision in the 3x3.
+
+    Args:
+      groups: of the 3x3 convolution of a bottleneck (xie2017aggregated), which has groups x group_width filters in the
+        first stage.
+      squeeze: with it, each block ends in a squeeze-and-excitation with a ratio of `squeeze` (hu2018squeeze).
+    """
     if depth not in RESNET_BLOCKS:
         raise RequestError(f"ResNet of depth {depth} is unknown; depths are {', '.join(map(str, RESNET_BLOCKS))}")
     layers: list[Layer] = [*conv_bn(width, 7, 2), RELU, Pool("max", 3, 2, padding=1)]
@@ -42,14 +65,15 @@ def resnet(
         features = width * 2**stage
         for block in range(blocks):
             stride = 2 if stage and not block else 1
+            gate = (SqueezeExcite(features * (1 if depth < 50 else 4) // squeeze),) if squeeze else ()
             if depth < 50:
-                body: Layers = (*conv_bn(features, 3, stride), RELU, *conv_bn(features, 3))
+                body: Layers = (*conv_bn(features, 3, stride), RELU, *conv_bn(features, 3), *gate)
                 changes = stride > 1
             else:
                 first, second = (1, stride) if stride_on == "3x3" else (stride, 1)
-                body = (
-                    *conv_bn(features, 1, first), RELU, *conv_bn(features, 3, second), RELU, *conv_bn(4 * features, 1),
-                )  # fmt: skip
+                inner = features * group_width // 64 * groups
+                three = (Conv(inner, 3, second, padding=1, groups=groups, bias=False), BatchNorm())
+                body = (*conv_bn(inner, 1, first), RELU, *three, RELU, *conv_bn(4 * features, 1), *gate)
                 changes = not block
             layers += [Residual(body, "proj" if changes else "identity"), RELU]
     return (*layers, GlobalPool(), Dense(classes))
@@ -72,6 +96,22 @@ def cifar_resnet(depth: int = 20, width: int = 16, classes: int = 10) -> Layers:
 def cifar_resnet18(width: int = 64, classes: int = 10) -> Layers:
     """The ImageNet ResNet-18 with a 3x3 stem and no max pool, as commonly used on 32x32 images."""
     return (*conv_bn(width, 3), RELU, *resnet(18, width, classes)[4:])
+
+
+def preact_resnet18(width: int = 64, classes: int = 10) -> Layers:
+    """The ResNet-18 of he2016identity for 32x32 images: batch norm and ReLU before each convolution; if the shape
+    changes, the first ones come before the shortcut too, which has no batch norm."""
+    layers: list[Layer] = [Conv(width, 3, padding=1, bias=False)]
+    for stage in range(4):
+        for block in range(2):
+            features, stride = width * 2**stage, 2 if stage and not block else 1
+            first, second = (Conv(features, 3, s, padding=1, bias=False) for s in (stride, 1))
+            inner = (first, BatchNorm(), RELU, second)
+            if stride > 1:
+                layers += [BatchNorm(), RELU, Residual(inner, "proj")]
+            else:
+                layers.append(Residual((BatchNorm(), RELU, *inner)))
+    return (*layers, BatchNorm(), RELU, GlobalPool(), Dense(classes))
 
 
 def wide_resnet(depth: int = 28, widen: int = 10, classes: int = 10, dropout: float = 0.0) -> Layers:

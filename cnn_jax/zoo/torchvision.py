@@ -1,11 +1,12 @@
-"""Converts weights of torchvision's AlexNet, VGG and ResNet to variables of the same networks here."""
+"""Converts weights of torchvision's AlexNet, VGG, ResNet, MobileNet, EfficientNet and ConvNeXt to variables of the same
+networks here."""
 
 from collections.abc import Mapping
 
 import numpy as np
 
 from cnn_jax.errors import RequestError
-from cnn_jax.layers import BatchNorm, Conv, Dense, Residual
+from cnn_jax.layers import BatchNorm, ChannelScale, Conv, Dense, Depthwise, LayerNorm, Residual, SqueezeExcite
 from cnn_jax.network import Network, Variables
 from cnn_jax.nodes import Node
 
@@ -16,13 +17,16 @@ State = Mapping[str, np.ndarray]
 
 def is_state_dict(names: Mapping[str, np.ndarray]) -> bool:
     """True if arrays have torchvision's names."""
-    return "features.0.weight" in names or "layer1.0.conv1.weight" in names
+    return any(name in names for name in ("features.0.weight", "layer1.0.conv1.weight", "features.0.0.weight"))
 
 
 def variables_of(network: Network, state: State) -> Variables:
     """The variables of `network` from a state dict. Raises RequestError with the name of the first array that is
     missing or has another shape."""
-    nodes = _residual_names(network) if "layer1.0.conv1.weight" in state else _sequential_names(network)
+    if "layer1.0.conv1.weight" in state:
+        nodes = _residual_names(network)
+    else:
+        nodes = _names_in_order(network, state) if "features.0.0.weight" in state else _sequential_names(network)
     params, batch_stats = {}, {}
     for node, name in nodes:
 
@@ -30,30 +34,62 @@ def variables_of(network: Network, state: State) -> Variables:
             key = f"{name}.{what}"
             if key not in state:
                 raise RequestError(f"the state dict has no {key}, which would be {layer}'s")
-            if state[key].shape != shape:
+            if [n for n in state[key].shape if n > 1] != [n for n in shape if n > 1]:  # a dense layer may be a 1x1
                 raise RequestError(f"{key} has the shape {state[key].shape}, but {layer} needs {shape}")
-            return np.asarray(state[key], np.float32)
+            return np.asarray(state[key], np.float32).reshape(shape)
 
-        layer = node.layer
-        if isinstance(layer, BatchNorm):
-            channels = node.input[-1:]
-            params[node.name] = {"scale": of("weight", channels), "bias": of("bias", channels)}
-            batch_stats[node.name] = {"mean": of("running_mean", channels), "variance": of("running_var", channels)}
+        layer, channels = node.layer, node.input[-1]
+        if isinstance(layer, BatchNorm | LayerNorm):
+            params[node.name] = {"scale": of("weight", (channels,)), "bias": of("bias", (channels,))}
+            if isinstance(layer, BatchNorm):
+                moments = {"mean": of("running_mean", (channels,)), "variance": of("running_var", (channels,))}
+                batch_stats[node.name] = moments
             continue
-        if isinstance(layer, Conv):
-            kernel = of("weight", (layer.features, node.input[-1] // layer.groups, layer.size, layer.size))
-            kernel = kernel.transpose(2, 3, 1, 0)
+        if isinstance(layer, ChannelScale):
+            params[node.name] = {"factor": of("layer_scale", (channels,))}
+            continue
+        if isinstance(layer, SqueezeExcite):
+            params[node.name] = {
+                "reduce_kernel": of("fc1.weight", (layer.squeezed, channels)).T,
+                "reduce_bias": of("fc1.bias", (layer.squeezed,)),
+                "expand_kernel": of("fc2.weight", (channels, layer.squeezed)).T,
+                "expand_bias": of("fc2.bias", (channels,)),
+            }
+            continue
+        features = node.output[-1]
+        if isinstance(layer, Conv | Depthwise):
+            groups = channels if isinstance(layer, Depthwise) else layer.groups
+            kernel = of("weight", (features, channels // groups, layer.size, layer.size)).transpose(2, 3, 1, 0)
         else:
             if not isinstance(layer, Dense):
                 raise RequestError(f"torchvision has no layer like {node.name}")
             # Torch flattens (channels, height, width); here it is (height, width, channels).
-            rows, columns, maps = node.input if len(node.input) == 3 else (1, 1, node.input[0])
-            flat = of("weight", (layer.features, maps * rows * columns))
-            kernel = flat.reshape(-1, maps, rows, columns).transpose(2, 3, 1, 0).reshape(-1, layer.features)
+            rows, columns, maps = node.input if len(node.input) == 3 else (1, 1, channels)
+            flat = of("weight", (features, maps * rows * columns))
+            kernel = flat.reshape(-1, maps, rows, columns).transpose(2, 3, 1, 0).reshape(-1, features)
         params[node.name] = {"kernel": np.ascontiguousarray(kernel)}
         if layer.bias:
-            params[node.name]["bias"] = of("bias", (layer.features,))
+            params[node.name]["bias"] = of("bias", (features,))
     return {"params": params, "batch_stats": batch_stats}
+
+
+def _names_in_order(network: Network, state: State) -> list[tuple[Node, str]]:
+    """MobileNet, EfficientNet, ConvNeXt: the modules in the order of the numbers in their names, which is that of
+    execution, with the classifier last; fc1 and fc2 belong to one squeeze-and-excitation."""
+
+    def module(key: str) -> str:
+        name = key.rpartition(".")[0]
+        return key if key.endswith(".layer_scale") else name.removesuffix(".fc1").removesuffix(".fc2")
+
+    def order(name: str) -> tuple:
+        words = [(int(word), "") if word.isdigit() else (-1, word) for word in name.split(".")]
+        return (name.startswith("classifier"), words)
+
+    modules = sorted({module(key) for key in state}, key=order)
+    nodes = [part for node in network.walk() for part in node.parts if part.parameters]
+    if len(modules) != len(nodes):
+        raise RequestError(f"the state dict has {len(modules)} modules with weights, the network {len(nodes)}")
+    return [(n, name.removesuffix(".layer_scale")) for n, name in zip(nodes, modules, strict=True)]
 
 
 def _sequential_names(network: Network) -> list[tuple[Node, str]]:

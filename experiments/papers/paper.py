@@ -44,9 +44,12 @@ class Paper:
     config: Mapping[str, Any]
     seeds: int = 6
 
-    def grid(self, quick: bool = False) -> Grid:
-        """A grid with one cell; in the quick form on a few digits of the same size."""
-        fields = {**self.config, **QUICK, "image_size": self.config.get("image_size", 32)} if quick else self.config
+    def grid(self, quick: bool = False, dataset: str | None = None) -> Grid:
+        """A grid with one cell; in the quick form on a few digits of the same size. `dataset` is that of the config in
+        another file."""
+        fields = {**self.config, "dataset": dataset or self.config["dataset"]}
+        if quick:
+            fields |= {**QUICK, "image_size": self.config.get("image_size", 32)}
         return Grid(Config(**fields), {"seed": tuple(range(1 if quick else self.seeds))})
 
 
@@ -58,10 +61,11 @@ def main(paper: Paper, description: str | None) -> None:
             description=description, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
         )
         parser.add_argument("--data-dir", help="folder of archives; needed only until they are cached")
+        parser.add_argument("--dataset", help="the same images in another form, e.g. a zip of JPEG files")
         parser.add_argument("--out", type=Path, help="the sweep's folder (default: runs/papers/<name>)")
         parser.add_argument("--quick", action="store_true", help="one epoch of 128 digits: a short trial run")
         parsed = parser.parse_args(arguments)
-        grid = paper.grid(parsed.quick)
+        grid = paper.grid(parsed.quick, parsed.dataset)
         if not parsed.quick:
             restart_from_cache([grid.base.dataset], parsed.data_dir)
         out = parsed.out or (RUNS / (f"{paper.name}-quick" if parsed.quick else paper.name))
@@ -102,8 +106,10 @@ def _row(paper: Paper, folder: Path) -> dict[str, tables.Cell]:
     citation = Citation(outcome, "test.accuracy")
     assert outcome.table is not None
     seconds = sum(trial.seconds for trial in outcome.table.chosen_trials()) / outcome.n
+    used = outcome.config.dataset
+    other = [f"images of {Path(used).name}"] if used != paper.config["dataset"] else []
     return row | {
-        "our deviations": "; ".join([paper.deviations, *citation.deviations]),
+        "our deviations": "; ".join([paper.deviations, *other, *citation.deviations]),
         "our error": error(outcome),
         "n": citation.n,
         "device, seconds per seed": f"{device(citation.start.device)}; {seconds:.0f} s",

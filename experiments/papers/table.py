@@ -8,6 +8,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+import airbench
 import allcnn
 import cuda_convnet
 import lecun1989
@@ -17,7 +18,7 @@ import resnet20
 
 from cnn_jax.cli import common
 
-PAPERS = [module.PAPER for module in (lecun1989, lenet5, cuda_convnet, allcnn, resnet20)]
+PAPERS = [module.PAPER for module in (airbench, cuda_convnet, resnet20, allcnn, lenet5, lecun1989)]
 README = Path(__file__).with_name("README.md")
 
 
@@ -28,7 +29,8 @@ def text() -> str:
         "The test error of each paper beside ours, the median over n seeds with its interval. "
         "`scripts/run experiments/papers/NAME.py --data-dir DIR` trains one, `--quick` shows that it runs; "
         "`scripts/run experiments/papers/table.py --keep` keeps the evidence of those that have run and writes this "
-        "page. What has no evidence yet is to be measured; two CPU cores do not finish the networks on CIFAR-10.\n\n"
+        "page. With `--dataset FILE` it trains on the same images in another file, which the table names. What has no "
+        "evidence yet is to be measured.\n\n"
         + paper.table(PAPERS)
     )
 
