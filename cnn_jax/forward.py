@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from cnn_jax.layers import Activation, BatchNorm, Block, Conv, Pool
-from cnn_jax.nodes import Node, Nodes
+from cnn_jax.nodes import Node, Nodes, walk
 
 Variables = Mapping[str, Any]  # {"params": {layer: …}, "batch_stats": {layer: …}}
 
@@ -38,7 +38,10 @@ class Pass:
         while at < len(nodes):
             node = nodes[at]
             count, fused = fusion(nodes[at:]) if self.fuse else (1, {})
-            x = self.block(node, x) if isinstance(node.layer, Block) else self.leaf(node, x, fused)
+            if not isinstance(node.layer, Block):
+                x = self.leaf(node, x, fused)
+            else:
+                x = self.recomputed(node, x) if self.context.get("remat") else self.block(node, x)
             if node.name in self.shifts:
                 x = x + self.shifts[node.name]
             if self.outputs is not None:
@@ -53,6 +56,22 @@ class Pass:
         for part in node.projection:
             x = self.leaf(part, x)
         return node.layer.join(outputs, x)
+
+    def recomputed(self, node: Node, x: Array) -> Array:
+        """As `block`, but the backward pass computes again what is inside, which then need not be kept in memory."""
+        names = {part.name for inside in walk((node,)) for part in inside.parts}
+        own = [{n: v for n, v in tree.items() if n in names} for tree in (self.params, self.batch_stats)]
+        context = {name: value for name, value in self.context.items() if name != "remat"}
+
+        @jax.checkpoint
+        def run(params: Any, batch_stats: Any, x: Array) -> tuple[Array, dict[str, Any]]:
+            inside = Pass({"params": params, "batch_stats": batch_stats}, context, None, self.shifts)
+            inside.fuse, inside.drawn = self.fuse, self.drawn
+            return inside.block(node, x), inside.batch_stats
+
+        x, batch_stats = run(*own, x)
+        self.batch_stats |= batch_stats
+        return x
 
     def leaf(self, node: Node, x: Array, fused: Mapping[str, Any] = MappingProxyType({})) -> Array:
         context = {**{name: self.context[name] for name in node.layer.context if name in self.context}, **fused}

@@ -128,6 +128,7 @@ class Network:
         dropout_rate: Array | None = None,
         feedback_key: Array | None = None,
         contained: tuple[tuple["Network", ...], Array] | None = None,
+        remat: bool = False,
     ) -> tuple[Array, dict[str, Any]]:
         """Logits in training mode and the new batch statistics.
 
@@ -139,9 +140,12 @@ class Network:
           feedback_key: makes convolutions and dense layers backpropagate through random weights drawn with this key.
           contained: networks that this one contains (`union`), and the index, which may be traced, of the one whose
             weights these are: dropout is as in that one.
+          remat: whether the backward pass computes the inside of every block again, instead of keeping it in memory
+            (chen2016training).
         """
         context: dict[str, Any] = {
-            "train": True, "mask": mask, "axis_name": axis_name, "dropout_key": key, "dropout_rate": dropout_rate
+            "train": True, "mask": mask, "axis_name": axis_name, "dropout_key": key, "dropout_rate": dropout_rate,
+            "remat": remat,
         }  # fmt: skip
         if feedback_key is not None:
             context["feedback_key"] = feedback_key

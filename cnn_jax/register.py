@@ -11,7 +11,7 @@ from cnn_jax.metrics import register_metric as metric
 from cnn_jax.report.loggers import register_logger as logger
 from cnn_jax.report.own_figures import register_figure as figure
 from cnn_jax.training.augment import register_augmentation as augmentation
-from cnn_jax.training.optimizer import register_optimizer as optimizer
+from cnn_jax.training.rules import register_optimizer as optimizer
 from cnn_jax.training.schedule import register_schedule as schedule
 from cnn_jax.zoo import register_network as network
 

@@ -44,8 +44,9 @@ def run(plugin):
     """Everything at once."""
     out = plugin.with_name("run")
     code, _, err = finish(
-        "-m", "cnn_jax", "train", "--plugin", plugin, "--network", "conv3-4:same snake smooth:size=3 max2 dense-classes",
-        "--loss", "focal", "--optimizer", "centred", "--optimizer-args", "beta=0.9", "--schedule", "linear",
+        "-m", "cnn_jax", "train", "--plugin", plugin,
+        "--network", "conv3-4:same snake smooth:size=3 max2 dense-classes",
+        "--loss", "focal", "--optimizer", "centred", "--optimizer-args", "beta=0.9", "--schedule", "ramp",
         "--schedule-args", "end=0.2", "--augment", "flip noise0.01", "--log", "table", "--log", "json",
         "--learning-rate", "0.1", "--epochs", "3", "--out", out,
     )  # fmt: skip

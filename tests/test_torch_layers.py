@@ -21,7 +21,9 @@ def test_a_layer_computes_what_torch_computes(text):
         images = jnp.asarray(torch_layers.numbers(f"{text} input", torch_layers.SHAPE))
         network = Network(torch_layers.SHAPE[1:], parse(text))
         last = network.nodes[-1].name
-        arrays = {n: jnp.asarray(torch_layers.numbers(f"{text} {n}", v.shape)) for n, v in given.items() if n != "input"}
+        arrays = {
+            n: jnp.asarray(torch_layers.numbers(f"{text} {n}", v.shape)) for n, v in given.items() if n != "input"
+        }
         shapes = jax.eval_shape(network.init, jax.random.key(0))
         assert {key: leaf.shape for key, leaf in shapes["params"].get(last, {}).items()} == {
             key: array.shape for key, array in arrays.items()

@@ -9,7 +9,16 @@ from pathlib import Path
 import numpy as np
 
 FILE = Path(__file__).with_suffix(".npz")
-MODELS = ("alexnet", "vgg11", "resnet18", "resnet50", "mobilenet_v2", "mobilenet_v3_small", "efficientnet_b0", "convnext_tiny")
+MODELS = (
+    "alexnet",
+    "vgg11",
+    "resnet18",
+    "resnet50",
+    "mobilenet_v2",
+    "mobilenet_v3_small",
+    "efficientnet_b0",
+    "convnext_tiny",
+)
 
 
 def numbers(name, shape, low, high):

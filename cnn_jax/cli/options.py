@@ -15,7 +15,7 @@ from cnn_jax.layers.spelling import text_of, value_of
 from cnn_jax.losses import LOSSES
 from cnn_jax.training.augment import AUGMENTATIONS
 from cnn_jax.training.config import Config
-from cnn_jax.training.optimizer import OPTIMIZERS
+from cnn_jax.training.rules import OPTIMIZERS
 from cnn_jax.training.schedule import SCHEDULES
 from cnn_jax.untrusted import parse_json
 from cnn_jax.zoo import NETWORKS

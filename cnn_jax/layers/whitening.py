@@ -44,7 +44,7 @@ class Whiten(Sliding):
 
     @nn.compact
     def __call__(self, images: Array, *, kernel_init: KernelInit = he) -> Array:
-        """Without training images (`kernel_of`), the kernel is random."""
+        """Until `fixed` is given training images, the kernel is random."""
         shape = self._kernel_shape(images.shape[-1])
         kernel = self.variable("batch_stats", "kernel", lambda: kernel_init(self.make_rng("params"), shape))
         bias = self.param("bias", nn.initializers.zeros, shape[-1:])

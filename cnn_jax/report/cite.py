@@ -15,7 +15,7 @@ from cnn_jax.report.deviations import deviations
 from cnn_jax.report.sweep import failures
 from cnn_jax.runs.manifest import digest
 from cnn_jax.runs.outcome import Outcome, outcome_of, over_seeds
-from cnn_jax.training.optimizer import OPTIMIZERS
+from cnn_jax.training.rules import OPTIMIZERS
 from cnn_jax.training.schedule import SCHEDULES
 from cnn_jax.zoo import NETWORKS
 

@@ -14,12 +14,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from cnn_jax import zoo
 from cnn_jax.errors import RequestError, quote
 from cnn_jax.network import Network, Variables
 from cnn_jax.typed import convert
 from cnn_jax.untrusted import parse_json, parsing
 from cnn_jax.zoo import torchvision
 
+TRAINED = Path(zoo.__file__).parent / "trained"  # weights that this package contains, each with a card
 Named = dict[str, np.ndarray]  # "params/conv1/kernel": array
 Format = Literal["npz", "safetensors"]
 
@@ -57,8 +59,9 @@ def write(arrays: Named, about: Mapping[str, Any], path: Path, format: Format) -
 
 
 def read(path: Path | str) -> tuple[Named, dict[str, Any]]:
-    """Reads the arrays and metadata of a file. Raises RequestError if it is not a weights file."""
-    path = Path(path)
+    """Reads the arrays and metadata of a file, or of the weights of this package called `zoo:NAME`. Raises RequestError
+    if it is not a weights file."""
+    path = file_of(path)
     if path.suffix not in (".npz", ".safetensors"):
         raise RequestError(f"{path} holds no weights: give a run's folder, a .npz or a .safetensors file")
     with parsing(path):
@@ -66,6 +69,17 @@ def read(path: Path | str) -> tuple[Named, dict[str, Any]]:
     for name in about:
         about[name] = convert(f"{path}: {name}", parse_json(about[name], f"{path}: {name}"), ABOUT[name])
     return arrays, about
+
+
+def file_of(path: Path | str) -> Path:
+    """The file of weights, also of `zoo:NAME`. Raises RequestError that lists the names if there is none such."""
+    prefix, colon, name = str(path).partition(":")
+    if prefix != "zoo" or not colon:
+        return Path(path)
+    names = sorted(file.stem for file in TRAINED.glob("*.safetensors"))
+    if name not in names:
+        raise RequestError(f"{path}: there are no weights of {quote(name)}; there are {', '.join(names)}")
+    return TRAINED / f"{name}.safetensors"
 
 
 ABOUT = {  # the metadata that a file may have, each as a JSON string

@@ -85,6 +85,8 @@ class Config:
     """Weights in the backward pass: gradient, the transposed weights; feedback_alignment, fixed random ones."""
     gradient_noise: float = 0.0
     """Variance of the normal noise added to the gradient at the first step; it decays as (1 + step)^-0.55."""
+    sam: float = 0.0
+    """Radius of sharpness-aware minimisation: the gradient is taken at weights that far up the gradient (0: off)."""
     ema: float = 0.0
     """Decay per step of a moving average of the weights, which is evaluated instead of the weights (0: off)."""
 
@@ -111,13 +113,13 @@ class Config:
     dropout: float | None = None
     """Rate of every dropout layer, instead of the network's own."""
     augment: str = ""
-    """Augmentations separated by spaces: flip or alternate_flip, crop<pad> or shift<pad>, jitter<strength>, randaugment<magnitude>,
+    """Augmentations separated by spaces: flip or alternate_flip, crop<pad> or shift<pad>, jitter<strength>,
     cutout<size>, erase<probability>, mixup<alpha> or cutmix<alpha>, and, first and with stream, resized_crop<min_area>.
     """
 
     init: str | None = None
-    """Start from the weights of a run folder or a file (npz, safetensors) instead of random ones; the last layer starts
-    at random if it does not fit."""
+    """Start from the weights of a run folder, a file (npz, safetensors) or zoo:NAME (see docs/zoo.md) instead of random
+    ones; the last layer starts at random if it does not fit."""
     seed: int = 0
     """Seed of the initial weights, the order of the examples, dropout and augmentation."""
     split_seed: int = 0
@@ -138,6 +140,8 @@ class Config:
     """Dtype of the activations; parameters stay float32."""
     implementation: Literal["auto", "lax", "canonical", "native"] = "auto"
     """Implementation of convolution and pooling; auto is the fastest available (see `python -m cnn_jax ops`)."""
+    remat: bool = False
+    """Compute the inside of blocks again in the backward pass, which saves memory in deep networks."""
     devices: int | None = None
     """Number of devices to split each batch over, in all its processes (default: all)."""
     hosts: int | None = None
@@ -206,6 +210,8 @@ class Config:
             for group, value in getattr(self, name).items():
                 if not 0 <= value < math.inf:
                     raise RequestError(f"{name}: {group} = {value!r} must be at least 0")
+        if self.ema and optimizer_of(self)[0].averages:
+            raise RequestError(f"{self.optimizer} averages the weights itself: leave out ema")
         if self.decays and self.weight_decay:
             raise RequestError("decays name the groups that decay: leave out weight_decay")
         if self.nesterov and not self.momentum:
@@ -292,6 +298,7 @@ _RANGES = {
     "clip_norm": (_positive, "a positive number"),
     "accumulate": (_positive, "at least 1"),
     "gradient_noise": (lambda x: x >= 0 and math.isfinite(x), "at least 0"),
+    "sam": (lambda x: x >= 0 and math.isfinite(x), "at least 0"),
     "ema": (lambda x: 0 <= x < 1, "in [0, 1)"),
     "warmup_epochs": (lambda x: x >= 0 and math.isfinite(x), "at least 0"),
     "decay_epochs": (lambda x: all(a > 0 for a in x) and list(x) == sorted(x), "positive and increasing"),

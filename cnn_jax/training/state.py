@@ -56,7 +56,9 @@ class Program:
     network: Network
     loss: Loss
     optimizer: Optimizer
-    ema: bool
+    ema: bool  # whether averaged parameters are kept
+    remat: bool
+    sam: bool
     accumulate: int
     augmentations: tuple[augment.Augmentation, ...]
     dropout: bool
@@ -106,7 +108,9 @@ class Program:
             network=network,
             loss=LOSSES[config.loss],
             optimizer=optimizer,
-            ema=config.ema > 0,
+            ema=config.ema > 0 or optimizer.averages,
+            remat=config.remat,
+            sam=config.sam > 0,
             accumulate=config.accumulate,
             augmentations=augmentations,
             dropout=config.dropout is not None,
@@ -140,6 +144,7 @@ def hparams_of(config: Config) -> dict[str, Any]:
     values = {
         "clip_norm": config.clip_norm if config.clip_norm is not None else float("inf"),
         "ema": config.ema,
+        "sam": config.sam,
         "label_smoothing": config.label_smoothing,
         "dropout": config.dropout or 0.0,
         "gradient_noise": config.gradient_noise,

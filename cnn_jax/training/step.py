@@ -114,6 +114,7 @@ def _gradient(
             dropout_rate=hparams["dropout"] if program.dropout else None,
             mask=part.mask,
             axis_name=axis_name,
+            remat=program.remat,
             feedback_key=randomness.feedback_weights(key) if program.feedback else None,
             contained=(program.contained, hparams["contained"]) if program.contained else None,
         )
@@ -157,6 +158,10 @@ def train_step(
     moment = _Moment(key, state.step, epoch)
     with jax.default_matmul_precision(program.precision), ops.using(program.implementation):
         grads, (totals, batch_stats) = gradient(state.params, state.batch_stats, examples, slots, hparams, moment)
+        if program.sam:  # foret2021sharpness, equation 3; metrics and batch statistics are those of the weights
+            up = hparams["sam"] / jnp.maximum(optax.global_norm(grads), 1e-12)
+            above = jax.tree.map(lambda p, g: p + up * g, state.params, grads)
+            grads, _ = gradient(above, state.batch_stats, examples, slots, hparams, moment)
     if program.noise:
         grads = _with_noise(grads, hparams["gradient_noise"] / (1.0 + state.step) ** 0.55, moment)
     mean_loss = totals.sums["loss"] / jnp.maximum(totals.examples, 1)
@@ -167,7 +172,9 @@ def train_step(
     finite = functools.reduce(jnp.logical_and, (jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(params)))
     bad = ~(finite & jnp.isfinite(totals.sums["loss"]))
     ema = state.ema
-    if program.ema:  # the decay rises from 0.1; otherwise the random initial weights would dominate for long
+    if program.optimizer.averages:
+        ema = program.optimizer.averaged(opt_state, params)
+    elif program.ema:  # the decay rises from 0.1; otherwise the random initial weights would dominate for long
         decay = jnp.minimum(hparams["ema"], (1.0 + state.step) / (10.0 + state.step))
         ema = jax.tree.map(lambda e, p: decay * e + (1.0 - decay) * p, ema, params)
     return TrainState(

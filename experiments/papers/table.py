@@ -30,8 +30,7 @@ def text() -> str:
         "`scripts/run experiments/papers/NAME.py --data-dir DIR` trains one, `--quick` shows that it runs; "
         "`scripts/run experiments/papers/table.py --keep` keeps the evidence of those that have run and writes this "
         "page. With `--dataset FILE` it trains on the same images in another file, which the table names. What has no "
-        "evidence yet is to be measured.\n\n"
-        + paper.table(PAPERS)
+        "evidence yet is to be measured.\n\n" + paper.table(PAPERS)
     )
 
 

@@ -39,6 +39,9 @@ def geometries(draw):
     padding = draw(st.sampled_from(["valid", "same", 1, 2]))
     lengths = [draw(st.integers(extent, extent + 5)) for _ in range(2)]
     rows, columns = (Window.along(length, size, stride, padding, dilation) for length in lengths)
+    if draw(st.booleans()):  # depthwise, with more and fewer channels than a vector has
+        channels = draw(st.sampled_from([3, 16, 21, 37]))
+        return rows, columns, channels, channels, channels
     groups = draw(st.integers(1, 3))
     return rows, columns, groups, groups * draw(st.integers(1, 2)), groups * draw(st.integers(1, 2))
 

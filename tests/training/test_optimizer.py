@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from cnn_jax.errors import RequestError
 from cnn_jax.references import references
 from cnn_jax.training.config import Config
-from cnn_jax.training.optimizer import OPTIMIZERS, optax_optimizers, optimizer_of
+from cnn_jax.training.optimizer import optax_optimizers, optimizer_of
+from cnn_jax.training.rules import OPTIMIZERS
 from cnn_jax.training.schedule import SCHEDULES, check_schedule, learning_rates
 from cnn_jax.training.state import hparams_of
 
@@ -263,7 +264,7 @@ def test_numbers_of_an_optimizer_are_traced_so_that_they_share_a_program():
         ({"optimizer": "optax.sgd", "momentum": 0.5}, "for optax.sgd: give optimizer_args momentum="),
         ({"optimizer": "optax.sgd", "optimizer_args": {"learning_rate": 1.0}}, "a field of its own"),
         ({"schedule": "optax.cosine"}, "'optax.cosine' is not in optax: there are optax.constant_schedule"),
-        ({"schedule": "linear"}, "schedule 'linear' is unknown.* there are constant, step"),
+        ({"schedule": "lineal"}, "schedule 'lineal' is unknown.* there are constant, step"),
     ],
 )
 def test_an_optimizer_or_schedule_that_cannot_be_is_refused(fields, message):

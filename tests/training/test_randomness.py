@@ -43,6 +43,7 @@ def test_no_two_keys_of_runs_are_the_same(seeds, steps):
         (randomness.feedback_weights, ()),
         (randomness.dropout, (steps, few, few)),
         (randomness.augmentation, (steps, range(16))),
+        (randomness.example, (range(16),)),
         (randomness.mixing, (steps, range(16))),
         (randomness.gradient_noise, (steps, range(8))),
     ):
@@ -76,7 +77,7 @@ def test_the_streams_and_the_table_are_one():
 # What draws outside of a run's training: figures about a trained network, weights that are then replaced, shapes.
 ELSEWHERE = {
     "insight/fields.py", "report/inspect/inspection.py", "report/plots.py", "runs/model.py",
-    "layers/base.py", "layers/wrapped.py", "training/augment.py",
+    "layers/base.py", "layers/wrapped.py", "training/augment.py", "training/groups.py",
 }  # fmt: skip
 SOURCES = (
     "jax.random.key(",

@@ -237,12 +237,12 @@ def test_divergence_is_seen_at_its_step():
 def test_augmentations_do_what_they_say():
     images = jax.random.uniform(jax.random.key(0), (200, 6, 6, 2))
     keys = jax.random.split(jax.random.key(1), 200)
-    flipped = np.asarray(augment.augment(augment.parse("flip"), keys, images))
+    flipped = np.asarray(augment.augment(augment.parse("flip"), keys, images, keys, 0))
     same = (flipped == images).all((1, 2, 3))
     mirrored = (flipped == images[:, :, ::-1]).all((1, 2, 3))
     assert (same | mirrored).all()
     assert 70 < same.sum() < 130
-    cropped = np.asarray(augment.augment(augment.parse("crop2"), keys, images))
+    cropped = np.asarray(augment.augment(augment.parse("crop2"), keys, images, keys, 0))
     padded = np.pad(images, ((0, 0), (2, 2), (2, 2), (0, 0)))
     offsets = set()
     for i in range(200):
@@ -250,7 +250,7 @@ def test_augmentations_do_what_they_say():
         assert fits
         offsets.add(fits[0])
     assert len(offsets) == 25
-    cut = np.asarray(augment.augment(augment.parse("cutout3"), keys, images))
+    cut = np.asarray(augment.augment(augment.parse("cutout3"), keys, images, keys, 0))
     hidden = (cut != images).any(-1)
     assert hidden.sum((1, 2)).max() == 9
     assert (hidden.sum((1, 2)) >= 4).all()

@@ -1,6 +1,7 @@
 // Convolution forward: maps, or maps + bias pooled (and rectified) before they leave the cache.
 
 #include "correlation.h"
+#include "depthwise.h"
 #include "pool.h"
 
 namespace cnn {
@@ -12,9 +13,19 @@ ffi::Error forward(ffi::ThreadPool pool, Floats images, Floats kernel, ffi::Resu
   const Geometry g(geometry);
   const Shape<4> x(images), w(kernel), y(*maps);
   const Leading leading(x, w, y);
+  if (!y.elements() || !leading.count()) return ffi::Error::Success();
+  if (is_depthwise(g, x[3], w)) {
+    const Depthwise depthwise(Axis::forward(g.rows, w[0], y[1]), Axis::forward(g.columns, w[1], y[2]), w[1], x[1], x[2], x[3]);
+    parallel_for(pool, leading.count() * x[0], [&](int64_t i) {
+      const int64_t trial = i / x[0], image = leading.own(x, trial) * x[0] + i % x[0];
+      depthwise.run(images.typed_data() + image * x[1] * x[2] * x[3],
+                    kernel.typed_data() + leading.own(w, trial) * w.elements(),
+                    maps->typed_data() + i * y[1] * y[2] * y[3], y[2] * y[3], y[3]);
+    });
+    return ffi::Error::Success();
+  }
   const Correlation correlation(Axis::forward(g.rows, w[0], y[1]), Axis::forward(g.columns, w[1], y[2]), kernel_of(w),
                                 g.groups, false, x[1], x[2]);
-  if (!y.elements() || !leading.count()) return ffi::Error::Success();
   const auto packed = pack_all(pool, correlation, kernel.typed_data(), w);
   const int64_t at_a_time = images_at_a_time(x[1] * correlation.frame_width() * x[3], kImagesPerUnit);
   const int64_t image_floats = y[1] * y[2] * y[3];

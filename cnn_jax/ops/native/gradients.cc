@@ -1,6 +1,7 @@
 // The gradients of a convolution's images and kernel. The gradient of the maps comes whole, or in pooled form with codes.
 
 #include "correlation.h"
+#include "depthwise.h"
 
 namespace cnn {
 namespace {
@@ -32,8 +33,21 @@ ffi::Error data_gradient_of(ffi::ThreadPool& pool, const MapsGradient& maps, con
   if (!x.elements() || !leading.count()) return ffi::Error::Success();
   const int64_t row_floats = x[2] * x[3], image_floats = x[1] * row_floats;
   // With a stride, the positions of the images fall into stride x stride classes, each met by taps of its own.
+  const bool depthwise = !maps.codes && is_depthwise(g, x[3], w);
   for (int64_t row = 0; row < std::min(g.rows.stride, x[1]); row++) {
     for (int64_t column = 0; column < std::min(g.columns.stride, x[2]); column++) {
+      if (depthwise) {
+        const Depthwise turned(Axis::backward(g.rows, w[0], x[1], row), Axis::backward(g.columns, w[1], x[2], column), w[1],
+                               maps.height, maps.width, x[3]);
+        parallel_for(pool, leading.count() * x[0], [&](int64_t i) {
+          const int64_t trial = i / x[0], image = i % x[0];
+          turned.run(maps.of(leading, trial).values + image * maps.height * maps.width * x[3],
+                     kernel.typed_data() + leading.own(w, trial) * w.elements(),
+                     result.typed_data() + i * image_floats + row * row_floats + column * x[3], g.rows.stride * row_floats,
+                     g.columns.stride * x[3]);
+        });
+        continue;
+      }
       const Correlation correlation(Axis::backward(g.rows, w[0], x[1], row),
                                     Axis::backward(g.columns, w[1], x[2], column), kernel_of(w), g.groups, true, maps.height, maps.width);
       const auto packed = pack_all(pool, correlation, kernel.typed_data(), w);
@@ -157,8 +171,23 @@ ffi::Error kernel_gradient_of(ffi::ThreadPool& pool, const Floats& images, const
     std::memset(result.typed_data(), 0, trials * elements * sizeof(float));
     return ffi::Error::Success();
   }
-  const KernelGradient product(g, x, w, maps.height, maps.width);
   const int64_t parts = parts_of(x[0], elements);
+  if (!maps.codes && is_depthwise(g, x[3], w)) {
+    const DepthwiseKernel depthwise(g, x, w, maps.height, maps.width);
+    std::vector<float> sums(trials * parts * elements);
+    parallel_for(pool, trials * parts, [&](int64_t unit) {
+      const int64_t part = unit % parts, trial = unit / parts;
+      const float* values = images.typed_data() + leading.own(x, trial) * x.elements();
+      const float* gradient = maps.of(leading, trial).values;
+      for (int64_t i = x[0] * part / parts; i < x[0] * (part + 1) / parts; i++) {
+        depthwise.add(values + i * x[1] * x[2] * x[3], gradient + i * maps.height * maps.width * x[3],
+                      sums.data() + unit * elements);
+      }
+    });
+    add_parts(pool, sums.data(), parts, elements, trials, result.typed_data());
+    return ffi::Error::Success();
+  }
+  const KernelGradient product(g, x, w, maps.height, maps.width);
   const int64_t block_parts = std::min(product.block_count(), std::max<int64_t>(1, elements / (128 * 1024)));
   const int64_t at_a_time = images_at_a_time(product.image_floats(), ceil_div(x[0], parts));
   std::unique_ptr<float[]> partial(parts > 1 ? new float[trials * parts * elements] : nullptr);
