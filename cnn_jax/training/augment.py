@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jax.typing import ArrayLike
 from jaxtyping import Float
 
 from cnn_jax.data import RandomCrops
@@ -43,7 +44,7 @@ class Augmentation:
     by_epoch: bool = False
     value: int | float | None = None
 
-    def __call__(self, key: Array, *inputs: Array) -> Any:
+    def __call__(self, key: Array, *inputs: Any) -> Any:
         return self.function(key, *inputs, *([] if self.value is None else [self.value]))
 
     @property
@@ -80,7 +81,7 @@ def flip(key: Array, image: Image) -> Image:
 
 
 @register_augmentation("alternate_flip", by_epoch=True)
-def alternate_flip(key: Array, image: Image, epoch: Array) -> Image:
+def alternate_flip(key: Array, image: Image, epoch: ArrayLike) -> Image:
     """Mirrors half of the examples in one epoch and the other half in the next, so that two epochs always show both
     (jordan2024airbench, 3.6)."""
     return jnp.where(jax.random.bernoulli(key) ^ (epoch % 2 == 1), image[:, ::-1], image)
@@ -163,7 +164,7 @@ def jitter(key: Array, image: Image, strength: float) -> Image:
 def _grey(image: Image) -> Array:
     """The luminance (ITU-R BT.601), (h, w, 1)."""
     weights = jnp.array([0.299, 0.587, 0.114]) if image.shape[-1] == 3 else jnp.ones(image.shape[-1])
-    return (image * (weights / weights.sum())).sum(-1, keepdims=True)
+    return (image * (weights / weights.sum())[None, None]).sum(-1, keepdims=True)
 
 
 def _blend(base: Array, image: Image, factor: Array) -> Array:
@@ -264,7 +265,7 @@ def augment(
     keys: Array,
     images: Float[Array, "n h w c"],
     example_keys: Array,
-    epoch: Array,
+    epoch: ArrayLike,
 ) -> Array:
     """Applies the augmentations of one image in order to `images` (values 0 … 1), with a key per slot of the batch;
     those `by_epoch` with the key of the example and the number of the epoch."""

@@ -33,6 +33,23 @@ class Stack(nn.Module):
         return nn.Dense(works.CLASSES, dtype=self.dtype)(x)
 
 
+class Normed(nn.Module):
+    """Works D and X."""
+
+    convolutions: tuple[tuple[int, int, int, int], ...]
+    dtype: Any = None
+
+    @nn.compact
+    def __call__(self, x):
+        for size, filters, stride, groups in self.convolutions:
+            convolution = nn.Conv(
+                filters, (size, size), strides=stride, padding=size // 2, use_bias=False, dtype=self.dtype,
+                feature_group_count=groups,
+            )  # fmt: skip
+            x = nn.relu(_norm(self.dtype)(convolution(x)))
+        return nn.Dense(works.CLASSES, dtype=self.dtype)(x.mean((1, 2)))
+
+
 def _conv(filters, size, stride, dtype):
     return nn.Conv(filters, (size, size), strides=stride, padding=size // 2, use_bias=False, dtype=dtype)
 
@@ -121,7 +138,9 @@ def network_of(work: Work, dtype: Any = None) -> nn.Module:
         "cifar_resnet18": lambda: ResNet((64, 128, 256, 512), 2, True, dtype),
         "wrn16_4": lambda: WideResNet(dtype),
     }
-    return zoo[work.zoo]() if work.zoo else Stack(work.kernel, work.filters, work.hidden, dtype)
+    if work.zoo:
+        return zoo[work.zoo]()
+    return Normed(work.normed, dtype) if work.normed else Stack(work.kernel, work.filters, work.hidden, dtype)
 
 
 def initial_state(work: Work, seed: int = 0, dtype: Any = None) -> TrainState:

@@ -25,6 +25,17 @@ def stack(work: Work) -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
+def normed(work: Work) -> nn.Sequential:
+    """Works D and X."""
+    layers: list[nn.Module] = []
+    channels = work.shape[2]
+    for size, filters, stride, groups in work.normed:
+        layers.append(nn.Conv2d(channels, filters, size, stride, size // 2, groups=groups, bias=False))
+        layers += [nn.BatchNorm2d(filters), nn.ReLU()]
+        channels = filters
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, works.CLASSES))
+
+
 def conv(channels: int, filters: int, size: int, stride: int = 1) -> nn.Conv2d:
     return nn.Conv2d(channels, filters, size, stride, padding=size // 2, bias=False)
 
@@ -112,7 +123,9 @@ def network_of(work: Work) -> nn.Module:
         "cifar_resnet18": lambda: ResNet((64, 128, 256, 512), 2, True),
         "wrn16_4": WideResNet,
     }
-    return zoo[work.zoo]() if work.zoo else stack(work)
+    if work.zoo:
+        return zoo[work.zoo]()
+    return normed(work) if work.normed else stack(work)
 
 
 def use_all_cores() -> None:

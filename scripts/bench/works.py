@@ -13,13 +13,14 @@ MOMENTUM = 0.9
 
 @dataclass(frozen=True)
 class Work:
-    """A stack of convolutions, each with a ReLU and a 2x2 max pool, then a hidden dense layer; or a registered
-    network."""
+    """A stack of convolutions, each with a ReLU and a 2x2 max pool, then a hidden dense layer; or convolutions, each
+    with a batch norm and a ReLU, then a global pool; or a registered network."""
 
     name: str
     shape: tuple[int, int, int]  # of an image: height, width, channels
     kernel: int = 3  # size of the filters
     filters: tuple[int, ...] = ()  # of each convolution
+    normed: tuple[tuple[int, int, int, int], ...] = ()  # of each convolution: size, filters, stride, groups
     zoo: str | None = None  # name of a registered network
     hidden: int = 256  # units
     batch_size: int = 128
@@ -29,8 +30,21 @@ class Work:
         """The network in the notation of cnn_jax."""
         if self.zoo:
             return self.zoo
+        if self.normed:
+            return f"{' '.join(map(_token, self.normed))} gap dense-{CLASSES}"
         stack = " ".join(f"conv{self.kernel}-{filters}:same relu max2" for filters in self.filters)
         return f"{stack} dense-{self.hidden} relu dense-{CLASSES}"
+
+
+def _token(convolution: tuple[int, int, int, int]) -> str:
+    """A convolution with a batch norm and a ReLU in the notation of cnn_jax."""
+    size, filters, stride, groups = convolution
+    options = f"{f'/{stride}' if stride > 1 else ''}:pad{size // 2}{f':g{groups}' if groups > 1 else ''}:nobias"
+    return f"conv{size}-{filters}{options} bn relu"
+
+
+def _bottleneck(inner: int, outer: int, stride: int, groups: int) -> tuple[tuple[int, int, int, int], ...]:
+    return (1, inner, 1, 1), (3, inner, stride, groups), (1, outer, 1, 1)
 
 
 # The network of the grid results/grid-fashion; the sweep benchmark sets its filters.
@@ -43,13 +57,20 @@ WORKS = {
         Work("M", (28, 28, 1), 3, (32, 64)),
         Work("C", (32, 32, 3), 3, (64, 128, 256)),
         Work("R", (32, 32, 3), zoo="resnet20"),
+        Work("D", (32, 32, 3), normed=((3, 32, 1, 1), *(
+            layer for channels, filters, stride in ((32, 64, 1), (64, 128, 2), (128, 128, 1), (128, 256, 2))
+            for layer in ((3, channels, stride, channels), (1, filters, 1, 1))
+        ))),
+        Work("X", (32, 32, 3), normed=(
+            (3, 64, 1, 1), *_bottleneck(128, 128, 1, 32), *_bottleneck(128, 128, 1, 32), *_bottleneck(256, 256, 2, 32),
+        )),
         Work("R18", (32, 32, 3), zoo="cifar_resnet18", batch_size=512),
         Work("W", (32, 32, 3), zoo="wrn16_4"),
     )
-}
+}  # fmt: skip
 
 
-CPU_WORKS = ("L", "M", "C", "R")  # the others take minutes there
+CPU_WORKS = ("L", "M", "C", "R", "D", "X")  # the others take minutes there
 
 # float32 is without TF32 everywhere; only equal precisions are compared.
 PRECISIONS = ("float32", "tf32", "bfloat16")

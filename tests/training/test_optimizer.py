@@ -256,7 +256,10 @@ def test_numbers_of_an_optimizer_are_traced_so_that_they_share_a_program():
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"optimizer": "lion"}, "optimizer 'lion' is unknown.* there are sgd, signsgd, adam, adamw, those of optax"),
+        (
+            {"optimizer": "lion"},
+            "optimizer 'lion' is unknown.* there are sgd, signsgd, adam, adamw, muon, .* those of optax",
+        ),
         ({"optimizer": "optax.lio"}, "'optax.lio' is not in optax: try optax.lion"),
         ({"optimizer": "optax.lbfgs"}, "cannot be used with .*value_fn"),
         ({"optimizer": "optax.lion", "optimizer_args": {"b3": 1.0}}, "has no argument 'b3'; it has b1, b2"),

@@ -8,7 +8,7 @@ namespace cnn {
 constexpr int kColumns = 6;  // positions computed together, which share the loads of the weights
 
 inline bool is_depthwise(const Geometry& g, int64_t channels, const Shape<4>& kernel) {
-  return g.groups == channels && kernel[2] == 1 && kernel[3] == channels;
+  return g.groups > 1 && g.groups == channels && kernel[2] == 1 && kernel[3] == channels;
 }
 
 // Taps [low, high) of an axis that see the source from position i.
