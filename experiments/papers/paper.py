@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pandas as pd
 
@@ -12,6 +12,7 @@ from cnn_jax import api
 from cnn_jax.cli import common
 from cnn_jax.cli.archives import restart_from_cache
 from cnn_jax.grids.grid import Grid
+from cnn_jax.grids.plan import Parallel
 from cnn_jax.references import references
 from cnn_jax.report import tables
 from cnn_jax.report.cite import Citation, device
@@ -62,6 +63,7 @@ def main(paper: Paper, description: str | None) -> None:
         )
         parser.add_argument("--data-dir", help="folder of archives; needed only until they are cached")
         parser.add_argument("--dataset", help="the same images in another form, e.g. a zip of JPEG files")
+        parser.add_argument("--parallel", choices=get_args(Parallel), default="auto", help="how the seeds are trained")
         parser.add_argument("--out", type=Path, help="the sweep's folder (default: runs/papers/<name>)")
         parser.add_argument("--quick", action="store_true", help="one epoch of 128 digits: a short trial run")
         parsed = parser.parse_args(arguments)
@@ -69,7 +71,7 @@ def main(paper: Paper, description: str | None) -> None:
         if not parsed.quick:
             restart_from_cache([grid.base.dataset], parsed.data_dir)
         out = parsed.out or (RUNS / (f"{paper.name}-quick" if parsed.quick else paper.name))
-        sweep = api.sweep(grid, out, resume=True)
+        sweep = api.sweep(grid, out, resume=True, parallel=parsed.parallel)
         if sweep.table is not None:
             print((sweep.path / "summary.md").read_text(encoding="utf-8"))
         return common.exit_code(sweep.status, sweep.signal)
