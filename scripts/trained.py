@@ -8,7 +8,6 @@ Weights are float16 if the test accuracy is the same with them, else float32; a 
 
 import hashlib
 import json
-import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -114,4 +113,4 @@ def command(arguments: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(common.main(command))
+    common.main(command)

@@ -28,7 +28,7 @@ def test_a_config_survives_json():
         ({"learning_rate": "fast"}, "learning_rate = 'fast' has the wrong type; expected a number"),
         (
             {"optimizer": "lamb"},
-            "optimizer 'lamb' is unknown.* there are sgd, signsgd, adam, adamw, those of optax",
+            "optimizer 'lamb' is unknown.* there are sgd, signsgd, adam, adamw, muon, .*those of optax",
         ),
         ({"batch_size": 10, "accumulate": 3}, "batch_size 10 does not split in accumulate = 3 parts"),
         ({"schedule": "step"}, "schedule 'step' needs decay_epochs"),
@@ -37,7 +37,7 @@ def test_a_config_survives_json():
         ({"ema": 1.0}, r"ema = 1.0 must be in \[0, 1\)"),
         ({"filters": "8"}, "filters = '8' has the wrong type; expected a whole number or null"),
         ([], "a config is a JSON object"),
-        ({"augment": "alternate"}, "augmentation 'alternate' is unknown; there are flip, crop<pad>"),
+        ({"augment": "alternate"}, "augmentation 'alternate' is unknown; there are flip, alternate_flip, crop<pad>"),
         ({"augment": "crop" + "9" * 6000}, r"augmentation 'crop9{50,}.*' is unknown"),
         ({"augment": "mixup0.00"}, "augmentation 'mixup0.00' is no mixup<alpha>: alpha must be a number above 0"),
         ({"augment": "flip crop2 flip"}, "augment = 'flip crop2 flip' lists flip twice"),

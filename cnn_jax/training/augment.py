@@ -81,7 +81,7 @@ def flip(key: Array, image: Image) -> Image:
 
 
 @register_augmentation("alternate_flip", by_epoch=True)
-def alternate_flip(key: Array, image: Image, epoch: ArrayLike) -> Image:
+def alternate_flip(key: Array, image: Image, epoch: Any) -> Image:
     """Mirrors half of the examples in one epoch and the other half in the next, so that two epochs always show both
     (jordan2024airbench, 3.6)."""
     return jnp.where(jax.random.bernoulli(key) ^ (epoch % 2 == 1), image[:, ::-1], image)

@@ -73,8 +73,8 @@ class Config:
     weight_decay: float = 0.0
     """L2 on kernels: part of the gradient for sgd, signsgd and adam, decoupled from it for adamw."""
     rates: dict[str, float] = field(default_factory=dict)
-    """Factors on the learning rate of groups of parameters: biases, norms, filters, head, or a layer by its name; 0
-    freezes it."""
+    """Factors on the learning rate of groups of parameters: biases, norms, filters, head, a layer (conv1) or an
+    array (conv1/kernel); 0 freezes it."""
     decays: dict[str, float] = field(default_factory=dict)
     """Weight decay of groups of parameters, in the gradient, instead of weight_decay; the groups as for rates."""
     clip_norm: float | None = None

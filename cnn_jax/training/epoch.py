@@ -93,7 +93,8 @@ def steps_of_epoch(
 
     if isinstance(train, Examples):
         inputs = stack(program.transform, [(cut(order), rate) for order, rate in zip(orders, rates, strict=True)])
-        yield range(first, end), Steps(train, *program.replicate(inputs), program.replicate(np.int32(number)))
+        batch, rate = program.replicate(inputs)
+        yield range(first, end), Steps(train, batch, rate, program.replicate(np.int32(number)))
         return
     (order,), (rate,) = orders, rates
     crops = augment.crops(program.augmentations, configs[0].seed, number)

@@ -26,9 +26,9 @@ def path_of(keys: Iterable[Any]) -> Path:
 
 
 def assign(network: Network, names: Iterable[str], what: str) -> Groups:
-    """The arrays of the groups `names`, each with the name of the most special group that it is in: a layer's own name,
-    then head, norms, filters, biases. Raises RequestError, which calls the config field `what`, for a name without
-    arrays."""
+    """The arrays of the groups `names`, each with the name of the most special group that it is in: an array's own name
+    (conv1/kernel), that of a layer, then head, norms, filters, biases. Raises RequestError, which calls the config
+    field `what`, for a name without arrays."""
     names = tuple(names)
     if not names:
         return ()
@@ -49,6 +49,7 @@ def assign(network: Network, names: Iterable[str], what: str) -> Groups:
 def _groups_of(network: Network, path: Path, axes: int) -> Iterator[str]:
     """The groups that an array is in, the most special first."""
     parts = {part.name: part.layer for node in network.walk() for part in node.parts if part.parameters}
+    yield "/".join(path)
     yield path[0]
     if path[0] == list(parts)[-1]:
         yield "head"

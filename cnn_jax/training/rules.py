@@ -146,7 +146,7 @@ def lookahead(
         updates = jax.tree.map(lambda s, p, u: jnp.where(back, s - p, u), slow, params, updates)
         return updates, LookaheadState(fast, slow, jnp.where(back, 0, state.steps + 1))
 
-    return optax.GradientTransformation(init, update)  # type: ignore[arg-type]
+    return optax.GradientTransformation(init, update)
 
 
 OPTIMIZERS.seal()

@@ -159,7 +159,7 @@ def train_step(
     with jax.default_matmul_precision(program.precision), ops.using(program.implementation):
         grads, (totals, batch_stats) = gradient(state.params, state.batch_stats, examples, slots, hparams, moment)
         if program.sam:  # foret2021sharpness, equation 3; metrics and batch statistics are those of the weights
-            up = hparams["sam"] / jnp.maximum(optax.global_norm(grads), 1e-12)
+            up = hparams["sam"] / jnp.maximum(optax.tree.norm(grads), 1e-12)
             above = jax.tree.map(lambda p, g: p + up * g, state.params, grads)
             grads, _ = gradient(above, state.batch_stats, examples, slots, hparams, moment)
     if program.noise:
@@ -228,7 +228,8 @@ def evaluate_step(program: Program, params: Any, batch_stats: Any, examples: Exa
         labels = examples.labels[batch.positions]
         images = normalise(pixels(examples, batch.positions), examples.mean, examples.std, program.dtype)
         variables = {"params": params, "batch_stats": batch_stats}
-        logits = sum(weight * program.network.apply(variables, view(images)) for weight, view in VIEWS[program.views])
+        views = [weight * program.network.apply(variables, view(images)) for weight, view in VIEWS[program.views]]
+        logits = functools.reduce(jnp.add, views)
         totals = metrics.totals(program.loss(logits, labels), logits, labels, batch.mask)
         return totals if program.axis_name is None else jax.lax.psum(totals, program.axis_name)
 

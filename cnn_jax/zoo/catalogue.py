@@ -112,6 +112,7 @@ def _alexnet(filters: tuple[int, ...], size: int, *, groups: bool, pad: bool, no
     )
 
 
+_RNORM = "lrn3:alpha=0.000016666667:k=1"  # there, the factor of the sum is divided by its length
 _KRIZHEVSKY = "krizhevsky2012imagenet"
 _HE = "he2016deep"
 _LECUN_89 = "lecun1989backpropagation"
@@ -141,8 +142,8 @@ _PUBLISHED: dict[str, Entry] = {
     ),
     "cuda_convnet_18": Entry(
         _text(
-            "conv5-32:pad2 max3/2:ceil relu lrn3 conv5-32:pad2 relu avg3/2:ceil lrn3 conv5-64:pad2 relu avg3/2:ceil "
-            "dense-10"
+            f"conv5-32:pad2 max3/2:ceil relu {_RNORM} conv5-32:pad2 relu avg3/2:ceil {_RNORM} conv5-64:pad2 relu "
+            "avg3/2:ceil dense-10"
         ),
         (32, 32, 3), 89_578, "cuda-convnet, layers-18pct (krizhevsky2012cuda)",
     ),

@@ -20,6 +20,7 @@ from cnn_jax.layers import (
     SqueezeExcite,
     Whiten,
 )  # fmt: skip
+from cnn_jax.ops import Padding
 from cnn_jax.zoo.families import RELU, conv_bn
 
 Layers = tuple[Layer, ...]
@@ -82,7 +83,7 @@ def inception_v3(classes: int = 1000) -> Layers:
     """szegedy2016rethinking, 6, as in torchvision, without the auxiliary classifier; for images of 299x299."""
 
     def conv(features: int, rows: int, columns: int | None = None, stride: int = 1, pad: bool = True) -> Layers:
-        padding = "same" if pad and (rows, columns) != (1, None) else "valid"
+        padding: Padding = "same" if pad and (rows, columns) != (1, None) else "valid"
         kernel = Conv(features, rows, stride, padding=padding, bias=False, columns=columns)
         return kernel, BatchNorm(epsilon=BRANCH_EPSILON), RELU
 

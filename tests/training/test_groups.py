@@ -52,8 +52,10 @@ def test_each_array_learns_at_the_rate_of_its_group():
         for array, value in arrays.items():
             factor = factors.get(groups_by_hand(layer, array), 1.0)
             np.testing.assert_allclose(value, at[factor or 1e-12][layer][array], rtol=1e-5, atol=1e-6)
-    own = updates_of(Config(**plain, learning_rate=0.1, rates={**factors, "dense2": 1.0}))  # a name goes before a group
+    named = {**factors, "dense2": 1.0, "dense2/bias": 2.0}  # a name goes before a group
+    own = updates_of(Config(**plain, learning_rate=0.1, rates=named))
     np.testing.assert_allclose(own["dense2"]["kernel"], at[1.0]["dense2"]["kernel"], rtol=1e-5)
+    np.testing.assert_allclose(own["dense2"]["bias"], at[2.0]["dense2"]["bias"], rtol=1e-5)
 
 
 def test_decay_by_group_is_in_the_gradient_and_reaches_biases():
