@@ -189,8 +189,9 @@ def _official(entry: Entry, data_dir: Path | None) -> Parts:
     files = archives.find(entry, data_dir)
     for archive in entry.archives:
         archives.check(entry, archive, files[archive.file])
-    if entry.name == "cifar10":
-        return Parts(cifar.read_cifar(files[entry.archives[0].file]), entry.class_names, _about(entry))
+    if entry.name in cifar.LAYOUTS:
+        splits = cifar.read_cifar(files[entry.archives[0].file], cifar.LAYOUTS[entry.name])
+        return Parts(splits, entry.class_names, _about(entry))
     splits = {}
     for split, pair, count in (("train", IDX_FILES[:2], entry.train), ("test", IDX_FILES[2:], entry.test)):
         images, labels = idx.read_pair(files[pair[0]], files[pair[1]], len(entry.class_names))

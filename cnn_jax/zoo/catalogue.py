@@ -206,7 +206,7 @@ _PUBLISHED: dict[str, Entry] = {
         modern.mobilenet_v1, (224, 224, 3), 4_231_976, "howard2017mobilenets", count_source="Keras",
     ),
     "mobilenet_v2": Entry(
-        modern.mobilenet_v2, (224, 224, 3), 3_504_872, "sandler2018mobilenetv2", count_source="torchvision",
+        modern.mobilenet_v2, (224, 224, 3), 3_504_872, "sandler2018inverted", count_source="torchvision",
     ),
     **{
         f"mobilenet_v3_{size}": Entry(

@@ -34,7 +34,7 @@ INCEPTIONS = {  # szegedy2015going, table 1: 1x1, 3x3 reduce, 3x3, 5x5 reduce, 5
     "5": ((256, 160, 320, 32, 128, 128), (384, 192, 384, 48, 128, 128)),
 }  # fmt: skip
 MOBILENET_V1 = ((64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), *[(512, 1)] * 5, (1024, 2), (1024, 1))
-MOBILENET_V2 = (  # sandler2018mobilenetv2, table 2: expansion, filters, blocks, stride
+MOBILENET_V2 = (  # sandler2018inverted, table 2: expansion, filters, blocks, stride
     (1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1),
 )  # fmt: skip
 MOBILENET_V3 = {  # howard2019searching, tables 1 and 2: size, expanded, filters, gate, activation, stride
@@ -145,7 +145,7 @@ def mobilenet_v1(classes: int = 1000) -> Layers:
 
 
 def mobilenet_v2(classes: int = 1000, stem_stride: int = 2) -> Layers:
-    """sandler2018mobilenetv2, table 2; dropout 0.2 as in torchvision. `stem_stride` 1 is for small images."""
+    """sandler2018inverted, table 2; dropout 0.2 as in torchvision. `stem_stride` 1 is for small images."""
     relu6 = Activation("relu6")
     layers: list[Layer] = [*conv_bn(32, 3, stem_stride), relu6]
     channels = 32
@@ -235,7 +235,7 @@ def _inverted(
     gate: Layers,
     norm: Layer,
 ) -> Layers:
-    """An inverted bottleneck (sandler2018mobilenetv2, 3.3): 1x1 to `expanded` channels unless there are as many,
+    """An inverted bottleneck (sandler2018inverted, 3.3): 1x1 to `expanded` channels unless there are as many,
     depthwise, gate, 1x1 to `features`."""
     widen = () if expanded == channels else (Conv(expanded, 1, bias=False), norm, *activation)
     depthwise = (Depthwise(size, stride, padding=size // 2, bias=False), norm, *activation)

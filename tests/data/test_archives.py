@@ -1,5 +1,6 @@
 """Archives that are missing, damaged or another data set's: one line, at once, nothing written but in the cache."""
 
+import dataclasses
 import io
 import os
 import shutil
@@ -12,10 +13,10 @@ from samples import archive_of, install, snapshot, tiny_arrays, write_idx
 
 from cnn_jax.data import load
 from cnn_jax.data.catalogue import CATALOGUE, IDX_FILES
-from cnn_jax.data.cifar import TEST_FILES, TRAIN_FILES, read_cifar
+from cnn_jax.data.cifar import CIFAR10, LAYOUTS, read_cifar
 
 
-@pytest.mark.parametrize("name", ["mnist", "fashion_mnist", "cifar10"])
+@pytest.mark.parametrize("name", ["mnist", "fashion_mnist", "kmnist", "cifar10", "cifar100"])
 def test_without_an_archive_the_error_comes_at_once_and_says_what_goes_where(name, tmp_path, refuses):
     archive = CATALOGUE[name].archives[0]
     start = time.perf_counter()
@@ -34,7 +35,7 @@ def test_a_missing_data_folder_is_named(tmp_path, refuses):
 
 @pytest.mark.parametrize("name", ["minst", "", "no/such/folder", "photos.zip", "x" * 5000, "a\0b", "~nobody/x"])
 def test_an_unknown_name_lists_the_known_ones(name, refuses):
-    with refuses(name[:100], "digits, mnist, fashion_mnist, cifar10", "folder", "zip"):
+    with refuses(name[:100], "digits, mnist, fashion_mnist, kmnist, cifar10, cifar100", "folder", "zip"):
         load(name)
 
 
@@ -96,32 +97,38 @@ def test_archives_are_found_in_either_place_and_the_folder_is_only_read(tiny_mni
     assert (len(dataset.train), len(dataset.validation)) == (500, 100)
 
 
-def cifar_archive(path, records=4, label=9, files=TRAIN_FILES + TEST_FILES, extra=b""):
+TINY = {name: dataclasses.replace(layout, records={"train": 4, "test": 4}) for name, layout in LAYOUTS.items()}
+
+
+def cifar_archive(path, layout=CIFAR10, records=4, label=9, without=(), extra=b""):
     random = np.random.default_rng(0)
     rows = {}
     with tarfile.open(path, "w:gz") as archive:
-        for name in files:
-            rows[name] = random.integers(0, 256, (records, 3073), dtype=np.uint8)
-            rows[name][:, 0] = np.arange(records) % label
-            rows[name][-1, 0] = label
-            info = tarfile.TarInfo(f"cifar-10-batches-bin/{name}")
-            info.size = records * 3073 + len(extra)
+        for name in (name for names in layout.files.values() for name in names if name not in without):
+            rows[name] = random.integers(0, 256, (records, layout.labels + 3072), dtype=np.uint8)
+            rows[name][:, layout.labels - 1] = np.arange(records) % label
+            rows[name][-1, layout.labels - 1] = label
+            info = tarfile.TarInfo(f"cifar-binary/{name}")
+            info.size = records * (layout.labels + 3072) + len(extra)
             archive.addfile(info, io.BytesIO(rows[name].tobytes() + extra))
     return rows
 
 
-def test_cifar_binary_records_are_read_in_order(tmp_path):
-    path = tmp_path / "cifar.tar.gz"
-    rows = cifar_archive(path)
-    splits = read_cifar(path, records=4)
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_cifar_binary_records_are_read_in_order(name, tmp_path):
+    path, layout = tmp_path / "cifar.tar.gz", TINY[name]
+    rows = cifar_archive(path, layout)
+    splits = read_cifar(path, layout)
+    files = layout.files["train"]
     assert {name: split.images.shape for name, split in splits.items()} == {
-        "train": (20, 32, 32, 3),
+        "train": (4 * len(files), 32, 32, 3),
         "test": (4, 32, 32, 3),
     }
-    for index, (y, x, channel) in ((0, (0, 0, 0)), (7, (31, 5, 1)), (19, (16, 30, 2))):
-        row = rows[TRAIN_FILES[index // 4]][index % 4]
-        assert splits["train"].images[index, y, x, channel] == row[1 + channel * 1024 + y * 32 + x]
-        assert splits["train"].labels[index] == row[0]
+    for index, (y, x, channel) in ((0, (0, 0, 0)), (2, (31, 5, 1)), (4 * len(files) - 1, (16, 30, 2))):
+        row = rows[files[index // 4]][index % 4]
+        pixels = row[layout.labels :]
+        assert splits["train"].images[index, y, x, channel] == pixels[channel * 1024 + y * 32 + x]
+        assert splits["train"].labels[index] == row[layout.labels - 1]
     assert splits["test"].labels.tolist() == [0, 1, 2, 9]
 
 
@@ -129,7 +136,7 @@ def test_cifar_binary_records_are_read_in_order(tmp_path):
     ("options", "what"),
     [
         ({"label": 10}, "label 10 at train 3"),
-        ({"files": TRAIN_FILES}, "test_batch.bin is not in"),
+        ({"without": CIFAR10.files["test"]}, "test_batch.bin is not in"),
         ({"extra": b"x"}, "has 12293 bytes, expected 12292"),
     ],
 )
@@ -137,7 +144,7 @@ def test_bad_cifar_archives_are_refused(options, what, tmp_path, refuses):
     path = tmp_path / "cifar.tar.gz"
     cifar_archive(path, **options)
     with refuses(path, what):
-        read_cifar(path, records=4)
+        read_cifar(path, TINY["cifar10"])
 
 
 @pytest.mark.parametrize("damage", [lambda data: data[: len(data) // 2], lambda data: b"no archive", lambda data: b""])
@@ -146,7 +153,7 @@ def test_damaged_cifar_archives_are_refused(damage, tmp_path, refuses):
     cifar_archive(path)
     path.write_bytes(damage(path.read_bytes()))
     with refuses(path, "not a whole gzipped tar"):
-        read_cifar(path, records=4)
+        read_cifar(path, TINY["cifar10"])
 
 
 def test_cifar10_by_name_reads_only_the_official_archive(tmp_path, entries, refuses, monkeypatch):
@@ -155,7 +162,7 @@ def test_cifar10_by_name_reads_only_the_official_archive(tmp_path, entries, refu
     with refuses(path, "wrong sha256", "c4a38c50a1bc"):
         load("cifar10", data_dir=tmp_path)
     install("cifar10", archives=(archive_of(path),), validation=5)
-    monkeypatch.setattr("cnn_jax.data.cifar.read_cifar.__defaults__", (10, 4))
+    monkeypatch.setitem(LAYOUTS, "cifar10", TINY["cifar10"])
     dataset = load("cifar10", data_dir=tmp_path)
     assert (len(dataset.train), len(dataset.validation), len(dataset.test)) == (15, 5, 4)
     assert dataset.class_names[9] == "truck"

@@ -23,7 +23,7 @@ def raw(folder: Path, file: str, header: int) -> np.ndarray:
     return np.frombuffer(gzip.decompress((folder / file).read_bytes()), np.uint8)[header:]
 
 
-@pytest.mark.parametrize("name", ["mnist", "fashion_mnist", "cifar10"])
+@pytest.mark.parametrize("name", ["mnist", "fashion_mnist", "kmnist", "cifar10", "cifar100"])
 def test_checksums_are_those_that_tfds_records(name):
     spec = importlib.util.find_spec("tensorflow_datasets")
     assert spec is not None
@@ -32,7 +32,7 @@ def test_checksums_are_those_that_tfds_records(name):
     theirs = {row[3]: row[2] for row in rows}
     ours = {archive.file: archive.sha256 for archive in CATALOGUE[name].archives}
     assert ours.items() <= theirs.items()
-    assert len(ours) == (1 if name == "cifar10" else 4)
+    assert len(ours) == (1 if name.startswith("cifar") else 4)
 
 
 @pytest.mark.parametrize("name", ["mnist", "fashion_mnist"])
@@ -43,7 +43,7 @@ def test_checksums_are_those_of_the_real_files(name, real_data):
 
 @pytest.mark.parametrize("entry", CATALOGUE.values(), ids=lambda entry: entry.name)
 def test_every_entry_is_complete(entry):
-    assert len(set(entry.class_names)) == len(entry.class_names) == 10
+    assert len(set(entry.class_names)) == len(entry.class_names) == (100 if entry.name == "cifar100" else 10)
     assert entry.licence
     assert entry.title
     assert entry.citation in references()

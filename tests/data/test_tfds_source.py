@@ -114,8 +114,8 @@ def test_records_in_another_format_are_refused(tmp_path, refuses):
 
 
 def test_a_stock_name_that_is_not_prepared_is_refused_at_once(tmp_path, refuses):
-    with refuses("cifar100", "no such data set"):
-        load("cifar100", data_dir=tmp_path)
+    with refuses("svhn_cropped", "no such data set"):
+        load("svhn_cropped", data_dir=tmp_path)
 
 
 def test_labels_are_int32_and_images_uint8(tmp_path):
