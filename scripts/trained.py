@@ -85,7 +85,7 @@ def page() -> str:
     cards = {file.stem: json.loads(file.read_text()) for file in sorted(weights.TRAINED.glob("*.json"))}
     rows = [
         {
-            "`--init`": f"`zoo:{name}`", "network": card["network"], "parameters": f"{card['parameters']:,}",
+            "weights": f"zoo:{name}", "network": card["network"], "parameters": f"{card['parameters']:,}",
             "data": card["data"], "test accuracy": f"{100 * card['correct'] / card['test_images']:.2f} %",
             "over seeds": card["seeds"], "recipe": ", ".join(f"{key} {value}" for key, value in card["recipe"].items()),
             "licence of the data": card["data_licence"], "sha256": card["sha256"][:12],

@@ -17,6 +17,7 @@ import jax
 import pytest
 from counting import pytest_terminal_summary  # noqa: F401 - prints the table of counted cases
 from jaxtyping import install_import_hook
+from needs import required
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
@@ -29,6 +30,19 @@ from cnn_jax.paths import cache_root  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
 MINUTES, SLOW_MINUTES = 10, 29  # on two cores: the tests, and those marked slow
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder with the real archives; skips without one, fails where CNN_JAX_TEST_REQUIRE contains `data`."""
+    named = os.environ.get("CNN_JAX_TEST_DATA")
+    folder = Path(named) if named else ROOT.parent / "shared" / "data"
+    if not (folder / "mnist").is_dir():
+        message = f"no real archives in {folder}: set CNN_JAX_TEST_DATA to a folder with mnist/ and fashion_mnist/"
+        if required("data"):
+            pytest.fail(message)
+        pytest.skip(message)
+    return folder
 
 
 def pytest_addoption(parser):

@@ -1,10 +1,12 @@
 """A config is refused for what it cannot be, and written down whole."""
 
+import dataclasses
 import hashlib
 import json
 
 import pytest
 
+from cnn_jax.cli.options import GROUPS
 from cnn_jax.errors import RequestError
 from cnn_jax.grids.grid import Grid, next_values
 from cnn_jax.training.config import Config, differences
@@ -178,3 +180,8 @@ def test_the_hash_of_a_grid_is_that_of_its_sorted_json():
 )  # fmt: skip
 def test_the_value_to_add_at_an_edge(values, best, expected):
     assert next_values(values, best) == expected
+
+
+def test_every_field_is_an_option():
+    named = [name for names in GROUPS.values() for name in names]
+    assert sorted(named) == sorted(field.name for field in dataclasses.fields(Config))

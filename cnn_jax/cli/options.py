@@ -28,14 +28,14 @@ GROUPS = {
     ),
     "training": ("epochs", "batch_size", "seed", "loss", "label_smoothing", "accumulate", "ema", "keep_all"),
     "optimizer": (
-        "learning_rate", "optimizer", "optimizer_args", "momentum", "nesterov", "weight_decay", "clip_norm", "backward",
-        "gradient_noise",
+        "learning_rate", "optimizer", "optimizer_args", "momentum", "nesterov", "weight_decay", "rates", "decays",
+        "clip_norm", "backward", "gradient_noise", "sam",
     ),
     "schedule": ("schedule", "schedule_args", "warmup_epochs", "decay_epochs", "decay_factor"),
-    "scoring": ("select", "final_fit"),
-    "computation": ("precision", "dtype", "implementation", "devices", "hosts"),
+    "scoring": ("select", "final_fit", "views"),
+    "computation": ("precision", "dtype", "implementation", "remat", "devices", "hosts"),
 }  # fmt: skip
-ARGUMENTS = ("network_args", "optimizer_args", "schedule_args")
+ARGUMENTS = ("network_args", "optimizer_args", "schedule_args", "rates", "decays")
 
 
 @functools.cache
@@ -104,6 +104,6 @@ def fields_of(parsed: Any) -> dict[str, Any]:
 
 def _pair(option: str, text: str) -> tuple[str, Any]:
     name, equals, value = text.partition("=")
-    if not equals or not name.isidentifier():
+    if not equals or not name.replace("/", "").isidentifier():
         raise RequestError(f"--{option.replace('_', '-')} {quote(text)}: write NAME=VALUE")
     return name, value_of(value)

@@ -21,7 +21,6 @@ PAPER = paper.Paper(
         "rates": {"biases": 2.0, "conv1/kernel": LEVELS**2},
         "decays": {"conv1/kernel": 0.004 / LEVELS**2, "filters": 0.004, "dense1/kernel": 1.0},
     },
-    seeds=3,
 )  # fmt: skip
 
 if __name__ == "__main__":

@@ -7,25 +7,11 @@ from pathlib import Path
 
 import pytest
 import samples
-from needs import required
 
 from cnn_jax.data import catalogue
 from cnn_jax.errors import RequestError
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-@pytest.fixture(scope="session")
-def real_data() -> Path:
-    """The folder with the real archives; skips without one, fails where CNN_JAX_TEST_REQUIRE contains `data`."""
-    named = os.environ.get("CNN_JAX_TEST_DATA")
-    folder = Path(named) if named else ROOT.parent / "shared" / "data"
-    if not (folder / "mnist").is_dir():
-        message = f"no real archives in {folder}: set CNN_JAX_TEST_DATA to a folder with mnist/ and fashion_mnist/"
-        if required("data"):
-            pytest.fail(message)
-        pytest.skip(message)
-    return folder
 
 
 @pytest.fixture(autouse=True)

@@ -58,7 +58,9 @@ def test_a_recipe_is_whole(paper):
     assert len(paper.grid().trials()) == paper.seeds >= 6
 
 
-LARGE = [pytest.param(name, marks=pytest.mark.slow) for name in ("lenet5", "cuda_convnet", "allcnn", "resnet20")]
+LARGE = [
+    pytest.param(name, marks=pytest.mark.slow) for name in ("airbench", "lenet5", "cuda_convnet", "allcnn", "resnet20")
+]
 
 
 @pytest.mark.parametrize("name", ["lecun1989", *LARGE])
