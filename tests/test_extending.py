@@ -101,7 +101,7 @@ def test_a_run_with_own_parts_is_opened_by_other_processes(run, plugin):
 
 def test_a_plugin_that_changed_is_another_plugin(run, plugin, tmp_path):
     other = tmp_path / "parts.py"
-    other.write_text(plugin.read_text().replace("softplus", "sigmoid"))
+    other.write_text(plugin.read_text().replace("jnp.sin", "jnp.cos"))
     code, _, err = finish("-m", "cnn_jax", "predict", run, IMAGE, "--plugin", other)
     assert code == 1
     assert "needs the plugin" in err
