@@ -17,7 +17,8 @@ from cnn_jax.report.own_figures import RegisteredFigure
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = (ROOT / "docs" / "extending.md").read_text()
-BLOCKS = {name or "head": code for name, code in re.findall(r"```python ?(\w*)\n(.*?)```", PAGE, re.S)[::-1]}
+NAMED = r"(?:<!-- (\w+) -->\n)?```python\n(.*?)```"
+BLOCKS = {name or "head": code for name, code in re.findall(NAMED, PAGE, re.S)[::-1]}
 BLOCKS["head"] = re.search(r"```python\n(import flax.*?)```", PAGE, re.S)[1]
 PARTS = (
     "activation", "layer", "network", "nnx", "pure", "family", "loss", "optimizer", "schedule", "augmentation",
@@ -243,12 +244,12 @@ def test_a_wrapped_module_needs_no_name(tmp_path):
 
 
 def test_the_blocks_of_the_page_are_python():
-    for code in re.findall(r"```python ?\w*\n(.*?)```", PAGE, re.S):
+    for code in re.findall(r"```python\n(.*?)```", PAGE, re.S):
         ast.parse(code)
 
 
 PAGE_OF_LOGGERS = (ROOT / "docs" / "loggers.md").read_text()
-LOGGERS = dict(re.findall(r"```python (\w+)\n(.*?)```", PAGE_OF_LOGGERS, re.S))
+LOGGERS = dict(re.findall(NAMED, PAGE_OF_LOGGERS, re.S))
 
 
 @pytest.mark.parametrize("name", LOGGERS)
