@@ -11,7 +11,7 @@ from test_step import NETWORK, run_steps
 from cnn_jax.layers import Conv, Dense
 from cnn_jax.network import Network
 from cnn_jax.notation import parse
-from cnn_jax.training import optimizer
+from cnn_jax.training import rules
 from cnn_jax.training.config import Config
 
 KEY = jax.random.key(5)
@@ -75,7 +75,7 @@ def test_a_modified_backward_pass_learns_and_is_another(change):
 
 
 def test_the_sign_is_that_of_the_momentum():
-    transformation = optimizer.signsgd(0.25, momentum=0.5, nesterov=False, weight_decay=0.0)
+    transformation = rules.signsgd(0.25, momentum=0.5, nesterov=False, weight_decay=0.0)
     gradients = [{"kernel": jnp.asarray([1.0, -4.0, 0.0])}, {"kernel": jnp.asarray([-0.4, 1.0, 0.0])}]
     state = transformation.init(gradients[0])
     for gradient, expected in zip(gradients, ([1, -1, 0], [1, -1, 0]), strict=True):
