@@ -25,7 +25,7 @@ from cnn_jax.training.union import union
 
 EVERY = (
     "pad1 conv3-4 bn relu lrn3 max2 res( conv3-6:same bn silu drop0.2 conv1-6 bn ):proj tanh sub2 "
-    "res( conv3-6:same gelu conv3-6:same ) conv1-8 avg2:same dense-12 stanh drop0.3 dense-10"
+    "res( conv3-6:same gelu conv3-6:same droppath0.2 ) conv1-8 leaky0.1 up2 avg2:same dense-12 stanh drop0.3 dense-10"
 )
 
 
