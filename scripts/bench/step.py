@@ -46,8 +46,8 @@ class Step(options.Options):
     device: Literal["cpu", "gpu"] = "cpu"
     """Where to compute. On a GPU compare --mode epoch, as `train` takes many steps per dispatch."""
     works: tuple[Literal["L", "M", "C", "R", "D", "X", "R18", "W"], ...] = ()
-    """The networks (default: L M C R, D with depthwise and X with grouped convolutions, and on a GPU R18 and W, a
-    ResNet-18 and a WRN-16-4)."""
+    """The networks (default: L M C R, and on a GPU all; D has depthwise and X grouped convolutions, on which stock Flax
+    takes minutes on a CPU, R18 is a ResNet-18 and W a WRN-16-4)."""
     precisions: tuple[Literal["float32", "tf32", "bfloat16"], ...] = ("float32", "tf32", "bfloat16")
     """On a GPU: the precisions."""
     contenders: tuple[str, ...] = ()

@@ -70,7 +70,7 @@ WORKS = {
 }  # fmt: skip
 
 
-CPU_WORKS = ("L", "M", "C", "R", "D", "X")  # the others take minutes there
+CPU_WORKS = ("L", "M", "C", "R")  # the others take minutes there
 
 # float32 is without TF32 everywhere; only equal precisions are compared.
 PRECISIONS = ("float32", "tf32", "bfloat16")

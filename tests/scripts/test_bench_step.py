@@ -67,7 +67,7 @@ def test_the_other_modes(tmp_path, mode, names):
     [
         (("--rounds", "0"), "--rounds 0: it must be at least 1"),
         (("--batch-size", "-1"), "--batch-size -1: it must be at least 1"),
-        (("--works", "X"), "invalid choice 'X'"),
+        (("--works", "Z"), "invalid choice 'Z'"),
         (
             ("--contenders", "keras"),
             "--contenders keras: known here are ours, ours-canonical, ours-lax, ours-untuned, flax",
