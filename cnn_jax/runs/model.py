@@ -108,6 +108,10 @@ class TrainedModel:
         program = Program.of(self.config, self.network, devices=1)
         template = initial_state(self.config, program)
         initial = template if self.config.init is None else with_weights(template, self.network, self.config.init)
+        if self.network.of_images:  # computed from the training images, and the same in every checkpoint
+            first = self.network.nodes[0].name
+            fixed = {first: self.variables["batch_stats"][first]}
+            initial = initial._replace(batch_stats={**initial.batch_stats, **fixed})
         weights_by_step = [(0, variables_of(initial))]
         with contextlib.closing(SavedCheckpoints(self.folder.file("checkpoints"))) as checkpoints:
             for step in checkpoints.steps():

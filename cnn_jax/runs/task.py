@@ -64,6 +64,8 @@ class Task:
         """
         network = config.build(dataset.image_shape, dataset.classes)
         implementation = (backend_config or {}).get("implementation") if config.implementation == "auto" else None
+        if network.of_images and not isinstance(dataset.train, Split):
+            raise RequestError(f"{network.nodes[0].name} is computed from images in memory: leave out stream")
         program = Program.of(config, network, config.devices or devices, implementation, hosts)
         examples = len(dataset.train)
         warnings = check_schedule(config, math.ceil(examples / config.batch_size))
@@ -86,9 +88,7 @@ class Task:
 
     def _first_images(self) -> np.ndarray:
         """The first training images, normalised: float64 (n, h, w, c)."""
-        if not isinstance(self.dataset.train, Split):
-            first = self.network.nodes[0].name
-            raise RequestError(f"{first} is computed from images in memory: leave out stream")
+        assert isinstance(self.dataset.train, Split)  # checked by `of`
         images = self.dataset.train.images[:FIRST_IMAGES] / 255.0
         return (images - self.dataset.mean) / self.dataset.std
 

@@ -1,6 +1,6 @@
 """The 18 % network of cuda-convnet on CIFAR-10 (krizhevsky2012cuda, example-layers/layer-params-18pct.cfg).
 
-scripts/run experiments/papers/cuda_convnet.py --data-dir DIR    # about an hour per seed on two CPU cores
+scripts/run experiments/papers/cuda_convnet.py --data-dir DIR
 
 There the images are 0 … 255 less the mean; here they are also divided by the deviation of the grey levels, about 63, so
 that the first filters are 63 times as large and, to change as they do there, learn at 63² times the rate.

@@ -1,8 +1,8 @@
 """LeCun et al. 1989: 9,760 weights read 16x16 zip code digits (lecun1989backpropagation).
 
-    scripts/run experiments/papers/lecun1989.py --data-dir DIR    # two CPU cores, some minutes for six seeds
+    scripts/run experiments/papers/lecun1989.py --data-dir DIR    # some minutes for six seeds on two CPU cores
 
-Their digits are not public; MNIST made small stands in, as in karpathy2022deep, who found 4.09 % error that way.
+Their digits are not public; downscaled MNIST replaces them, as in karpathy2022deep, which reports 4.09 % error.
 """
 
 import paper
