@@ -7,6 +7,7 @@ from pathlib import Path
 
 from commands import ROOT, environment, finish
 
+from cnn_jax import runtime
 from cnn_jax.runs import provenance
 from cnn_jax.runs.folder import Folder
 from cnn_jax.runs.schema import Record
@@ -71,12 +72,13 @@ def test_a_program_that_was_typed_in_has_no_script(tmp_path):
 
 def test_versions_environment_and_settings_are_recorded(monkeypatch):
     monkeypatch.setenv("XLA_FLAGS", "--xla_cpu_max_isa=AVX2")
+    before = runtime.settings()
     start, attachments = provenance.provenance()
     assert {"jax", "numpy", "flax", "python", "cnn_jax"} <= start.versions.keys()
     assert len(start.versions) > 30
     assert start.environment["XLA_FLAGS"] == "--xla_cpu_max_isa=AVX2"
     assert start.lock_sha256 == hashlib.sha256((provenance.ROOT / "requirements/cpu.txt").read_bytes()).hexdigest()
-    assert start.settings == (), "recording sets nothing"
+    assert start.settings == runtime.settings() == before, "recording sets nothing"
     assert all(isinstance(content, bytes) for content in attachments.values())
 
 
