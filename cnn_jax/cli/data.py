@@ -43,7 +43,8 @@ def command(arguments: Sequence[str]) -> None:
     if parsed.action == "list":
         for name in DATASETS:
             entry = CATALOGUE.get(name)
-            about = f"{entry.title}; {entry.train:,} + {entry.test:,} images {entry.shape}" if entry else "registered"
+            shape = entry and (entry.shape or "of several sizes")
+            about = f"{entry.title}; {entry.train:,} + {entry.test:,} images {shape}" if entry else "registered"
             print(f"{name:<16} {about}")
         return
     if not parsed.datasets:

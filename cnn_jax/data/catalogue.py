@@ -18,12 +18,13 @@ class Archive:
 
 @dataclass(frozen=True)
 class Entry:
-    """`shape` is (height, width, channels), `validation` the default number of train examples held out for validation,
-    `citation` a key of references.bib."""
+    """`shape` is (height, width, channels), None if the images differ in size; `class_names` is empty if the archive
+    states them; `validation` the default number of train examples held out for validation, `citation` a key of
+    references.bib."""
 
     name: str
     title: str
-    shape: tuple[int, int, int]
+    shape: tuple[int, int, int] | None
     class_names: tuple[str, ...]
     train: int
     test: int
@@ -173,5 +174,102 @@ CIFAR100 = Entry(
     archives=(Archive("cifar-100-binary.tar.gz", "58a81ae192c23a4be8b1804d68e518ed807d710a4eb253b1f2a199162a40d8ec"),),
 )
 
-ENTRIES = (DIGITS, MNIST, FASHION_MNIST, KMNIST, CIFAR10, CIFAR100)
+CAPITALS = tuple("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
+SMALL = tuple("abcdefghijklmnopqrstuvwxyz")
+EMNIST_FILE = Archive("gzip.zip", "fb9bb67e33772a9cc0b895e4ecf36d2cf35be8b709693c3564cea2a019fcda8e")
+
+
+def _emnist(part: str, class_names: tuple[str, ...], train: int, test: int) -> Entry:
+    return Entry(
+        name=f"emnist_{part}",
+        title=f"EMNIST, {part}: handwritten characters",
+        shape=(28, 28, 1),
+        class_names=class_names,
+        train=train,
+        test=test,
+        validation=test,
+        licence="none stated; NIST data, as a work of the United States government",
+        citation="cohen2017emnist",
+        archives=(EMNIST_FILE,),
+    )
+
+
+EMNIST = (
+    _emnist("balanced", (*DIGIT_NAMES, *CAPITALS, *"abdefghnqrt"), 112_800, 18_800),
+    _emnist("letters", CAPITALS, 124_800, 20_800),
+    _emnist("digits", DIGIT_NAMES, 240_000, 40_000),
+    _emnist("byclass", (*DIGIT_NAMES, *CAPITALS, *SMALL), 697_932, 116_323),
+)
+
+SVHN = Entry(
+    name="svhn",
+    title="Street View House Numbers, cropped digits",
+    shape=(32, 32, 3),
+    class_names=DIGIT_NAMES,
+    train=73_257,
+    test=26_032,
+    validation=5000,
+    licence="for non-commercial use",
+    citation="netzer2011reading",
+    archives=(
+        Archive("train_32x32.mat", "435e94d69a87fde4fd4d7f3dd208dfc32cb6ae8af2240d066de1df7508d083b8"),
+        Archive("test_32x32.mat", "cdce80dfb2a2c4c6160906d0bd7c68ec5a99d7ca4831afa54f09182025b6a75b"),
+    ),
+)
+
+STL10 = Entry(
+    name="stl10",
+    title="STL-10, the labelled images",
+    shape=(96, 96, 3),
+    class_names=("airplane", "bird", "car", "cat", "deer", "dog", "horse", "monkey", "ship", "truck"),
+    train=5000,
+    test=8000,
+    validation=500,
+    licence="none stated by the authors; images of ImageNet",
+    citation="coates2011analysis",
+    archives=(Archive("stl10_binary.tar.gz", "f31fd99273a1acb8609c8db427cebb1de3f71de77758cdc0e22956e1289b9866"),),
+)
+
+TINY_IMAGENET = Entry(
+    name="tiny_imagenet",
+    title="Tiny ImageNet; its validation images are the test split",
+    shape=(64, 64, 3),
+    class_names=(),
+    train=100_000,
+    test=10_000,
+    validation=5000,
+    licence="images of ImageNet: for non-commercial research",
+    citation="le2015tiny",
+    archives=(Archive("tiny-imagenet-200.zip", "6198c8ae015e2b3e007c7841da39ec069199b9aa3bfa943a462022fe5e43c821"),),
+)
+
+IMAGENETTE = Entry(
+    name="imagenette",
+    title="Imagenette 2, shortest side 320 pixels; its validation images are the test split",
+    shape=None,
+    class_names=(
+        "tench",
+        "English springer",
+        "cassette player",
+        "chain saw",
+        "church",
+        "French horn",
+        "garbage truck",
+        "gas pump",
+        "golf ball",
+        "parachute",
+    ),
+    train=9469,
+    test=3925,
+    validation=500,
+    licence="Apache 2.0; images of ImageNet: for non-commercial research",
+    citation="howard2019imagenette",
+    archives=(Archive("imagenette2-320.tgz", "569b4497c98db6dd29f335d1f109cf315fe127053cedf69010d047f0188e158c"),),
+)
+
+CIFAR10_C = Archive("CIFAR-10-C.tar", "c72763e101c723b7c507b96205f7e938912a5d587376173b825850cf3cb876a7")
+
+ENTRIES = (
+    DIGITS, MNIST, FASHION_MNIST, KMNIST, *EMNIST, CIFAR10, CIFAR100, SVHN, STL10, TINY_IMAGENET, IMAGENETTE
+)  # fmt: skip
 CATALOGUE: dict[str, Entry] = {entry.name: entry for entry in ENTRIES}

@@ -15,6 +15,7 @@ import numpy as np
 
 from cnn_jax.data.decoding import decode_all
 from cnn_jax.data.images import Size, is_image
+from cnn_jax.data.pictures import Translated
 from cnn_jax.data.split import Parts, Split
 from cnn_jax.data.splits import check_splits
 from cnn_jax.data.storage import Folder, Listing, Zip
@@ -39,7 +40,7 @@ def open_source(path: Path) -> Folder | Zip:
     return source
 
 
-def read_parts(source: Folder | Zip, image_size: Size | None, without_test: bool = False) -> Parts:
+def read_parts(source: Folder | Zip | Translated, image_size: Size | None, without_test: bool = False) -> Parts:
     """Decodes every image.
 
     Other files in class folders are skipped, counted in the parts' source, and reported once on stderr.
@@ -116,7 +117,7 @@ def _wrapper(folders: list[str]) -> str:
     return top if wraps else ""
 
 
-def _images_only(source: Folder | Zip, tree: Tree) -> tuple[Tree, list[str]]:
+def _images_only(source: Folder | Zip | Translated, tree: Tree) -> tuple[Tree, list[str]]:
     """Removes files with neither the ending nor the first bytes of an image; also returns the removed names, sorted."""
     strays = {
         name

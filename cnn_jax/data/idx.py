@@ -14,6 +14,8 @@ import numpy as np
 
 from cnn_jax.errors import DataError
 
+SIZE = (28, 28)  # of MNIST and of the sets made like it
+
 
 def read_idx(path: Path, dimensions: int, limit: int = 1 << 30) -> np.ndarray:
     """Reads a gzipped idx file with this number of dimensions as a uint8 array of at most `limit` bytes.
@@ -23,12 +25,13 @@ def read_idx(path: Path, dimensions: int, limit: int = 1 << 30) -> np.ndarray:
     """
     try:
         with gzip.open(path) as file:
-            return _parse(path, file.read(4 + 4 * dimensions + limit + 1), dimensions, limit)
+            return parse_idx(path, file.read(4 + 4 * dimensions + limit + 1), dimensions, limit)
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{path}: not a whole gzip file ({error})") from error
 
 
-def _parse(path: Path, data: bytes, dimensions: int, limit: int) -> np.ndarray:
+def parse_idx(path: Path | str, data: bytes, dimensions: int, limit: int = 1 << 30) -> np.ndarray:
+    """The uint8 array of an idx file's bytes; `path` names it in errors. Raises as `read_idx`."""
     magic, start = bytes([0, 0, 8, dimensions]), 4 + 4 * dimensions
     if data[:4] != magic:
         raise DataError(
@@ -58,14 +61,16 @@ def shuffled(split: str, examples: int) -> np.ndarray:
     return np.argsort(np.array(digests, "S16").view("V16").astype(object), kind="stable")
 
 
-def read_pair(images: Path, labels: Path, classes: int) -> tuple[np.ndarray, np.ndarray]:
-    """Reads uint8 images [N,H,W,1] and int32 labels [N] from a pair of idx files.
+def read_pair(images: Path, labels: Path, classes: int, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Reads `count` uint8 images [N,28,28,1] and int32 labels [N] from a pair of idx files.
 
-    Raises DataError for unequal counts or labels out of range.
+    Raises DataError for images of another number or size, for unequal counts, or for labels out of range.
     """
     pixels, targets = read_idx(images, 3), read_idx(labels, 1)
     if len(pixels) != len(targets):
         raise DataError(f"{labels}: {len(targets)} labels for the {len(pixels)} images of {images.name}")
     if (bad := np.flatnonzero(targets >= classes)).size:
         raise DataError(f"{labels}: label {targets[bad[0]]} at {bad[0]}: labels go from 0 to {classes - 1}")
+    if pixels.shape != (count, *SIZE):
+        raise DataError(f"{images}: images {list(pixels.shape)}, expected {[count, *SIZE]}")
     return pixels[..., None], targets.astype(np.int32)

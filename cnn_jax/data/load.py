@@ -12,15 +12,14 @@ from typing import Any, TypeVar
 import numpy as np
 
 from cnn_jax import untrusted
-from cnn_jax.data import archives, cache, cifar, folder, idx, tfds_source
-from cnn_jax.data.catalogue import CATALOGUE, IDX_FILES, Entry
+from cnn_jax.data import archives, cache, folder, official, tfds_source
+from cnn_jax.data.catalogue import CATALOGUE, CIFAR10, Entry
 from cnn_jax.data.dataset import Dataset, parts_of_arrays
 from cnn_jax.data.images import Images, Size, resize, size_of, suffix
 from cnn_jax.data.split import Parts, Split
 from cnn_jax.data.splits import check_seed
 from cnn_jax.errors import DataError, RequestError, quote, reason, shortened
 from cnn_jax.paths import cache_root
-from cnn_jax.references import references
 from cnn_jax.registry import Registry
 
 DIGITS_FILE = Path(__file__).with_name("digits.npz")
@@ -141,6 +140,9 @@ def _parts(name: str, data_dir: Path | None, size: Size | None, without_test: bo
     """The data set's name and its arrays at the requested size, before they are divided into splits."""
     if name in CATALOGUE:
         return name, _catalogued(CATALOGUE[name], data_dir, size)
+    if name.startswith("cifar10_c/"):
+        clean = _catalogued(CIFAR10, data_dir, None)
+        return name, _resized(official.corrupted(name, clean, CIFAR10, data_dir), size)
     if name in DATASETS:
         return name, _resized(DATASETS[name].read(data_dir), size)
     if name.startswith(GIVEN):
@@ -176,47 +178,20 @@ def _needs_tfds(name: str) -> Iterator[None]:
 
 
 def _catalogued(entry: Entry, data_dir: Path | None, size: Size | None) -> Parts:
+    if entry.shape is None:
+        return cache.cached(f"{entry.name}{suffix(size)}", lambda: official.read(entry, data_dir, size))
     if size and size[:2] != entry.shape[:2]:
         key = f"{entry.name}{suffix(size)}"
         return cache.cached(key, lambda: _resized(_catalogued(entry, data_dir, None), size))
     if entry.name == "digits":
         return _digits(entry)
-    return cache.cached(entry.name, lambda: _official(entry, data_dir))
-
-
-def _official(entry: Entry, data_dir: Path | None) -> Parts:
-    """Reads the archives, each verified by its sha256 first."""
-    files = archives.find(entry, data_dir)
-    for archive in entry.archives:
-        archives.check(entry, archive, files[archive.file])
-    if entry.name in cifar.LAYOUTS:
-        splits = cifar.read_cifar(files[entry.archives[0].file], cifar.LAYOUTS[entry.name])
-        return Parts(splits, entry.class_names, _about(entry))
-    splits = {}
-    for split, pair, count in (("train", IDX_FILES[:2], entry.train), ("test", IDX_FILES[2:], entry.test)):
-        images, labels = idx.read_pair(files[pair[0]], files[pair[1]], len(entry.class_names))
-        if images.shape != (count, *entry.shape):
-            raise DataError(f"{files[pair[0]]}: images {list(images.shape)}, expected {[count, *entry.shape]}")
-        order = idx.shuffled(split, count)
-        splits[split] = Split(images[order], labels[order])
-    return Parts(splits, entry.class_names, _about(entry))
+    return cache.cached(entry.name, lambda: official.read(entry, data_dir, None))
 
 
 def _digits(entry: Entry) -> Parts:
     with np.load(DIGITS_FILE, allow_pickle=False) as file:
         split = Split(file["images"], file["labels"].astype(np.int32))
-    return Parts({"all": split}, entry.class_names, _about(entry))
-
-
-def _about(entry: Entry) -> dict:
-    return {
-        "title": entry.title,
-        "licence": entry.licence,
-        "citation": entry.citation,
-        "bibtex": references()[entry.citation].bibtex,
-        "archives": {archive.file: archive.sha256 for archive in entry.archives},
-        "skipped": {},
-    }
+    return Parts({"all": split}, entry.class_names, official.about(entry))
 
 
 def _registered(name: str, read: Callable[[Path | None], Any], data_dir: Path | None) -> Parts:

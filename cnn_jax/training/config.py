@@ -38,8 +38,8 @@ class Config:
     filters: int | None = None
     """Filters of the first convolution; the others scale in proportion."""
     dataset: str = "digits"
-    """digits, mnist, fashion_mnist, kmnist, cifar10, cifar100, a prepared TFDS data set, a folder of images, a zip file
-    of one, or a .npz file of arrays."""
+    """digits, mnist, fashion_mnist, cifar10 or another of `cnn-jax data list`, a prepared TFDS data set, a folder of
+    images, a zip file of one, or a .npz file of arrays."""
     data_dir: str | None = None
     """Folder of archives and prepared TFDS data sets; only read."""
     image_size: int | str | None = None

@@ -63,14 +63,14 @@ def test_a_gzip_bomb_is_not_inflated(tmp_path, refuses):
 
 
 def test_pairs_must_agree_and_labels_be_in_range(tmp_path, refuses):
-    images = write_idx(tmp_path / "i.gz", np.zeros((3, 2, 2), np.uint8))
+    images = write_idx(tmp_path / "i.gz", np.zeros((3, 28, 28), np.uint8))
     good = write_idx(tmp_path / "good.gz", np.array([0, 9, 1], np.uint8))
     few = write_idx(tmp_path / "few.gz", np.array([0, 1], np.uint8))
     high = write_idx(tmp_path / "high.gz", np.array([0, 1, 10], np.uint8))
-    pixels, labels = read_pair(images, good, 10)
-    assert pixels.shape == (3, 2, 2, 1)
+    pixels, labels = read_pair(images, good, 10, 3)
+    assert pixels.shape == (3, 28, 28, 1)
     assert labels.tolist() == [0, 9, 1]
     with refuses(few, "2 labels for the 3 images of i.gz"):
-        read_pair(images, few, 10)
+        read_pair(images, few, 10, 3)
     with refuses(high, "label 10 at 2", "from 0 to 9"):
-        read_pair(images, high, 10)
+        read_pair(images, high, 10, 3)

@@ -19,7 +19,6 @@ from tensorflow_datasets.image_classification.mnist import MNIST, FashionMNIST
 from cnn_jax.data import archives, cache
 from cnn_jax.data.catalogue import IDX_FILES, Entry
 from cnn_jax.data.idx import read_pair
-from cnn_jax.errors import DataError
 from cnn_jax.paths import cache_root
 
 
@@ -40,10 +39,7 @@ class _FromIdx:
         for archive in self.entry.archives:
             if archive.file in (images, labels):
                 archives.check(self.entry, archive, self.files[archive.file])
-        pixels, targets = read_pair(self.files[images], self.files[labels], len(self.entry.class_names))
-        if pixels.shape != (count, *self.entry.shape):
-            shape = list(pixels.shape)
-            raise DataError(f"{self.files[images]}: images {shape}, expected {[count, *self.entry.shape]}")
+        pixels, targets = read_pair(self.files[images], self.files[labels], len(self.entry.class_names), count)
         for index, (image, label) in enumerate(zip(pixels, targets, strict=True)):
             png = io.BytesIO()
             Image.fromarray(image[..., 0]).save(png, "png")
