@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from cnn_jax.errors import RequestError
+from cnn_jax.errors import RequestError, RunError
 from cnn_jax.grids.grid import Grid
 from cnn_jax.runs import manifest
 from cnn_jax.runs.folder import Folder
@@ -49,12 +49,16 @@ def claim_shared(out: Path | str, check: Callable[[], None]) -> Iterator[Folder]
 
 
 def agree(value: bool | None) -> bool:
-    """Broadcasts the value of the first process to all processes. A barrier: each waits here for the others."""
+    """Broadcasts the value of the first process to all processes. A barrier: each waits here for the others. Raises
+    RunError if one has died."""
     if jax.process_count() == 1:
         return bool(value)
     from jax.experimental.multihost_utils import broadcast_one_to_all
 
-    return bool(broadcast_one_to_all(np.int32(bool(value))))
+    try:
+        return bool(broadcast_one_to_all(np.int32(bool(value))))
+    except ValueError as error:  # of the transport
+        raise RunError("another process has died; start all processes again with --resume") from error
 
 
 def refuse_changes(folder: Folder, old: Config, new: Config) -> None:

@@ -18,6 +18,8 @@ from jaxtyping import Float
 from cnn_jax.data import RandomCrops
 from cnn_jax.errors import RequestError, quote, reason
 from cnn_jax.registry import Registry
+from cnn_jax.training.randaugment import LARGEST, luminance
+from cnn_jax.training.randaugment import randaugment as two_operations
 
 RESIZED_CROP = "resized_crop"
 Image = Float[Array, "h w c"]
@@ -157,14 +159,16 @@ def jitter(key: Array, image: Image, strength: float) -> Image:
         raise RequestError(f"jitter{strength:g}: a factor of 0 leaves nothing; strength is below 1")
     brightness, contrast, saturation = jax.random.uniform(key, (3,), minval=1 - strength, maxval=1 + strength)
     image = jnp.clip(image * brightness, 0, 1)
-    image = jnp.clip(_blend(_grey(image).mean(), image, contrast), 0, 1)
-    return jnp.clip(_blend(_grey(image), image, saturation), 0, 1)
+    image = jnp.clip(_blend(luminance(image).mean(), image, contrast), 0, 1)
+    return jnp.clip(_blend(luminance(image), image, saturation), 0, 1)
 
 
-def _grey(image: Image) -> Array:
-    """The luminance (ITU-R BT.601), (h, w, 1)."""
-    weights = jnp.array([0.299, 0.587, 0.114]) if image.shape[-1] == 3 else jnp.ones(image.shape[-1])
-    return (image * (weights / weights.sum())[None, None]).sum(-1, keepdims=True)
+@register_augmentation("randaugment")
+def randaugment(key: Array, image: Image, magnitude: float) -> Image:
+    """Two of fourteen operations on shape and colour, of this magnitude, at most 30 (cubuk2020randaugment, 3)."""
+    if magnitude > LARGEST:
+        raise RequestError(f"randaugment{magnitude:g}: a magnitude is at most {LARGEST:g}")
+    return two_operations(key, image, magnitude)
 
 
 def _blend(base: Array, image: Image, factor: Array) -> Array:

@@ -114,8 +114,8 @@ class Config:
     """Rate of every dropout layer, instead of the network's own."""
     augment: str = ""
     """Augmentations separated by spaces: flip or alternate_flip, crop<pad> or shift<pad>, jitter<strength>,
-    cutout<size>, erase<probability>, mixup<alpha> or cutmix<alpha>, and, first and with stream, resized_crop<min_area>.
-    """
+    randaugment<magnitude>, cutout<size>, erase<probability>, mixup<alpha> or cutmix<alpha>, and, first and with stream,
+    resized_crop<min_area>."""
 
     init: str | None = None
     """Start from the weights of a run folder, a file (npz, safetensors) or zoo:NAME (see docs/zoo.md) instead of random

@@ -194,11 +194,13 @@ def test_the_death_of_a_process_ends_the_first_in_one_line(tmp_path):
     first, second = (
         start(
             "experiments/sweep.py", "--network", CONFIG.network, "--epochs", "100000", "--seeds", "2",
-            "--learning-rates", "0.05", "--out", tmp_path / "out", CNN_JAX_PROCESSES=f"localhost:{port},2,{i}",
+            "--learning-rates", "0.05", "--parallel", "one", "--out", tmp_path / "out",
+            CNN_JAX_PROCESSES=f"localhost:{port},2,{i}",
         )
         for i in range(2)
     )  # fmt: skip
-    wait_for((tmp_path / "out" / "trials" / "0001" / "metrics.jsonl").exists, second)
+    for trial in ("0000", "0001"):  # one in each process
+        wait_for((tmp_path / "out" / "trials" / trial / "metrics.jsonl").exists, second)
     second.kill()
     second.communicate()
     killed = time.monotonic()
