@@ -42,6 +42,15 @@ def squared_error(
     return 0.5 * jnp.square(target - jax.nn.softmax(logits)).sum(-1)
 
 
+def distillation(
+    logits: Float[Array, "n classes"], teacher: Float[Array, "n classes"], temperature: float | np.float32 | Array
+) -> Float[Array, " n"]:
+    """temperature² · Kullback-Leibler divergence of softmax(logits / temperature) from softmax(teacher / temperature),
+    in nats (hinton2015distilling, 2): the factor keeps the size of the gradient."""
+    ours, theirs = (jax.nn.log_softmax(each / temperature) for each in (logits, teacher))
+    return temperature**2 * (jnp.exp(theirs) * (theirs - ours)).sum(-1)
+
+
 def entropy(frequencies: np.ndarray) -> float:
     """-sum of frequency · log frequency, in nats."""
     seen = frequencies[frequencies > 0]

@@ -16,6 +16,7 @@ from cnn_jax.runs.model import TrainedModel
 from cnn_jax.runs.provenance import provenance
 from cnn_jax.runs.task import Task
 from cnn_jax.schema import to_json
+from cnn_jax.training.config import Config
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
 BATCH = 256  # images per batch
@@ -122,7 +123,10 @@ def score(run: Path | str, split: str, data: Dataset, trained_on: str) -> Scored
         )
     renormalised = dataclasses.replace(data, test=part, known=data.facts)
     renormalised.__dict__["_moments"] = (model.mean, model.std)
-    task = Task.of(model.config, renormalised, devices=1)
+    config = dataclasses.replace(  # without what is not needed any more, and may be gone
+        model.config, init=None, teacher=None, teacher_weight=Config.teacher_weight, temperature=Config.temperature
+    )
+    task = Task.of(config, renormalised, devices=1)
     evaluation = task.score(model.state(task.program), "test")
     folder = Folder(model.folder.file("evaluations"))
     name = f"{''.join(c if c.isalnum() or c in '-_.' else '_' for c in data.name)}-{split}.json"

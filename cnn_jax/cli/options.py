@@ -26,7 +26,10 @@ GROUPS = {
         "dataset", "data_dir", "image_size", "resize", "stream", "validation", "train_examples", "split_seed",
         "without_test", "augment",
     ),
-    "training": ("epochs", "batch_size", "seed", "loss", "label_smoothing", "accumulate", "ema", "keep_all"),
+    "training": (
+        "epochs", "batch_size", "seed", "loss", "label_smoothing", "accumulate", "ema", "fresh_statistics", "keep_all",
+    ),
+    "distillation": ("teacher", "teacher_weight", "temperature"),
     "optimizer": (
         "learning_rate", "optimizer", "optimizer_args", "momentum", "nesterov", "weight_decay", "rates", "decays",
         "clip_norm", "backward", "gradient_noise", "sam",

@@ -151,6 +151,7 @@ class Record:
     choices: dict[str, Any]
     data: Data
     init_sha256: str | None = None
+    teacher_sha256: str | None = later(None)
     resumed: tuple[Provenance, ...] = ()
     notes: tuple[str, ...] = ()
     plan: dict[str, Any] | None = None

@@ -13,17 +13,17 @@ import numpy as np
 
 from cnn_jax import losses
 from cnn_jax.data import Dataset, Split
-from cnn_jax.errors import RequestError
+from cnn_jax.errors import RequestError, shortened
 from cnn_jax.metrics import Evaluation
 from cnn_jax.network import Network
-from cnn_jax.runs.model import with_weights
+from cnn_jax.runs.model import TrainedModel, with_weights
 from cnn_jax.statistics import above_chance
 from cnn_jax.training.config import Config
 from cnn_jax.training.devices import home_device
 from cnn_jax.training.epoch import StreamedExamples, check_batch_norm, check_wrapped
 from cnn_jax.training.fit import evaluate
 from cnn_jax.training.schedule import check_schedule
-from cnn_jax.training.state import Examples, Program, TrainState, initial_state
+from cnn_jax.training.state import Answers, Examples, Program, Teacher, TrainState, initial_state
 
 FIRST_IMAGES = 5000  # training images that a layer `of_images` is computed from
 MOST_BYTES = 2**32  # limit for images that stay on the device for later runs, besides those in use
@@ -40,6 +40,7 @@ class Task:
     network: Network
     program: Program
     warnings: tuple[str, ...] = ()  # requests of the config that will have no effect
+    teacher: TrainedModel | None = None
 
     @classmethod
     def of(
@@ -66,11 +67,13 @@ class Task:
         implementation = (backend_config or {}).get("implementation") if config.implementation == "auto" else None
         if network.of_images and not isinstance(dataset.train, Split):
             raise RequestError(f"{network.nodes[0].name} is computed from images in memory: leave out stream")
-        program = Program.of(config, network, config.devices or devices, implementation, hosts)
+        teacher = None if config.teacher is None else _teacher(config.teacher, dataset)
+        learned = None if teacher is None else Teacher(str(config.teacher), teacher.network)
+        program = Program.of(config, network, config.devices or devices, implementation, hosts, learned)
         examples = len(dataset.train)
         warnings = check_schedule(config, math.ceil(examples / config.batch_size))
         warnings += check_batch_norm(config, program, examples) + check_wrapped(network)
-        task = cls(config, dataset, network, program, tuple(warnings))
+        task = cls(config, dataset, network, program, tuple(warnings), teacher)
         if config.init is not None and backend_config is None:
             task.initial_state()  # raises if the weights do not fit
         return task
@@ -95,9 +98,12 @@ class Task:
     @property
     def train(self) -> Examples | StreamedExamples:
         """The training split: on the device, or streamed from disk."""
+        answers: Any = ()
+        if self.teacher is not None:
+            answers = self.program.replicate(Answers(self.teacher.variables, self.teacher.mean, self.teacher.std))  # type: ignore[arg-type]
         if isinstance(self.dataset.train, Split):
-            return self.examples("train")
-        return StreamedExamples(self.dataset.train, self.dataset.mean, self.dataset.std)
+            return self.examples("train")._replace(teacher=answers)
+        return StreamedExamples(self.dataset.train, self.dataset.mean, self.dataset.std, answers)
 
     def examples(self, split: str) -> Examples:
         """A split on the device."""
@@ -134,6 +140,18 @@ class Task:
     def at_chance(self, validation: Evaluation) -> bool:
         """See `at_chance`."""
         return at_chance(self.config.loss, self.dataset.validation.labels, validation)
+
+
+def _teacher(source: str, dataset: Dataset) -> TrainedModel:
+    """The network of a finished run. Raises RequestError if it is for other images or classes."""
+    teacher = TrainedModel.load(source)
+    images, classes = ("images", teacher.network.input_shape), ("classes", teacher.class_names)
+    for (what, theirs), ours in zip((images, classes), (dataset.image_shape, dataset.class_names), strict=True):
+        if theirs != ours:
+            raise RequestError(
+                f"teacher {source} is for {what} {shortened(str(theirs))}, the data have {shortened(str(ours))}"
+            )
+    return teacher
 
 
 def at_chance(loss: str, labels: np.ndarray, evaluation: Evaluation) -> bool:

@@ -42,12 +42,16 @@ class RunWriter:
         start = dataclasses.replace(start, notes=task.warnings)
         if self.config.init is not None and not folder.has("record.json"):
             start = dataclasses.replace(start, init_sha256=weights.digest(arrays_of(self.config.init)[0]))
+        if task.teacher is not None:
+            start = dataclasses.replace(start, teacher_sha256=weights.digest(weights.named(task.teacher.variables)))
         if not folder.has("config.json"):
             folder.write_json("config.json", self.config.to_json())
         elif changed := differences(Config.from_json(folder.read_json("config.json")), self.config):
             raise RequestError(f"{folder.path} holds a run with another config: {'; '.join(changed)}")
         manifest.remove(folder)
         self.record = record.begin(folder, start, attachments, callbacks.say)
+        if self.record.teacher_sha256 != start.teacher_sha256:
+            raise RequestError(f"{folder.path} cannot be resumed: its teacher {self.config.teacher} has changed")
         self.checkpoints = checkpoints_of(folder, self.config, task.program.hosts)
         self.started = self.saved = time.perf_counter()
         self.state: TrainState | None = None

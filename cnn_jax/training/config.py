@@ -89,6 +89,9 @@ class Config:
     """Radius of sharpness-aware minimisation: the gradient is taken at weights that far up the gradient (0: off)."""
     ema: float = 0.0
     """Decay per step of a moving average of the weights, which is evaluated instead of the weights (0: off)."""
+    fresh_statistics: bool = False
+    """Compute the statistics of batch norm anew for averaged weights at the end of each epoch, over the training images
+    as they are."""
 
     schedule: str = "constant"
     """How the learning rate changes over the run: constant, step, cosine, linear, trapezoid, onecycle
@@ -112,6 +115,12 @@ class Config:
     """Factor on the initial kernels."""
     dropout: float | None = None
     """Rate of every dropout layer, instead of the network's own."""
+    teacher: str | None = None
+    """Folder of a finished run whose outputs are learned beside the labels, on the same augmented images."""
+    teacher_weight: float = 0.9
+    """Share of the loss that the teacher has; the labels have the rest."""
+    temperature: float = 4.0
+    """Divides the logits of teacher and network before they are compared."""
     augment: str = ""
     """Augmentations separated by spaces: flip or alternate_flip, crop<pad> or shift<pad>, jitter<strength>,
     randaugment<magnitude>, cutout<size>, erase<probability>, mixup<alpha> or cutmix<alpha>, and, first and with stream,
@@ -166,6 +175,9 @@ class Config:
             raise RequestError(f"batch_size {self.batch_size} does not split in accumulate = {self.accumulate} parts")
         if not LOSSES[self.loss].smooths and self.label_smoothing:
             raise RequestError(f"label_smoothing = {self.label_smoothing:g} is not for loss {self.loss!r}")
+        for name in ("teacher_weight", "temperature"):
+            if self.teacher is None and getattr(self, name) != getattr(Config, name):
+                raise RequestError(f"{name} = {getattr(self, name):g} never acts without a teacher")
         self._check_schedule()
         optimizer_of(self)
         self._check_optimizer()
@@ -212,6 +224,10 @@ class Config:
                     raise RequestError(f"{name}: {group} = {value!r} must be at least 0")
         if self.ema and optimizer_of(self)[0].averages:
             raise RequestError(f"{self.optimizer} averages the weights itself: leave out ema")
+        if self.fresh_statistics and not (self.ema or optimizer_of(self)[0].averages):
+            raise RequestError("fresh_statistics are for averaged weights: give ema, or an optimizer that averages")
+        if self.fresh_statistics and self.stream:
+            raise RequestError("fresh_statistics need the training images in memory: leave out stream")
         if self.decays and self.weight_decay:
             raise RequestError("decays name the groups that decay: leave out weight_decay")
         if self.nesterov and not self.momentum:
@@ -303,6 +319,8 @@ _RANGES = {
     "warmup_epochs": (lambda x: x >= 0 and math.isfinite(x), "at least 0"),
     "decay_epochs": (lambda x: all(a > 0 for a in x) and list(x) == sorted(x), "positive and increasing"),
     "decay_factor": (_positive, "a positive number"),
+    "teacher_weight": (lambda x: 0 < x <= 1, "in (0, 1]"),
+    "temperature": (_positive, "a positive number"),
     "label_smoothing": (lambda x: 0 <= x < 1, "in [0, 1)"),
     "dropout": (lambda x: 0 <= x < 1, "in [0, 1)"),
     "init_scale": (_positive, "a positive number"),

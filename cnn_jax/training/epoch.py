@@ -4,6 +4,7 @@ import contextlib
 import math
 from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import jax
 import numpy as np
@@ -27,10 +28,11 @@ STREAMED_BYTES = 1 << 26
 
 
 class StreamedExamples:
-    """Training examples on disk, with the mean and std of their pixels: float32 (channels,)."""
+    """Training examples on disk, with the mean and std of their pixels, float32 (channels,), and the `Answers` of the
+    teacher on the devices, if there is one."""
 
-    def __init__(self, stream: OnDisk, mean: np.ndarray, std: np.ndarray):
-        self.stream, self.mean, self.std = stream, mean, std
+    def __init__(self, stream: OnDisk, mean: np.ndarray, std: np.ndarray, teacher: Any = ()):
+        self.stream, self.mean, self.std, self.teacher = stream, mean, std, teacher
 
     @property
     def labels(self) -> np.ndarray:
@@ -132,7 +134,8 @@ def _streamed(
         with jax.default_device(home):  # which threads do not inherit
             mean, std, batch, rate = program.replicate((train.mean, train.std, batch, rate))
             images, labels = shard((images, labels), program.devices, program.hosts)
-        return range(done + start, done + start + count), Steps(Examples(images, labels, mean, std), batch, rate)
+        examples = Examples(images, labels, mean, std, train.teacher)
+        return range(done + start, done + start + count), Steps(examples, batch, rate)
 
     chunks = train.stream.chunks(positions, len(devices) * most * width, crops=crops)
     with contextlib.closing(chunks), ThreadPoolExecutor(1, "chunks") as thread:

@@ -16,12 +16,13 @@ import numpy as np
 
 from cnn_jax import metrics, randomness
 from cnn_jax.metrics import EpochMetrics, Evaluation, Totals
+from cnn_jax.training.averaged import with_fresh_statistics
 from cnn_jax.training.config import Config
 from cnn_jax.training.devices import gather, home_device
 from cnn_jax.training.epoch import StreamedExamples, steps_of_epoch
 from cnn_jax.training.schedule import learning_rates
 from cnn_jax.training.state import Examples, Program, TrainState, hparams_of, initial_state, state_shapes
-from cnn_jax.training.step import HParams, batches, evaluate_steps, train_steps
+from cnn_jax.training.step import Batch, HParams, batches, evaluate_steps, train_steps
 from cnn_jax.training.trials import stack, unstack
 from cnn_jax.training.union import alone, narrowed, whole, widened
 
@@ -113,6 +114,11 @@ def compile_program(
         with contextlib.closing(steps_of_epoch(configs, program, train, 0, 0)) as epoch:
             return train_steps(program, zeros(), next(epoch)[1], 0, 0, *traced_numbers(configs, program))
 
+    def count_none() -> TrainState | None:
+        if (every := _every(configs, program, train)) is None:
+            return None
+        return with_fresh_statistics(program, zeros(), *every, 0, *traced_numbers(configs, program))
+
     def score_none() -> Totals:
         return _Evaluator(program, len(configs), validation, configs[0].batch_size).run(zeros(), 0)
 
@@ -134,9 +140,19 @@ def compile_program(
         inits = {alone(config, program): functools.partial(init, config) for config in configs}
         # Programs over several devices are launched in one order everywhere: else they could wait for each other.
         with concurrent.futures.ThreadPoolExecutor(1 if program.devices > 1 else None) as threads:
-            list(threads.map(run, [train_none, score_none, *inits.values()]))
+            list(threads.map(run, [train_none, score_none, count_none, *inits.values()]))
         _compiled[shapes] = time.perf_counter() - started
         return _compiled[shapes]
+
+
+def _every(
+    configs: Sequence[Config], program: Program, train: Examples | StreamedExamples
+) -> tuple[Examples, Batch] | None:
+    """The training images and their batches in order, if the program computes statistics over them."""
+    if not program.fresh_statistics or not isinstance(train, Examples):
+        return None
+    whole = np.arange(train.labels.shape[0])
+    return train, program.replicate(batches(whole, configs[0].batch_size, program.devices))
 
 
 def seconds_to_compile(
@@ -223,6 +239,7 @@ def fit(
 
     evaluator = _Evaluator(program, len(configs), validation, batch_size)
     hparams, key = traced_numbers(configs, program)
+    every = _every(configs, program, train)
     no_evaluations: list[None] = [None] * len(configs)
     for number in range(step // steps_per_epoch, configs[0].epochs):
         end = (number + 1) * steps_per_epoch
@@ -248,6 +265,8 @@ def fit(
                     if step < end or step in pause_at:
                         yield events(number, bad, no_evaluations, step in pause_at)
 
+        if every is not None:
+            state = with_fresh_statistics(program, state, *every, every[1].mask.shape[0], hparams, key)
         train_totals, totals = jax.device_get(state.totals), evaluator(state)
         rates = [float(learning_rates(config, steps_per_epoch, np.array([step - 1]))[0]) for config in configs]
         train_scores, scores = ([Evaluation.of(select(i, tree)) for i in trials] for tree in (train_totals, totals))

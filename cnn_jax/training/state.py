@@ -35,6 +35,22 @@ class Examples(NamedTuple):
     labels: Array  # int32 (n,)
     mean: Array  # float32 (channels,), of the training split, in units of 0 … 1
     std: Array
+    teacher: Any = ()  # its `Answers`, if the program has a teacher
+
+
+class Answers(NamedTuple):
+    """What a teacher needs to answer: its variables, and the mean and std that normalise its input."""
+
+    variables: Any
+    mean: Array  # float32 (channels,)
+    std: Array
+
+
+class Teacher(NamedTuple):
+    """The network that a program learns from. Programs with other sources are not the same."""
+
+    source: str
+    network: Network
 
 
 class TrainState(NamedTuple):
@@ -57,6 +73,7 @@ class Program:
     loss: Loss
     optimizer: Optimizer
     ema: bool  # whether averaged parameters are kept
+    fresh_statistics: bool
     remat: bool
     sam: bool
     accumulate: int
@@ -73,6 +90,7 @@ class Program:
     parts: int  # the generation of the registries in which layers and metrics are looked up
     transform: Transform = None  # over the trials, if there are several
     views: Views = "one"  # of each image, in an evaluation
+    teacher: Teacher | None = None
     contained: tuple[Network, ...] = ()  # the networks of the trials, if they differ: `network` is their union
 
     @classmethod
@@ -83,6 +101,7 @@ class Program:
         devices: int | None = None,
         implementation: ops.Implementation | None = None,
         hosts: int = 1,
+        teacher: Teacher | None = None,
     ) -> "Program":
         """The program of a config.
 
@@ -90,6 +109,7 @@ class Program:
           devices: number of devices (default: that of the config, or all of the hosts).
           implementation: of convolution and pooling (default: that of the config; if it says auto, the best available).
           hosts: number of processes that train together.
+          teacher: the network to learn from.
 
         Raises RequestError for a config that does not fit the network or the devices.
         """
@@ -109,6 +129,7 @@ class Program:
             loss=LOSSES[config.loss],
             optimizer=optimizer,
             ema=config.ema > 0 or optimizer.averages,
+            fresh_statistics=config.fresh_statistics,
             remat=config.remat,
             sam=config.sam > 0,
             accumulate=config.accumulate,
@@ -123,6 +144,7 @@ class Program:
             streamed=config.stream,
             implementation=ops.resolve(implementation or config.implementation),
             parts=registry.generation(),
+            teacher=teacher,
         )
 
     @property
@@ -146,6 +168,8 @@ def hparams_of(config: Config) -> dict[str, Any]:
         "ema": config.ema,
         "sam": config.sam,
         "label_smoothing": config.label_smoothing,
+        "teacher_weight": config.teacher_weight,
+        "temperature": config.temperature,
         "dropout": config.dropout or 0.0,
         "gradient_noise": config.gradient_noise,
         "optimizer": optimizer_of(config)[1],

@@ -13,10 +13,12 @@ from jax.sharding import PartitionSpec as P
 from jax.typing import ArrayLike
 
 from cnn_jax import metrics, ops, randomness
+from cnn_jax.losses import distillation
 from cnn_jax.metrics import Totals
+from cnn_jax.network import Network
 from cnn_jax.training.augment import augment
 from cnn_jax.training.devices import mesh
-from cnn_jax.training.state import Examples, Program, TrainState
+from cnn_jax.training.state import Answers, Examples, Program, TrainState
 from cnn_jax.training.trials import for_each
 from cnn_jax.training.views import VIEWS
 
@@ -45,7 +47,7 @@ class Steps(NamedTuple):
     epoch: ArrayLike = 0  # int32 (), the number of the epoch, from 0
 
 
-class _Moment(NamedTuple):
+class Moment(NamedTuple):
     """The source of randomness of a step: the key of the run, the number of steps done, and that of the epoch."""
 
     key: Array
@@ -73,6 +75,32 @@ def pixels(examples: Examples, positions: Array) -> Array:
     return examples.images[positions].astype(jnp.float32) / 255.0
 
 
+def forward(
+    program: Program,
+    variables: Any,
+    examples: Examples,
+    images: Array,
+    mask: Array,
+    hparams: HParams,
+    moment: Moment,
+    number: int,
+) -> tuple[Array, Any]:
+    """The logits of part `number` of a batch in training, for images of 0 … 1, and the new batch statistics."""
+    axis_name, (key, step, _) = program.axis_name, moment
+    device = 0 if axis_name is None else jax.lax.axis_index(axis_name)
+    return program.network.apply_train(
+        variables,
+        normalise(images, examples.mean, examples.std, program.dtype),
+        key=randomness.dropout(key, step, number, device),
+        dropout_rate=hparams["dropout"] if program.dropout else None,
+        mask=mask,
+        axis_name=axis_name,
+        remat=program.remat,
+        feedback_key=randomness.feedback_weights(key) if program.feedback else None,
+        contained=(program.contained, hparams["contained"]) if program.contained else None,
+    )
+
+
 def _gradient(
     program: Program,
     params: Any,
@@ -80,12 +108,11 @@ def _gradient(
     examples: Examples,
     slots: _Slots,
     hparams: HParams,
-    moment: _Moment,
+    moment: Moment,
 ) -> tuple[Any, tuple[Totals, Any]]:
     """The gradient of the mean loss over the batch, the metric totals and the new batch statistics. With several
     devices this runs on each device with its part of the slots, and the results are summed."""
     axis_name = program.axis_name
-    device = 0 if axis_name is None else jax.lax.axis_index(axis_name)
     mix = next((augmentation for augmentation in program.augmentations if augmentation.mixes), None)
 
     def total(tree: Any) -> Any:
@@ -107,21 +134,16 @@ def _gradient(
         if mix is not None:
             mix_keys = jax.vmap(functools.partial(randomness.mixing, key, step))(part.slot)
             images, share = jax.vmap(mix)(mix_keys, images, augmented(part.partner, part.partner_slot))
-        logits, batch_stats = program.network.apply_train(
-            {"params": params, "batch_stats": batch_stats},
-            normalise(images, examples.mean, examples.std, program.dtype),
-            key=randomness.dropout(key, step, number, device),
-            dropout_rate=hparams["dropout"] if program.dropout else None,
-            mask=part.mask,
-            axis_name=axis_name,
-            remat=program.remat,
-            feedback_key=randomness.feedback_weights(key) if program.feedback else None,
-            contained=(program.contained, hparams["contained"]) if program.contained else None,
-        )
+        variables = {"params": params, "batch_stats": batch_stats}
+        logits, batch_stats = forward(program, variables, examples, images, part.mask, hparams, moment, number)
         losses = program.loss(logits, labels, hparams["label_smoothing"])
         if mix is not None:
             other_losses = program.loss(logits, examples.labels[part.partner], hparams["label_smoothing"])
             losses = share * losses + (1.0 - share) * other_losses
+        if program.teacher is not None:
+            weight = hparams["teacher_weight"]
+            answers = _answers(program, program.teacher.network, examples.teacher, images)
+            losses = (1.0 - weight) * losses + weight * distillation(logits, answers, hparams["temperature"])
         loss = jnp.where(part.mask > 0, losses, 0.0).sum() / count
         return loss, (metrics.totals(program.loss(logits, labels), logits, labels, part.mask), batch_stats)
 
@@ -134,6 +156,11 @@ def _gradient(
             (jax.tree.map(jnp.add, grads, part_grads), totals + part_totals) if i else (part_grads, part_totals)
         )
     return total(grads), (total(totals), batch_stats)
+
+
+def _answers(program: Program, network: Network, teacher: Answers, images: Array) -> Array:
+    """The logits of the teacher for images of 0 … 1."""
+    return network.apply(teacher.variables, normalise(images, teacher.mean, teacher.std, program.dtype))
 
 
 def train_step(
@@ -153,9 +180,9 @@ def train_step(
     """
     numbers = jnp.arange(batch.positions.size)
     slots = _Slots(batch.positions, batch.mask, numbers, batch.partner_positions, batch.partners)
-    where = Examples(P("batch"), P("batch"), P(), P()) if program.streamed else P()  # type: ignore[arg-type]
-    gradient = _on_devices(program, _gradient, (P(), P(), where, P("batch"), P(), P()), (P(), (P(), P())))
-    moment = _Moment(key, state.step, epoch)
+    where = Examples(P("batch"), P("batch"), P(), P(), P()) if program.streamed else P()  # type: ignore[arg-type]
+    gradient = on_devices(program, _gradient, (P(), P(), where, P("batch"), P(), P()), (P(), (P(), P())))
+    moment = Moment(key, state.step, epoch)
     with jax.default_matmul_precision(program.precision), ops.using(program.implementation):
         grads, (totals, batch_stats) = gradient(state.params, state.batch_stats, examples, slots, hparams, moment)
         if program.sam:  # foret2021sharpness, equation 3; metrics and batch statistics are those of the weights
@@ -188,7 +215,7 @@ def train_step(
     )
 
 
-def _with_noise(grads: Any, variance: Array, moment: _Moment) -> Any:
+def _with_noise(grads: Any, variance: Array, moment: Moment) -> Any:
     """Adds normal noise of this variance to every element of the gradient (neelakantan2015adding, 3)."""
     leaves, tree = jax.tree.flatten(grads)
     noise = [
@@ -234,7 +261,7 @@ def evaluate_step(program: Program, params: Any, batch_stats: Any, examples: Exa
         return totals if program.axis_name is None else jax.lax.psum(totals, program.axis_name)
 
     with jax.default_matmul_precision(program.precision), ops.using(program.implementation):
-        return _on_devices(program, score, (P(), P(), P(), P("batch")), P())(params, batch_stats, examples, batch)
+        return on_devices(program, score, (P(), P(), P(), P("batch")), P())(params, batch_stats, examples, batch)
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -260,7 +287,7 @@ def evaluate_steps(
     return jax.lax.fori_loop(first, last, step, totals)
 
 
-def _on_devices(program: Program, function: Callable, in_specs: Any, out_specs: Any) -> Callable:
+def on_devices(program: Program, function: Callable, in_specs: Any, out_specs: Any) -> Callable:
     """`function(program, …)`, run on every device of the program with its shard of the arguments."""
     local = functools.partial(function, program)
     if program.devices == 1:
