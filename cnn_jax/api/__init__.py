@@ -163,7 +163,7 @@ def sweep(
       grid: a base config and the values of its axes.
       out: the folder of the sweep, which must not exist yet unless `resume`.
       data: a data set of arrays instead of the one named by the config.
-      resume: trains only the trials missing in the folder.
+      resume: trains only the trials missing in the folder; a sweep of a single cell may get more seeds.
       parallel: how trials run in parallel: 'one' at a time, several 'workers' (each trial runs as if alone), batched by
         'vmap' or 'map', the whole 'grid' of widths in one program, or 'auto' for the fastest in a short benchmark.
       show: shows progress on standard error.
@@ -184,7 +184,8 @@ def sweep(
         grid = dataclasses.replace(grid, base=_with_data(grid.base, data))
     if resume and (folder := open_existing(out, resume)) is not None and folder.has(manifest.NAME):
         refuse_other_grid(folder, grid)
-        return Sweep.ended(folder.path, SweepReader.open(folder.path).table)
+        if reader.grid_of(folder).seeds == grid.seeds:
+            return Sweep.ended(folder.path, SweepReader.open(folder.path).table)
 
     def make_task(config: Config) -> Task:
         # Devices are shared out among trials, unless the config splits each batch over them.

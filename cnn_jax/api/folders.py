@@ -16,6 +16,7 @@ from cnn_jax.runs.folder import Folder
 from cnn_jax.runs.provenance import utc_now
 from cnn_jax.runs.reader import config_of, grid_of
 from cnn_jax.runs.schema import Record
+from cnn_jax.runs.sweeps import trial_folder
 from cnn_jax.training.config import Config, differences
 
 
@@ -104,11 +105,21 @@ def extend(folder: Folder, config: Config, dry: bool = False) -> str | None:
 
 
 def refuse_other_grid(folder: Folder, grid: Grid) -> None:
-    """Raises RequestError if the folder holds a sweep with another config or other axes."""
+    """Raises RequestError if the folder holds a sweep with another config or other axes. A single cell may get more
+    seeds, or lose those at the end whose trials have not ended: the others keep their numbers."""
     old = grid_of(folder)
     refuse_changes(folder, old.base, grid.base)
-    if list(old.axes.items()) != list(grid.axes.items()):  # order counts, as it numbers the trials
+    if list(old.axes.items()) == list(grid.axes.items()):  # order counts, as it numbers the trials
+        return
+    if not (old.cells() == grid.cells() and len(grid.cells()) == 1 and _agree_at_first(old.seeds, grid.seeds)):
         raise RequestError(f"{folder.path} holds a sweep over other axes: {dict(old.axes)} -> {dict(grid.axes)}")
+    for number in range(len(grid.seeds), len(old.seeds)):
+        if trial_folder(folder, number).has(manifest.NAME):
+            raise RequestError(f"{folder.path}: the trial of seed {old.seeds[number]} has ended and cannot be left out")
+
+
+def _agree_at_first(some: tuple[int, ...], others: tuple[int, ...]) -> bool:
+    return all(a == b for a, b in zip(some, others, strict=False))
 
 
 def backend_config(folder: Folder | None) -> dict[str, Any] | None:

@@ -25,7 +25,7 @@ from cnn_jax.runs.callbacks import Callbacks
 from cnn_jax.runs.folder import Folder
 from cnn_jax.runs.model import load_state
 from cnn_jax.runs.provenance import peak_memory, provenance, utc_now
-from cnn_jax.runs.reader import Trial
+from cnn_jax.runs.reader import Trial, grid_of
 from cnn_jax.runs.schema import Provenance, Record, Result
 from cnn_jax.runs.sweeps import final_folder, seed_scores, trial_folder, trial_row
 from cnn_jax.runs.task import Task
@@ -68,10 +68,15 @@ class SweepRunner:
         self.provenance, attachments = provenance()
         self.first = jax.process_index() == 0
         if self.first:
-            if not folder.has("config.json"):
-                folder.write_json("config.json", grid.to_json())
             manifest.remove(folder)
-            self.record = record.begin(folder, _record(grid, tasks[0], self.provenance), attachments, callbacks.say)
+            changes = self._set_seeds()
+            folder.write_json("config.json", grid.to_json())
+            start = _record(grid, tasks[0], self.provenance)
+            begun = record.begin(folder, start, attachments, callbacks.say)
+            self.record = dataclasses.replace(
+                begun, config=start.config, config_hash=start.config_hash, seeds=start.seeds,
+                notes=(*begun.notes, *changes),
+            )  # fmt: skip
             self.plan = self._plan(parallel)
         agree(True)
         if not self.first:
@@ -80,25 +85,43 @@ class SweepRunner:
         self.results: dict[int, Result] = {}
         self.lock = threading.Lock()
 
+    def _set_seeds(self) -> list[str]:
+        """Moves the trials whose seeds are not in the grid any more to the folder `left-out`. Returns a note if the
+        sweep was begun with other seeds."""
+        if not self.folder.has("config.json") or (old := grid_of(self.folder)).seeds == self.grid.seeds:
+            return []
+        for number in range(len(self.tasks), len(old.trials())):
+            left = trial_folder(self.folder, number).path
+            if left.is_dir():
+                kept = self.folder.file("left-out")
+                kept.mkdir(exist_ok=True)
+                left.rename(kept / f"{left.name}-{sum(1 for _ in kept.iterdir())}")
+        return [f"resumed with the seeds {show(self.grid.seeds)} in the place of {show(old.seeds)}"]
+
     def _plan(self, parallel: Parallel) -> list[Trials]:
-        """The recorded plan if there is one, else a new one."""
-        before = self.record.plan
-        if before is not None:
-            if before["parallel"] != parallel and parallel != "auto":
-                raise RequestError(
-                    f"{self.folder.path} was started with parallel = {before['parallel']!r}, not {parallel!r}"
-                )
-            return [Trials.from_json(trials) for trials in before["programs"]]
+        """The recorded plan, without the trials that are left out and with a new one for those that are not in it."""
+        before = self.record.plan or {"parallel": parallel, "programs": []}
+        if before["parallel"] != parallel and parallel != "auto":
+            raise RequestError(
+                f"{self.folder.path} was started with parallel = {before['parallel']!r}, not {parallel!r}"
+            )
+        earlier = [Trials.from_json(trials).among(len(self.tasks)) for trials in before["programs"]]
+        plan = [trials for trials in earlier if trials.numbers]
+        planned = {number for trials in plan for number in trials.numbers}
+        new = [number for number in range(len(self.tasks)) if number not in planned]
+        if new and self.first:
+            tasks = [self.tasks[number] for number in new]
 
-        def data(trial: int) -> tuple[Any, Any]:
-            return self.tasks[trial].train, self.tasks[trial].examples("validation")
+            def data(i: int) -> tuple[Any, Any]:
+                return tasks[i].train, tasks[i].examples("validation")
 
-        configs, programs = [task.config for task in self.tasks], [task.program for task in self.tasks]
-        with self.callbacks.waiting("measuring how trials are best run side by side"):
-            plan = make_plan(parallel, configs, programs, data)
-        recorded = {"parallel": parallel, "programs": [trials.to_json() for trials in plan]}
-        self.record = dataclasses.replace(self.record, plan=recorded)
-        self.folder.write("record.json", self.record)
+            configs, programs = [task.config for task in tasks], [task.program for task in tasks]
+            with self.callbacks.waiting("measuring how trials are best run side by side"):
+                plan += [t.renumbered(new) for t in make_plan(before["parallel"], configs, programs, data)]
+        if self.first:
+            recorded = {"parallel": before["parallel"], "programs": [trials.to_json() for trials in plan]}
+            self.record = dataclasses.replace(self.record, plan=recorded)
+            self.folder.write("record.json", self.record)
         return plan
 
     def run(self, make_task: Any) -> Sweep:

@@ -64,6 +64,14 @@ class Trials:
         cuts = [len(self.numbers) * i // count for i in range(count + 1)]
         return [self.numbers[a:b] for a, b in itertools.pairwise(cuts)]
 
+    def among(self, count: int) -> "Trials":
+        """Those of the trials 0 to `count` - 1."""
+        return dataclasses.replace(self, numbers=tuple(number for number in self.numbers if number < count))
+
+    def renumbered(self, numbers: Sequence[int]) -> "Trials":
+        """The trials that have these numbers, by their present ones."""
+        return dataclasses.replace(self, numbers=tuple(numbers[number] for number in self.numbers))
+
     def to_json(self) -> dict[str, Any]:
         """The form in the record of a sweep."""
         return {

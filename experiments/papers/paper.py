@@ -45,13 +45,13 @@ class Paper:
     config: Mapping[str, Any]
     seeds: int = 6
 
-    def grid(self, quick: bool = False, dataset: str | None = None) -> Grid:
+    def grid(self, quick: bool = False, dataset: str | None = None, seeds: int | None = None) -> Grid:
         """A grid with one cell; in the quick form on a few digits of the same size. `dataset` is that of the config in
-        another file."""
+        another file, `seeds` another number of seeds."""
         fields = {**self.config, "dataset": dataset or self.config["dataset"]}
         if quick:
             fields |= {**QUICK, "image_size": self.config.get("image_size", 32)}
-        return Grid(Config(**fields), {"seed": tuple(range(1 if quick else self.seeds))})
+        return Grid(Config(**fields), {"seed": tuple(range(seeds or (1 if quick else self.seeds)))})
 
 
 def main(paper: Paper, description: str | None) -> None:
@@ -63,11 +63,14 @@ def main(paper: Paper, description: str | None) -> None:
         )
         parser.add_argument("--data-dir", help="folder of archives; needed only until they are cached")
         parser.add_argument("--dataset", help="the same images in another form, e.g. a zip of JPEG files")
+        parser.add_argument(
+            "--seeds", type=int, help=f"number of seeds (default: {paper.seeds}); more can be added later"
+        )
         parser.add_argument("--parallel", choices=get_args(Parallel), default="auto", help="how the seeds are trained")
         parser.add_argument("--out", type=Path, help="the sweep's folder (default: runs/papers/<name>)")
         parser.add_argument("--quick", action="store_true", help="one epoch of 128 digits: a short trial run")
         parsed = parser.parse_args(arguments)
-        grid = paper.grid(parsed.quick, parsed.dataset)
+        grid = paper.grid(parsed.quick, parsed.dataset, parsed.seeds)
         if not parsed.quick:
             restart_from_cache([grid.base.dataset], parsed.data_dir)
         out = parsed.out or (RUNS / (f"{paper.name}-quick" if parsed.quick else paper.name))

@@ -22,6 +22,7 @@ from cnn_jax.runs.folder import Folder
 from cnn_jax.runs.outcome import Outcome
 from cnn_jax.runs.reader import Trial
 from cnn_jax.runs.schema import Record
+from cnn_jax.runs.sweeps import SweepReader
 from cnn_jax.training import checkpoint, fit
 from cnn_jax.training.config import Config
 
@@ -155,6 +156,43 @@ def test_a_signal_at_any_step_even_the_last_of_an_epoch(step, tmp_path, monkeypa
     assert stopped.signal == signal.SIGTERM
     resumed = api.train(CONFIG, tmp_path / "run", resume=True, show=False)
     assert timeless(resumed.path) == timeless(whole.path)
+
+
+def test_a_finished_sweep_of_one_cell_may_get_more_seeds(tmp_path):
+    """Its trials are not trained again, and the rest is what it is in a sweep of all seeds from the start."""
+    base = GRID.base
+    two, three = (Grid(base, {"seed": tuple(range(n))}) for n in (2, 3))
+    api.sweep(two, tmp_path / "grown", show=False, parallel="one")
+    kept = (tmp_path / "grown" / "trials" / "0001" / "metrics.jsonl").stat().st_mtime_ns
+    grown = api.sweep(three, tmp_path / "grown", show=False, resume=True)
+    whole = api.sweep(three, tmp_path / "whole", show=False, parallel="one")
+    assert (tmp_path / "grown" / "trials" / "0001" / "metrics.jsonl").stat().st_mtime_ns == kept
+    assert [row.validation for row in grown.table.rows] == [row.validation for row in whole.table.rows]
+    read = SweepReader.open(tmp_path / "grown")
+    assert read.seeds == SweepReader.open(tmp_path / "whole").seeds
+    assert read.record.notes == ("resumed with the seeds 0 1 2 in the place of 0 1",)
+    with pytest.raises(RequestError, match="the trial of seed 2 has ended"):
+        api.sweep(two, tmp_path / "grown", show=False, resume=True)
+
+
+def test_seeds_whose_trials_have_not_ended_may_be_left_out(tmp_path, monkeypatch):
+    """Interrupted in the second trial: what was written of it is kept aside, and the sweep ends with one seed."""
+    three, one = (Grid(GRID.base, {"seed": tuple(range(n))}) for n in (3, 1))
+    log = writer.RunWriter.log
+
+    def interrupting(self, event):
+        if self.config.seed == 1:
+            signal.raise_signal(signal.SIGTERM)
+        log(self, event)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(writer.RunWriter, "log", interrupting)
+        assert api.sweep(three, tmp_path / "out", show=False, parallel="one").status == "interrupted"
+    api.sweep(one, tmp_path / "out", show=False, resume=True)
+    assert [seed.seed for seed in SweepReader.open(tmp_path / "out").seeds] == [0]
+    assert (tmp_path / "out" / "left-out" / "0001-0" / "config.json").is_file()
+    again = api.sweep(three, tmp_path / "out", show=False, resume=True)
+    assert [row.trial for row in again.table.rows] == [0, 1, 2]
 
 
 def test_a_sweep_goes_on_only_as_the_same_sweep(tmp_path):
