@@ -21,7 +21,7 @@ PAPER = paper.Paper(
     "8 passes in batches of 2,000 over all 50,000 images; Muon for the filters, Nesterov momentum for biases and head, "
     "rates falling linearly to 0; label smoothing 0.2; whitening first layer; alternating flips, shifts by up to 2 "
     "pixels; six views of each test image",
-    "the bias of the first layer learns to the end, not for 3 passes; float32, not float16",
+    "the bias of the first layer begins at 0 and learns to the end, not for 3 passes; float32, not float16",
     {
         "network": "airbench94", "dataset": "cifar10", "validation": 200, "epochs": 8, "batch_size": BATCH,
         "learning_rate": FILTER_RATE, "schedule": "linear", "optimizer": "muon", "momentum": 0.6, "nesterov": True,

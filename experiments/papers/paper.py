@@ -27,7 +27,7 @@ RESULTS = ROOT / "results" / "papers"
 RUNS = ROOT / "runs" / "papers"
 QUICK: Mapping[str, Any] = {
     "dataset": "digits", "train_examples": 128, "epochs": 1, "batch_size": 32,
-    "schedule": "constant", "decay_epochs": (),
+    "schedule": "constant", "decay_epochs": (), "decay_factor": 0.1,
 }  # fmt: skip
 
 
@@ -89,36 +89,61 @@ def keep(papers: Sequence[Paper]) -> None:
             evidence.keep(RUNS / paper.name, RESULTS / paper.name)
 
 
+DATASETS = {"cifar10": "CIFAR-10", "fashion_mnist": "Fashion-MNIST", "mnist": "MNIST"}  # in the order of the tables
+
+
+def measured(papers: Sequence[Paper], results: Path = RESULTS) -> list[Paper]:
+    """The papers with evidence, by data set."""
+    found = [paper for paper in papers if (results / paper.name / MANIFEST).is_file()]
+    return sorted(found, key=lambda paper: list(DATASETS).index(paper.config["dataset"]))
+
+
 def table(papers: Sequence[Paper], results: Path = RESULTS) -> str:
-    """The table in Markdown, with "to be measured" where nothing has run. Raises RunError for evidence that may not be
-    cited."""
-    return tables.markdown(pd.DataFrame([_row(paper, results / paper.name) for paper in papers]))
+    """The measured results in Markdown. Raises RunError for evidence that may not be cited."""
+    return tables.markdown(pd.DataFrame([_row(paper, results / paper.name) for paper in measured(papers, results)]))
 
 
-def _row(paper: Paper, folder: Path) -> dict[str, tables.Cell]:
-    row: dict[str, tables.Cell] = {
+def planned(papers: Sequence[Paper], results: Path = RESULTS) -> str:
+    """The recipes without evidence in Markdown."""
+    rest = [paper for paper in papers if paper not in measured(papers, results)]
+    return tables.markdown(pd.DataFrame([_described(paper) | {"config": _config(paper)} for paper in rest]))
+
+
+def short(papers: Sequence[Paper], results: Path = RESULTS) -> str:
+    """The measured results in Markdown, without recipes. Raises RunError for evidence that may not be cited."""
+    left_out = ("recipe", "our deviations")
+    rows = [_row(paper, results / paper.name, "") for paper in measured(papers, results)]
+    return tables.markdown(pd.DataFrame([{k: v for k, v in row.items() if k not in left_out} for row in rows]))
+
+
+def _described(paper: Paper) -> dict[str, tables.Cell]:
+    return {
+        "data": DATASETS[paper.config["dataset"]],
         "network": f"{paper.title} ({references()[paper.source].short})",
         "published": paper.published,
         "recipe": paper.recipe,
         "our deviations": paper.deviations,
     }
-    if not (folder / MANIFEST).is_file():
-        config = ", ".join(f"{name} {value}" for name, value in paper.config.items() if name != "network")
-        return row | {
-            "our error": "to be measured", "n": "", "device, seconds per seed": "", "evidence": f"config: {config}"
-        }  # fmt: skip
+
+
+def _config(paper: Paper) -> str:
+    return ", ".join(f"{name} {value}" for name, value in paper.config.items() if name != "network")
+
+
+def _row(paper: Paper, folder: Path, root: str = "../../") -> dict[str, tables.Cell]:
     outcome = outcome_of(folder)
     citation = Citation(outcome, "test.accuracy")
     assert outcome.table is not None
     seconds = sum(trial.seconds for trial in outcome.table.chosen_trials()) / outcome.n
-    used = outcome.config.dataset
+    used, row = outcome.config.dataset, _described(paper)
     other = [f"images of {Path(used).name}"] if used != paper.config["dataset"] else []
     return row | {
-        "our deviations": "; ".join([paper.deviations, *other, *citation.deviations]),
+        "data": "; ".join([str(row["data"]), *other]),
+        "our deviations": "; ".join([paper.deviations, *citation.deviations]),
         "our error": error(outcome),
         "n": citation.n,
         "device, seconds per seed": f"{device(citation.start.device)}; {seconds:.0f} s",
-        "evidence": tables.link(paper.name, f"../../results/papers/{paper.name}/summary.md"),
+        "evidence": tables.link(paper.name, f"{root}results/papers/{paper.name}/summary.md"),
     }
 
 

@@ -1,4 +1,5 @@
-"""Writes experiments/papers/README.md: each published result beside ours, from the evidence in results/papers.
+"""Writes experiments/papers/README.md, each published result beside ours from the evidence in results/papers, and the
+short form of it in the README of the project.
 
 scripts/run experiments/papers/table.py           # from the evidence in results/papers
 scripts/run experiments/papers/table.py --keep    # copies the evidence of finished sweeps there first
@@ -15,11 +16,13 @@ import lecun1989
 import lenet5
 import paper
 import resnet20
+import wrn16_4
 
 from cnn_jax.cli import common
 
-PAPERS = [module.PAPER for module in (airbench, cuda_convnet, resnet20, allcnn, lenet5, lecun1989)]
+PAPERS = [module.PAPER for module in (airbench, cuda_convnet, resnet20, wrn16_4, allcnn, lenet5, lecun1989)]
 README = Path(__file__).with_name("README.md")
+MAIN = paper.ROOT / "README.md"
 
 
 def text() -> str:
@@ -29,9 +32,16 @@ def text() -> str:
         "The test error of each paper beside ours, the median over n seeds with its interval. "
         "`scripts/run experiments/papers/NAME.py --data-dir DIR` trains one, `--quick` shows that it runs; "
         "`scripts/run experiments/papers/table.py --keep` keeps the evidence of those that have run and writes this "
-        "page. With `--dataset FILE` it trains on the same images in another file, which the table names. What has no "
-        "evidence yet is to be measured.\n\n" + paper.table(PAPERS)
+        "page. With `--dataset FILE` it trains on the same images in another file, which the table names.\n\n"
+        f"{paper.table(PAPERS)}\nTo be measured:\n\n{paper.planned(PAPERS)}"
     )
+
+
+def in_readme(readme: str) -> str:
+    """The text of the project's README with the present table of published results."""
+    head, rest = readme.split("<!-- papers -->\n")
+    _, tail = rest.split("<!-- end of papers -->\n")
+    return f"{head}<!-- papers -->\n{paper.short(PAPERS)}<!-- end of papers -->\n{tail}"
 
 
 def command(arguments: Sequence[str]) -> int:
@@ -42,6 +52,7 @@ def command(arguments: Sequence[str]) -> int:
     if parser.parse_args(arguments).keep:
         paper.keep(PAPERS)
     README.write_text(text(), encoding="utf-8")
+    MAIN.write_text(in_readme(MAIN.read_text(encoding="utf-8")), encoding="utf-8")
     return 0
 
 
