@@ -1,5 +1,6 @@
 """Reads the archives of catalogue entries, as their publishers serve them, each verified by its sha256 first."""
 
+import dataclasses
 import gzip
 import io
 import tarfile
@@ -159,8 +160,7 @@ def corrupted(name: str, clean: Parts, entry: Entry, data_dir: Path | None) -> P
         )
 
     def read_archive() -> Parts:
-        archive = archives.Entry(**{**vars(entry), "name": "cifar10_c", "archives": (CIFAR10_C,)})
-        (path,) = _verified(archive, data_dir).values()
+        (path,) = _verified(dataclasses.replace(entry, name="cifar10_c", archives=(CIFAR10_C,)), data_dir).values()
         arrays = []
         with untrusted.parsing(path, DataError), tarfile.open(path, "r:") as tar:
             for member in (f"CIFAR-10-C/{corruption}.npy", "CIFAR-10-C/labels.npy"):

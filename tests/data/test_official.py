@@ -6,14 +6,17 @@ import struct
 import sys
 import tarfile
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 from samples import archive_of, encoded, install, picture
 from scipy.io import savemat
 
+from cnn_jax import api
 from cnn_jax.data import load, official
 from cnn_jax.data.catalogue import CATALOGUE, Archive
+from cnn_jax.training.config import Config
 
 SEVEN = [[0, 9, 9, 9], [0, 0, 0, 9], [0, 0, 9, 0], [0, 9, 0, 0]]  # upright
 
@@ -162,6 +165,43 @@ def test_cifar10_c_is_cifar10_with_other_test_images(tmp_path, entries, refuses,
     for name in ("cifar10_c/smog", "cifar10_c/fog/6", "cifar10_c/fog/x", "cifar10_c/"):
         with refuses(name, "gaussian_noise", "from 1 to 5"):
             load(name, data_dir=tmp_path)
+
+
+def test_the_table_of_corruptions_is_the_mean_over_severities_and_corruptions(tmp_path, entries, monkeypatch):
+    """A corruption of this archive is CIFAR-10's test images, or black from its severity on: the errors are known."""
+    install("cifar10", validation=10)
+    monkeypatch.syspath_prepend(Path(__file__).parents[2] / "experiments")
+    import corruptions
+
+    images = np.stack([picture(seed, 32, 32, 3) for seed in range(30)])
+    labels = np.arange(30, dtype=np.int32) % 10
+    splits = {name: official.Split(images, labels) for name in ("train", "test")}
+    names = CATALOGUE["cifar10"].class_names
+    monkeypatch.setattr(
+        sys.modules["cnn_jax.data.load"], "_catalogued", lambda *_: official.Parts(splits, names, {"title": ""})
+    )
+    arrays = {"labels": np.tile(labels, 5)}
+    reported = official.REPORTED[:4]
+    monkeypatch.setattr(corruptions, "REPORTED", reported)
+    for at, name in enumerate(reported):
+        arrays[name] = np.concatenate([images * (severity <= at) for severity in range(5)])
+    files = {}
+    for name, array in arrays.items():
+        file = io.BytesIO()
+        np.save(file, array)
+        files[f"CIFAR-10-C/{name}.npy"] = file.getvalue()
+    path = tar_of(tmp_path / "CIFAR-10-C.tar", files, "w:")
+    monkeypatch.setattr(official, "CIFAR10_C", archive_of(path))
+    config = Config(network="dense-10", dataset="cifar10", validation=10, epochs=1, devices=1)
+    run = api.train(config, tmp_path / "run", show=False).path
+    found = corruptions.errors([run], str(tmp_path))
+    assert len(found) == 1 + 4 * 5
+    clean, black = found.error[0], found.error[found.corruption == "gaussian_noise"].iloc[-1]
+    means = dict(zip(*(corruptions.table(found)[name] for name in ("corruption", "error")), strict=True))
+    at = reported.index("impulse_noise")
+    assert means["impulse_noise"] == f"{100 * ((at + 1) * clean + (4 - at) * black) / 5:.2f} %"
+    share = np.mean([(at + 1) / 5 for at in range(4)])
+    assert means["all"] == f"{100 * (share * clean + (1 - share) * black):.2f} %"
 
 
 def test_a_damaged_archive_behind_a_good_checksum_is_one_line(tmp_path, entries, refuses):
