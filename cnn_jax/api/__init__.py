@@ -184,8 +184,9 @@ def sweep(
         grid = dataclasses.replace(grid, base=_with_data(grid.base, data))
     if resume and (folder := open_existing(out, resume)) is not None and folder.has(manifest.NAME):
         refuse_other_grid(folder, grid)
-        if reader.grid_of(folder).seeds == grid.seeds:
-            return Sweep.ended(folder.path, SweepReader.open(folder.path).table)
+        finished = SweepReader.open(folder.path)  # verifies its manifest
+        if finished.table.grid.seeds == grid.seeds:
+            return Sweep.ended(folder.path, finished.table)
 
     def make_task(config: Config) -> Task:
         # Devices are shared out among trials, unless the config splits each batch over them.

@@ -27,7 +27,7 @@ from cnn_jax.runs.model import load_state
 from cnn_jax.runs.provenance import peak_memory, provenance, utc_now
 from cnn_jax.runs.reader import Trial, grid_of
 from cnn_jax.runs.schema import Provenance, Record, Result
-from cnn_jax.runs.sweeps import final_folder, seed_scores, trial_folder, trial_row
+from cnn_jax.runs.sweeps import final_folder, restore_trials, seed_scores, trial_folder, trial_row
 from cnn_jax.runs.task import Task
 from cnn_jax.runs.trainer import Interrupt, train_runs
 from cnn_jax.training.state import Program
@@ -69,6 +69,7 @@ class SweepRunner:
         self.first = jax.process_index() == 0
         if self.first:
             manifest.remove(folder)
+            restore_trials(folder)
             changes = self._set_seeds()
             folder.write_json("config.json", grid.to_json())
             start = _record(grid, tasks[0], self.provenance)

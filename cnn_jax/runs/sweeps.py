@@ -1,5 +1,6 @@
 """The folder of a sweep: its trials, the seeds of its chosen cell, its tables."""
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from cnn_jax.metrics import METRICS, Evaluation
 from cnn_jax.runs import manifest
 from cnn_jax.runs.folder import Folder
 from cnn_jax.runs.reader import Trial, grid_of, recorded_grid
-from cnn_jax.runs.schema import Data, Record
+from cnn_jax.runs.schema import Data, Record, Result
 from cnn_jax.training.config import Config, differences
 from cnn_jax.variants import first_filters
 
@@ -71,6 +72,21 @@ def trial_row(grid: Grid, number: int, config: Config, trial: Trial, data: Data)
         parameters=result.parameters,
         seconds=round(result.train_seconds, 2),
     )
+
+
+def restore_trials(folder: Folder) -> None:
+    """Gives the trials of kept evidence, which have no record and no manifest of their own, what they had in the folder
+    that they were kept from, so that the sweep can go on: their record is the sweep's, for their config."""
+    if not folder.has("record.json"):
+        return
+    of_all = folder.read("record.json", Record)
+    for number, config in enumerate(grid_of(folder).trials()):
+        trial = trial_folder(folder, number)
+        if trial.has("result.json") and not trial.has("record.json") and trial.read("result.json", Result).ended:
+            seeds = of_all.seeds | {"run": config.seed}
+            own = dataclasses.replace(of_all, config=config.to_json(), config_hash=config.hash(), seeds=seeds)
+            trial.write("record.json", dataclasses.replace(own, plan=None, trials=None, test_scored=()))
+            manifest.write(trial)
 
 
 def seed_scores(folder: Folder, table: Table) -> tuple[SeedScore, ...]:

@@ -1,6 +1,7 @@
 """A published result, our recipe for it and the deviations; its command line, evidence and table row."""
 
 import argparse
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,6 +67,9 @@ def main(paper: Paper, description: str | None) -> None:
         parser.add_argument(
             "--seeds", type=int, help=f"number of seeds (default: {paper.seeds}); more can be added later"
         )
+        parser.add_argument(
+            "--continue-evidence", action="store_true", help="add seeds to the evidence in results/papers, not to runs/"
+        )
         parser.add_argument("--parallel", choices=get_args(Parallel), default="auto", help="how the seeds are trained")
         parser.add_argument("--out", type=Path, help="the sweep's folder (default: runs/papers/<name>)")
         parser.add_argument("--quick", action="store_true", help="one epoch of 128 digits: a short trial run")
@@ -74,6 +78,8 @@ def main(paper: Paper, description: str | None) -> None:
         if not parsed.quick:
             restart_from_cache([grid.base.dataset], parsed.data_dir)
         out = parsed.out or (RUNS / (f"{paper.name}-quick" if parsed.quick else paper.name))
+        if parsed.continue_evidence and not out.exists():
+            shutil.copytree(RESULTS / paper.name, out)
         sweep = api.sweep(grid, out, resume=True, parallel=parsed.parallel)
         if sweep.table is not None:
             print((sweep.path / "summary.md").read_text(encoding="utf-8"))

@@ -17,7 +17,7 @@ from cnn_jax import api
 from cnn_jax.errors import RequestError, RunError
 from cnn_jax.grids.grid import Grid
 from cnn_jax.report.cite import cite
-from cnn_jax.runs import writer
+from cnn_jax.runs import evidence, writer
 from cnn_jax.runs.folder import Folder
 from cnn_jax.runs.outcome import Outcome
 from cnn_jax.runs.reader import Trial
@@ -173,6 +173,23 @@ def test_a_finished_sweep_of_one_cell_may_get_more_seeds(tmp_path):
     assert read.record.notes == ("resumed with the seeds 0 1 2 in the place of 0 1",)
     with pytest.raises(RequestError, match="the trial of seed 2 has ended"):
         api.sweep(two, tmp_path / "grown", show=False, resume=True)
+
+
+def test_more_seeds_can_be_added_to_kept_evidence(tmp_path):
+    """It has no checkpoints, and none are needed of what has ended."""
+    two, three = (Grid(GRID.base, {"seed": tuple(range(n))}) for n in (2, 3))
+    api.sweep(two, tmp_path / "first", show=False, parallel="one")
+    evidence.keep(tmp_path / "first", tmp_path / "kept")
+    shutil.copytree(tmp_path / "kept", tmp_path / "grown")
+    api.sweep(three, tmp_path / "grown", show=False, resume=True)
+    whole = api.sweep(three, tmp_path / "whole", show=False, parallel="one")
+    evidence.keep(tmp_path / "grown", tmp_path / "again")
+    grown = SweepReader.open(tmp_path / "again")
+    assert grown.seeds == SweepReader.open(whole.path).seeds
+    assert "n = 3" in cite(tmp_path / "again", "text") or "3 seeds" in cite(tmp_path / "again", "text")
+    (tmp_path / "kept" / "trials" / "0001" / "result.json").write_text("{}")
+    with pytest.raises(RunError, match="was changed"):
+        api.sweep(three, tmp_path / "kept", show=False, resume=True)
 
 
 def test_seeds_whose_trials_have_not_ended_may_be_left_out(tmp_path, monkeypatch):
