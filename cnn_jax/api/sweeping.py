@@ -70,13 +70,13 @@ class SweepRunner:
         if self.first:
             manifest.remove(folder)
             restore_trials(folder)
-            changes = self._set_seeds()
+            self._leave_out()
             folder.write_json("config.json", grid.to_json())
             start = _record(grid, tasks[0], self.provenance)
             begun = record.begin(folder, start, attachments, callbacks.say)
             self.record = dataclasses.replace(
                 begun, config=start.config, config_hash=start.config_hash, seeds=start.seeds,
-                notes=(*begun.notes, *changes),
+                notes=(*begun.notes, *_other_seeds(begun, grid)),
             )  # fmt: skip
             self.plan = self._plan(parallel)
         agree(True)
@@ -86,18 +86,15 @@ class SweepRunner:
         self.results: dict[int, Result] = {}
         self.lock = threading.Lock()
 
-    def _set_seeds(self) -> list[str]:
-        """Moves the trials whose seeds are not in the grid any more to the folder `left-out`. Returns a note if the
-        sweep was begun with other seeds."""
-        if not self.folder.has("config.json") or (old := grid_of(self.folder)).seeds == self.grid.seeds:
-            return []
-        for number in range(len(self.tasks), len(old.trials())):
+    def _leave_out(self) -> None:
+        """Moves the trials whose seeds are not in the grid any more to the folder `left-out`."""
+        before = len(grid_of(self.folder).trials()) if self.folder.has("config.json") else 0
+        for number in range(len(self.tasks), before):
             left = trial_folder(self.folder, number).path
             if left.is_dir():
                 kept = self.folder.file("left-out")
                 kept.mkdir(exist_ok=True)
                 left.rename(kept / f"{left.name}-{sum(1 for _ in kept.iterdir())}")
-        return [f"resumed with the seeds {show(self.grid.seeds)} in the place of {show(old.seeds)}"]
 
     def _plan(self, parallel: Parallel) -> list[Trials]:
         """The recorded plan, without the trials that are left out and with a new one for those that are not in it."""
@@ -265,6 +262,12 @@ def _line(grid: Grid, task: Task, result: Result) -> str:
         return f"{where}  diverged (step {result.diverged_step})"
     chance = "  (at chance)" if result.at_chance else ""
     return f"{where}  validation accuracy {100 * result.validation.accuracy:6.2f} %{chance}"
+
+
+def _other_seeds(before: Record, grid: Grid) -> list[str]:
+    """A note if the sweep was begun with other seeds."""
+    old = tuple(before.seeds["run"])
+    return [] if old == grid.seeds else [f"resumed with the seeds {show(grid.seeds)} in the place of {show(old)}"]
 
 
 def _record(grid: Grid, task: Task, start: Provenance) -> Record:

@@ -11,7 +11,7 @@ from cnn_jax.grids.table import Table, TrialRow, to_csv
 from cnn_jax.metrics import METRICS, Evaluation
 from cnn_jax.runs import manifest
 from cnn_jax.runs.folder import Folder
-from cnn_jax.runs.reader import Trial, grid_of, recorded_grid
+from cnn_jax.runs.reader import Trial, config_of, grid_of, recorded_grid
 from cnn_jax.runs.schema import Data, Record, Result
 from cnn_jax.training.config import Config, differences
 from cnn_jax.variants import first_filters
@@ -79,10 +79,11 @@ def restore_trials(folder: Folder) -> None:
     that they were kept from, so that the sweep can go on: their record is the sweep's, for their config."""
     if not folder.has("record.json"):
         return
-    of_all = folder.read("record.json", Record)
-    for number, config in enumerate(grid_of(folder).trials()):
-        trial = trial_folder(folder, number)
+    of_all, grid = folder.read("record.json", Record), grid_of(folder)
+    trials = [trial_folder(folder, number) for number in range(len(grid.trials()))]
+    for trial in (*trials, *(final_folder(folder, seed) for seed in grid.seeds)):
         if trial.has("result.json") and not trial.has("record.json") and trial.read("result.json", Result).ended:
+            config = config_of(trial)
             seeds = of_all.seeds | {"run": config.seed}
             own = dataclasses.replace(of_all, config=config.to_json(), config_hash=config.hash(), seeds=seeds)
             trial.write("record.json", dataclasses.replace(own, plan=None, trials=None, test_scored=()))

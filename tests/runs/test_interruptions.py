@@ -175,9 +175,11 @@ def test_a_finished_sweep_of_one_cell_may_get_more_seeds(tmp_path):
         api.sweep(two, tmp_path / "grown", show=False, resume=True)
 
 
-def test_more_seeds_can_be_added_to_kept_evidence(tmp_path):
+@pytest.mark.parametrize("final_fit", [False, True])
+def test_more_seeds_can_be_added_to_kept_evidence(tmp_path, final_fit):
     """It has no checkpoints, and none are needed of what has ended."""
-    two, three = (Grid(GRID.base, {"seed": tuple(range(n))}) for n in (2, 3))
+    base = dataclasses.replace(GRID.base, final_fit=final_fit)
+    two, three = (Grid(base, {"seed": tuple(range(n))}) for n in (2, 3))
     api.sweep(two, tmp_path / "first", show=False, parallel="one")
     evidence.keep(tmp_path / "first", tmp_path / "kept")
     shutil.copytree(tmp_path / "kept", tmp_path / "grown")
@@ -186,7 +188,7 @@ def test_more_seeds_can_be_added_to_kept_evidence(tmp_path):
     evidence.keep(tmp_path / "grown", tmp_path / "again")
     grown = SweepReader.open(tmp_path / "again")
     assert grown.seeds == SweepReader.open(whole.path).seeds
-    assert "n = 3" in cite(tmp_path / "again", "text") or "3 seeds" in cite(tmp_path / "again", "text")
+    assert grown.record.notes[-1] == "resumed with the seeds 0 1 2 in the place of 0 1"
     (tmp_path / "kept" / "trials" / "0001" / "result.json").write_text("{}")
     with pytest.raises(RunError, match="was changed"):
         api.sweep(three, tmp_path / "kept", show=False, resume=True)
