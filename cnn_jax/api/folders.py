@@ -17,6 +17,7 @@ from cnn_jax.runs.provenance import utc_now
 from cnn_jax.runs.reader import config_of, grid_of
 from cnn_jax.runs.schema import Record
 from cnn_jax.runs.sweeps import trial_folder
+from cnn_jax.runs.trainer import XLA_FAILURE
 from cnn_jax.training.config import Config, differences
 
 
@@ -58,7 +59,9 @@ def agree(value: bool | None) -> bool:
 
     try:
         return bool(broadcast_one_to_all(np.int32(bool(value))))
-    except ValueError as error:  # of the transport
+    except (jax.errors.JaxRuntimeError, ValueError) as error:
+        if not XLA_FAILURE.match(str(error)):
+            raise
         raise RunError("another process has died; start all processes again with --resume") from error
 
 

@@ -14,7 +14,7 @@ class Translated:
     """Files under the names `<split>/<class>/<file>`, each with a function that reads it."""
 
     def __init__(self, path: Path, files: dict[str, Callable[[], bytes]]):
-        self.path, self.archives, self.key = path, dict[str, str](), ""
+        self.path, self.archives = path, dict[str, str]()
         self._files = files
         folders = {str(parent) for name in files for parent in PurePosixPath(name).parents if parent.name}
         self.listing = Listing(sorted(files), folders)

@@ -11,7 +11,8 @@ import pytest
 from commands import finish, start, wait_for
 
 from cnn_jax import api
-from cnn_jax.errors import RequestError
+from cnn_jax.api.folders import agree
+from cnn_jax.errors import RequestError, RunError
 from cnn_jax.grids import engine, plan
 from cnn_jax.grids.grid import Grid
 from cnn_jax.network import Network
@@ -211,6 +212,20 @@ def test_the_death_of_a_process_ends_the_first_in_one_line(tmp_path):
     assert lines == [
         "error: process 1 of 2 has died: no sign of it for 15 s; start all processes again with --resume"
     ], err
+
+
+@pytest.mark.parametrize(
+    ("words", "kind"),
+    [("UNKNOWN: Gloo all-reduce failed: Connection closed by peer", RunError), ("of another kind", ValueError)],
+)
+def test_a_failed_exchange_is_the_death_of_a_process_and_other_faults_stay_theirs(monkeypatch, words, kind):
+    def exchange(_):
+        raise ValueError(words)
+
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    monkeypatch.setattr("jax.experimental.multihost_utils.broadcast_one_to_all", exchange)
+    with pytest.raises(kind, match="another process has died" if kind is RunError else words):
+        agree(True)
 
 
 def test_a_wrong_word_about_processes_is_refused():

@@ -36,14 +36,14 @@ def test_the_divergence_is_the_one_of_the_softened_outputs():
     np.testing.assert_allclose(gradient, (centred[0] - centred[1]) / 7, rtol=0.05, atol=0.02)
 
 
-def one_step(config, teacher_variables, network, student=None):
+def one_step(config, teacher_variables, network):
     random = np.random.RandomState(1)
     answers = Answers(teacher_variables, jnp.full(1, 0.4), jnp.full(1, 0.2))
     images, labels = random.randint(0, 256, (32, 8, 8, 1)), random.randint(0, 10, 32)
     examples = Examples(
         jnp.asarray(images, jnp.uint8), jnp.asarray(labels), jnp.full(1, 0.5), jnp.full(1, 0.3), answers
     )
-    program = Program.of(config, student or NETWORK, 1, teacher=Teacher("a run", network))
+    program = Program.of(config, NETWORK, 1, teacher=Teacher("a run", network))
     state = initial_state(config, program)
     steps = Steps(examples, batches(np.arange(32), 32, 1), np.full(1, config.learning_rate, np.float32))
     before = jax.tree.map(jnp.array, state)
