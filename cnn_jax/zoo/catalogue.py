@@ -170,7 +170,7 @@ _PUBLISHED: dict[str, Entry] = {
     "nin": Entry(
         _text(
             "conv5-192:pad2 relu conv1-160 relu conv1-96 relu max3/2:ceil drop0.5 conv5-192:pad2 relu conv1-192 relu "
-            "conv1-192 relu avg3/2:ceil drop0.5 conv3-192:pad1 relu conv1-192 relu conv1-10 relu gap"
+            "conv1-192 relu max3/2:ceil drop0.5 conv3-192:pad1 relu conv1-192 relu conv1-10 relu gap"
         ),
         (32, 32, 3), 966_986, "lin2014network, CIFAR-10",
     ),
@@ -201,7 +201,9 @@ _PUBLISHED: dict[str, Entry] = {
         partial(families.resnet, 50, squeeze=16), (224, 224, 3), 28_088_024, "hu2018squeeze, table 1",
         count_source="timm",
     ),
-    "preact_resnet18": Entry(families.preact_resnet18, (32, 32, 3), 11_172_170, "he2016identity, for 32x32 images"),
+    "preact_resnet18": Entry(
+        families.preact_resnet18, (32, 32, 3), 11_172_170, "he2016identity, for 32x32 images as liu2017train",
+    ),
     "mobilenet_v1": Entry(
         modern.mobilenet_v1, (224, 224, 3), 4_231_976, "howard2017mobilenets", count_source="Keras",
     ),
@@ -231,6 +233,10 @@ _PUBLISHED: dict[str, Entry] = {
         )
         for depth, count in {11: 132_863_336, 13: 133_047_848, 16: 138_357_544, 19: 143_667_240}.items()
     },
+    "cifar_vgg16": Entry(
+        families.cifar_vgg, (32, 32, 3), 14_728_266,
+        "simonyan2015very with batch norm, for 32x32 images as liu2017train",
+    ),
     **{
         f"resnet{depth}": Entry(
             partial(families.resnet, depth), (224, 224, 3), count, f"{_HE}, table 1; stride on the 3x3 as torchvision",

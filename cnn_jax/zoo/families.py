@@ -25,15 +25,24 @@ RESNET_BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 
 
 def vgg(depth: int = 16, width: int = 64, classes: int = 1000) -> Layers:
     """simonyan2015very, table 1, configurations A, B, D and E, with dropout 0.5 between the dense layers."""
+    head = (Dense(64 * width), RELU, Dropout(0.5)) * 2
+    return (*_vgg_blocks(depth, width, (RELU,)), *head, Dense(classes))
+
+
+def cifar_vgg(depth: int = 16, width: int = 64, classes: int = 10) -> Layers:
+    """The convolutions of `vgg` for 32x32 images, with batch norm after each and one dense layer (liu2017train)."""
+    return (*_vgg_blocks(depth, width, (BatchNorm(), RELU)), Dense(classes))
+
+
+def _vgg_blocks(depth: int, width: int, after: Layers) -> Layers:
+    """Five blocks of convolutions, the layers `after` behind each, and a pool. Raises RequestError for an unknown
+    depth."""
     if depth not in VGG_BLOCKS:
         raise RequestError(f"VGG of depth {depth} is unknown; depths are {', '.join(map(str, VGG_BLOCKS))}")
     layers: list[Layer] = []
     for i, convolutions in enumerate(VGG_BLOCKS[depth]):
-        filters = width * 2 ** min(i, 3)
-        layers += [Conv(filters, 3, padding=1), RELU] * convolutions + [Pool("max", 2)]
-    for _ in range(2):
-        layers += [Dense(64 * width), RELU, Dropout(0.5)]
-    return (*layers, Dense(classes))
+        layers += [Conv(width * 2 ** min(i, 3), 3, padding=1), *after] * convolutions + [Pool("max", 2)]
+    return tuple(layers)
 
 
 def conv_bn(features: int, size: int, stride: int = 1) -> Layers:

@@ -14,13 +14,24 @@ import allcnn
 import cuda_convnet
 import lecun1989
 import lenet5
+import lenet5_1998
+import lenet5_1998_shifted
+import nin
 import paper
+import preact_resnet18
 import resnet20
+import vgg16
 import wrn16_4
 
 from cnn_jax.cli import common
 
-PAPERS = [module.PAPER for module in (airbench, cuda_convnet, resnet20, wrn16_4, allcnn, lenet5, lecun1989)]
+PAPERS = [
+    module.PAPER
+    for module in (
+        airbench, cuda_convnet, resnet20, nin, allcnn, vgg16, preact_resnet18, wrn16_4,
+        lenet5, lenet5_1998, lenet5_1998_shifted, lecun1989,
+    )
+]  # fmt: skip
 README = Path(__file__).with_name("README.md")
 MAIN = paper.ROOT / "README.md"
 

@@ -4,9 +4,12 @@ import dataclasses
 import sys
 from pathlib import Path
 
+import jax.numpy as jnp
+import numpy as np
 import pytest
 from commands import finish
 
+from cnn_jax import registry
 from cnn_jax.errors import RunError
 from cnn_jax.references import references
 from cnn_jax.runs import evidence
@@ -17,8 +20,11 @@ ROOT = Path(__file__).resolve().parents[2]
 PAPERS = ROOT / "experiments" / "papers"
 
 sys.path.insert(0, str(PAPERS))
+import lenet5_1998  # noqa: E402
 import paper as papers  # noqa: E402
 import table  # noqa: E402
+
+registry.ORIGINS.pop(lenet5_1998.__file__)  # its parts are no plugin of the runs of other tests
 
 
 def test_the_table_is_what_the_evidence_says():
@@ -33,7 +39,7 @@ def test_evidence_comes_paper_by_paper(studied, tmp_path):
     evidence.keep(studied.folder / "small", tmp_path / "lenet5")
     outcome = Outcome.load(tmp_path / "lenet5")
     planned = papers.planned(table.PAPERS, tmp_path)
-    assert [paper.name for paper in table.PAPERS if paper.title in planned] == [
+    assert [paper.name for paper in table.PAPERS if f"| {paper.title} (" in planned] == [
         paper.name for paper in table.PAPERS if paper.name != "lenet5"
     ]
     (row,) = papers.table(table.PAPERS, tmp_path).splitlines()[2:]
@@ -64,14 +70,37 @@ def test_a_recipe_is_whole(paper):
     assert len(paper.grid().trials()) == paper.seeds >= 6
 
 
+SMALL = ("lecun1989", "lenet5_1998")
 LARGE = [
-    pytest.param(name, marks=pytest.mark.slow)
-    for name in ("airbench", "lenet5", "cuda_convnet", "allcnn", "resnet20", "wrn16_4")
+    pytest.param(name, marks=pytest.mark.slow) for name in sorted({paper.name for paper in table.PAPERS} - set(SMALL))
 ]
 
 
-@pytest.mark.parametrize("name", ["lecun1989", *LARGE])
+@pytest.mark.parametrize("name", [*SMALL, *LARGE])
 def test_a_recipe_runs_in_its_quick_form(name, tmp_path):
     code, out, err = finish(f"experiments/papers/{name}.py", "--quick", "--out", tmp_path / "out")
     assert code == 0, err
     assert "Chosen by validation" in out
+
+
+def test_the_parts_of_1998_are_the_papers_equations():
+    """In NumPy: equation 9 for squared distances, and the steps rate / (mu + h) of three gradients."""
+    random = np.random.default_rng(0)
+    distances, labels = random.uniform(0, 20, (6, 10)), random.integers(0, 10, 6)
+    total = np.exp(-lenet5_1998.REFUSAL) + np.exp(-distances).sum(1)
+    expected = distances[np.arange(6), labels] + np.log(total)
+    found = lenet5_1998.discriminative(jnp.asarray(-distances, jnp.float32), jnp.asarray(labels))
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+    optimizer = lenet5_1998.diagonal(0.5, mu=0.02, memory=0.9)
+    weights, squares, mass = np.zeros(3), np.zeros(3), 0.0
+    params, state = jnp.zeros(3), optimizer.init(jnp.zeros(3))
+    for gradient in random.normal(size=(3, 3)):
+        squares, mass = 0.9 * squares + 0.1 * gradient**2, 0.9 * mass + 0.1
+        weights -= 0.5 * gradient / (0.02 + squares / mass)
+        updates, state = optimizer.update(jnp.asarray(gradient, jnp.float32), state, params)
+        params = params + updates
+    np.testing.assert_allclose(params, weights, rtol=1e-5)
+
+    rates = 5e-4 * lenet5_1998.passes(np.arange(20 * 7), steps_per_epoch=7)
+    np.testing.assert_allclose(rates[::7], [5e-4] * 2 + [2e-4] * 3 + [1e-4] * 3 + [5e-5] * 4 + [1e-5] * 8)
