@@ -17,12 +17,13 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from cnn_jax import register
+from cnn_jax.losses import entropy
 
 RATES = ((2, 5e-4), (5, 2e-4), (8, 1e-4), (12, 5e-5), (20, 1e-5))  # III.A: (until this pass, global rate)
 REFUSAL = 10.0  # a squared distance: images farther from every code are of no digit; the paper's is not published
 
 
-@register.loss("map_1998", title="discriminative loss of 1998")
+@register.loss("map_1998", entropy, "discriminative loss of 1998")
 def discriminative(logits: Array, labels: Array) -> Array:
     """y of the label + log(exp(-REFUSAL) + sum over classes of exp(-y)) for squared distances y, the negative logits
     (lecun1998gradient, equation 9)."""
