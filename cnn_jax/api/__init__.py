@@ -324,7 +324,7 @@ def load_data(config: Config) -> Dataset:
     """
     dataset = _load(
         config.stream, config.dataset, data_dir=config.data_dir, image_size=config.image_size, resize=config.resize,
-        validation=config.validation, train_examples=config.train_examples, split_seed=config.split_seed,
+        validation=config.validation, train_examples=config.train_examples, split_seed=config.seed_of_split,
         without_test=config.without_test,
     )  # fmt: skip
     return _join_validation(dataset) if config.final_fit else dataset

@@ -101,6 +101,8 @@ def check_parallel(parallel: Parallel, configs: Sequence[Config], programs: Sequ
     """Raises RequestError for a way to run these trials in parallel that is not possible."""
     if parallel in ("auto", "one", "workers"):
         return
+    if any(config.split_seed is None for config in configs):
+        raise RequestError(f"parallel = {parallel!r} needs the same data for all trials: give split_seed a number")
     if any(program.devices > 1 or program.streamed for program in programs):
         raise RequestError(f"parallel = {parallel!r} needs one device per trial and data in memory")
     if parallel == "grid" and len(sets := _joined(groups(configs, programs), configs, programs)) > 1:
@@ -122,7 +124,10 @@ def make_plan(
     plan = []
     for parts in _joined(groups(configs, programs), configs, programs):
         examples = data(parts[0][0])
-        if parallel == "grid" or (parallel == "auto" and _worth_joining(parts, configs, programs, *examples)):
+        shared = configs[parts[0][0]].split_seed is not None
+        if parallel == "grid" or (
+            parallel == "auto" and shared and _worth_joining(parts, configs, programs, *examples)
+        ):
             parts = [tuple(sorted(itertools.chain(*parts)))]
         if parallel == "auto":
             _compile(parts, configs, programs, *examples)
@@ -191,7 +196,8 @@ def choose(
     if workers > 1:
         seconds["workers"] = _seconds_of_workers(workers, configs, program, train)
     steps = configs[0].epochs * math.ceil(train.labels.shape[0] / configs[0].batch_size)
-    if program.devices == 1 and seconds["one"] * steps * len(numbers) > WORTH * compile_seconds:
+    shared = configs[0].split_seed is not None
+    if shared and program.devices == 1 and seconds["one"] * steps * len(numbers) > WORTH * compile_seconds:
         sample = configs[: min(trial_batch, 8)]
         vectorised = dataclasses.replace(program, transform="vmap")
         compile_program(sample, vectorised, train, validation)

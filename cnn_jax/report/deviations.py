@@ -24,6 +24,8 @@ def deviations(config: Config, data: Data) -> list[str]:
         clauses.append("trained on training and validation images together after the choice")
     elif validation:
         clauses.append(f"{validation:,} of {available + validation:,} training images held out for validation")
+    if config.split_seed is None:
+        clauses.append("a split of its own for each seed")
     if config.views != "one":
         clauses.append(f"logits averaged over {len(VIEWS[config.views])} views of each test image")
     if config.select == "best":

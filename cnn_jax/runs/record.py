@@ -21,7 +21,7 @@ def of_run(provenance: Provenance, config: Config, dataset: Dataset, choices: di
         provenance=provenance,
         config=config.to_json(),
         config_hash=config.hash(),
-        seeds={"run": config.seed, "split": config.split_seed, "prng": PRNG},
+        seeds={"run": config.seed, "split": config.seed_of_split, "prng": PRNG},
         precision=config.precision,
         weights_scored=config.select,
         choices=choices,

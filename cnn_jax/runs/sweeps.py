@@ -80,6 +80,8 @@ def restore_trials(folder: Folder) -> None:
     if not folder.has("record.json"):
         return
     of_all, grid = folder.read("record.json", Record), grid_of(folder)
+    if grid.base.split_seed is None:
+        return  # each had data of its own, which are not in the sweep's record
     trials = [trial_folder(folder, number) for number in range(len(grid.trials()))]
     for trial in (*trials, *(final_folder(folder, seed) for seed in grid.seeds)):
         if trial.has("result.json") and not trial.has("record.json") and trial.read("result.json", Result).ended:

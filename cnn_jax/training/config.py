@@ -131,8 +131,10 @@ class Config:
     ones; the last layer starts at random if it does not fit."""
     seed: int = 0
     """Seed of the initial weights, the order of the examples, dropout and augmentation."""
-    split_seed: int = 0
-    """Seed of every random split: validation, the test split of a source without one, the train_examples."""
+    split_seed: int | None = 0
+    """Seed of every random split: validation, the test split of a source without one, the train_examples. None: the
+    seed of the run, so that what varies between seeds includes the choice of the examples (bouthillier2021accounting).
+    """
     keep_all: bool = False
     """Keep a checkpoint of every epoch, instead of the newest two and the best."""
     select: Literal["final", "best"] = "final"
@@ -236,6 +238,10 @@ class Config:
             raise RequestError(
                 "clip_norm never acts on signsgd without momentum and weight_decay: a sign does not depend on length"
             )
+
+    @property
+    def seed_of_split(self) -> int:
+        return self.seed if self.split_seed is None else self.split_seed
 
     def to_json(self) -> dict[str, Any]:
         """All fields as JSON values."""
