@@ -15,6 +15,7 @@
 | choice of validation examples after the split | `second_cut` | split_seed | stream |
 | fewer training examples | `subset` | split_seed | stream |
 | label noise | (reserved) | split_seed | stream |
+| values that an experiment tries | `tuning` | 0 | stream, round |
 
 Numbers after a semicolon are folded in by the network or by `augment`. The first seven rows are JAX keys (threefry2x32,
 salmon2011parallel), into which the numbers are folded in this order; the others are NumPy generators (PCG64) with the
@@ -52,6 +53,7 @@ class Stream(enum.IntEnum):
     LABEL_NOISE = 10
     CROP = 11
     EXAMPLE = 12
+    TUNING = 13
 
 
 def run_key(seed: int) -> Array:
@@ -119,6 +121,11 @@ def second_cut(split_seed: int) -> np.random.Generator:
 def subset(split_seed: int) -> np.random.Generator:
     """The generator that chooses a subset of the training examples."""
     return _generator(split_seed, Stream.SUBSET)
+
+
+def tuning(number: int) -> np.random.Generator:
+    """The generator of the `number`-th round of random values that an experiment tries; the same for all its arms."""
+    return _generator(0, Stream.TUNING, number)
 
 
 def _fold(key: Array, *numbers: ArrayLike) -> Array:

@@ -58,14 +58,15 @@ def verdict(path: Path, form: str) -> str:
         "verdict": finding.answer,
         "effect": f"{finding.statistic}: {effect}",
         "data": study.dataset,
+        "standing": study.standing + (f" ({'; '.join(study.objections)})" if study.objections else ""),
         "rule": study.rule,
         "commit": _commit(study.provenance),
         "date": study.finished[:10],
     }
     text = (
         f"{study.question} {finding.answer.capitalize()}: {finding.statistic}: {effect}, "
-        f"on {study.dataset}. Rule: {study.rule}. cnn_jax {study.provenance.versions['cnn_jax']} at commit "
-        f"{_commit(study.provenance)}.\nTo run it again: {study.provenance.command}\n"
+        f"on {study.dataset} ({row['standing']}). Rule: {study.rule}. cnn_jax {study.provenance.versions['cnn_jax']} "
+        f"at commit {_commit(study.provenance)}.\nTo run it again: {study.provenance.command}\n"
     )
     if form == "markdown" and finding.effect is not None:
         number = f"{finding.effect:+.3g}"

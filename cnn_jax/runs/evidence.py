@@ -1,7 +1,6 @@
 """The archived files of a finished sweep or study: those of its manifest, plus summaries and figures."""
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 from cnn_jax.runs import manifest
@@ -12,8 +11,9 @@ SHOWN = ("summary.md", "summary.csv", "summary.tex", "*.png")
 
 
 def keep(source: Path, target: Path) -> None:
-    """Replaces `target` by a copy of the evidence in `source`, a sweep or study, without checkpoints: the manifests,
-    the files they list, tables and figures. Raises RunError if `source` cannot be cited; `target` then stays."""
+    """Replaces `target` by a copy of the evidence in `source`, a sweep or study, without checkpoints: the manifest, the
+    files it lists, tables and figures; of the sweeps of a study not their trials. Raises RunError if `source` cannot be
+    cited; `target` then stays."""
     folder = Folder(source)
     if folder.has("verdict.json"):
         verdict_of(source)
@@ -21,11 +21,10 @@ def keep(source: Path, target: Path) -> None:
         outcome_of(source)
     partial = target.with_name(f".{target.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
-    for part in _parts(folder):
-        for name in files(part):
-            copy = partial / part.path.relative_to(source) / name
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(part.file(name), copy)
+    for name in files(folder):
+        copy = partial / name
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(folder.file(name), copy)
     shutil.rmtree(target, ignore_errors=True)
     partial.rename(target)
 
@@ -34,11 +33,3 @@ def files(folder: Folder) -> list[str]:
     """The sorted names of the files to archive from a finished folder."""
     shown = (path.name for pattern in SHOWN for path in folder.path.glob(pattern))
     return sorted({manifest.NAME, *manifest.read(folder), *shown})
-
-
-def _parts(folder: Folder) -> Iterator[Folder]:
-    """The folder itself and, for a study, the folders of its sweeps, as listed in its manifest."""
-    yield folder
-    for name in manifest.read(folder):
-        if name.endswith(f"/{manifest.NAME}"):
-            yield Folder(folder.file(name).parent)

@@ -16,7 +16,7 @@ RUN = ("config.json", "record.json", "result.json", "metrics.jsonl")
 CODE = ("uncommitted.diff", "code/*", "resumed-*/*", "resumed-*/code/*")
 SEVERAL = tuple(f"{place}/*/{name}" for place in ("trials", "final") for name in RUN if name != "record.json")
 SWEEP = ("config.json", "record.json", "results.csv", "best/seeds.csv", *(f"best/{name}" for name in RUN), *SEVERAL)
-STUDY = ("verdict.json", "*.csv", "*/manifest.json")
+STUDY = ("verdict.json", "*.csv", "*/config.json", "*/record.json", "*/results.csv")
 
 
 def write(folder: Folder) -> None:

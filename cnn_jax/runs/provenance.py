@@ -136,6 +136,14 @@ def _commit_of(path: Path) -> str | None:
     return commit.decode().strip() if _git(path.parent, "diff", "HEAD", "--", path.name) == b"" else None
 
 
+def last_commit(path: Path) -> tuple[str, str] | None:
+    """The last commit that changed a file, and its time; None if the file is not committed as it is."""
+    if _commit_of(path) is None:
+        return None
+    commit, time = (_git(path.parent, "log", "-1", "--format=%H %cI", "--", path.name) or b"").decode().split()
+    return commit, time
+
+
 def _modules_beside() -> Iterator[Path]:
     """Yields the files of imported modules that are part of neither Python, nor an installed package, nor the tracked
     files of this package's repository."""

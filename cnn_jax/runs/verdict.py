@@ -13,9 +13,11 @@ from cnn_jax.errors import RequestError, RunError
 from cnn_jax.runs import manifest
 from cnn_jax.runs.folder import Folder
 from cnn_jax.runs.schema import SCHEMA, Provenance
-from cnn_jax.statistics import SEEDS_FOR_A_VERDICT, compare_with_failures
+from cnn_jax.statistics import SEEDS_FOR_A_VERDICT, compare_with_failures, detectable, equivalent
 
-Answer = Literal["supported", "not supported", "inconclusive"]
+Answer = Literal["supported", "contradicted", "equivalent", "undecided"]
+Block = Literal["pilot", "verdict", "replication", "own"]  # of seeds
+Standing = Literal["registered", "exploratory", "exact"]
 Pair = tuple[float | None, float | None]  # two values of one seed; None for a run that diverged
 PAIRS = "pairs.csv"
 LEVEL = 0.05
@@ -36,8 +38,9 @@ class Finding:
     """An effect in `unit` with its interval (of the kind `interval`) over `n` pairs, and the answer of the rule.
 
     With pairs, the effect is the mean of a - b over the seeds that finished in both arms, and `answer` follows from
-    `above`, `below` and `failures_decide` as in `paired`. Without pairs, it is an exact number. `more` are further
-    numbers without a verdict.
+    `above`, `below`, `margin` and `failures_decide` as in `paired`; `deviation` is that of the differences, and
+    `detectable` the true effect that would have been found with 80 % power. Without pairs, it is an exact number.
+    `more` are further numbers without a verdict.
     """
 
     statistic: str
@@ -51,6 +54,9 @@ class Finding:
     answer: Answer
     above: float | None = None
     below: float | None = None
+    margin: float | None = None
+    deviation: float | None = None
+    detectable: float | None = None
     failures_decide: bool = False
     failures: Failures | None = None
     at_chance: tuple[int, int] | None = None  # runs of each arm; their values count
@@ -68,17 +74,19 @@ class Finding:
         *,
         above: float = 0.0,
         below: float | None = None,
+        margin: float | None = None,
         failures_decide: bool = False,
         at_chance: tuple[int, int] | None = None,
     ) -> "Finding":
         """Compares a and b, values over the same seeds in the same order. Diverged runs (None) are left out of the mean
         and counted.
 
-        The answer is "supported" if the 95 % t interval of a - b lies above `above` (and below `below`, if given), "not
-        supported" if it lies outside, else "inconclusive", as with fewer than SEEDS_FOR_A_VERDICT finished pairs. With
-        `failures_decide` it is also supported if b fails more often than a (Fisher's exact test, p < 0.05), not
-        supported if a fails more often, and inconclusive if failures and interval contradict each other. `p` tests
-        whether the mean of a - b equals `above`; it is None if `below` is given.
+        The answer is "equivalent" if a - b lies within ± `margin` by two one-sided tests at 5 % (that is, if its 90 % t
+        interval does). Else it is "supported" if the 95 % t interval of a - b lies above `above` (and below `below`, if
+        given), "contradicted" if it lies outside, else "undecided", as with fewer than SEEDS_FOR_A_VERDICT finished
+        pairs. With `failures_decide` it is also supported if b fails more often than a (Fisher's exact test, p < 0.05),
+        contradicted if a fails more often, and undecided if failures and interval disagree. `p` tests whether the mean
+        of a - b equals `above`; it is None if `below` is given.
         """
         test = compare_with_failures([None if x is None else x - above for x in a], b)
         failures = Failures(test.failed_a, test.failed_b, test.n_a, test.p)
@@ -86,17 +94,24 @@ class Finding:
         low: float | None = None
         high: float | None = None
         p: float | None = None
+        deviation: float | None = None
         interval, n = "none", 0
+        same = False
         if test.finished is not None:
+            deviation = test.finished.deviation
+            if margin is not None:
+                same = equivalent(*_both([None if x is None else x - above for x in a], b), margin).equivalent
             effect, low, high = (above + x for x in (test.finished.difference, test.finished.low, test.finished.high))
             interval, n = "95 % t interval", test.finished.n
             p = test.finished.p if below is None else None
-        answers = {_of_interval(low, high, n, above, below), _of_failures(failures) if failures_decide else None}
+        of_interval = _of_interval(low, high, n, above, below, same)
+        answers = {of_interval, _of_failures(failures) if failures_decide else None}
         answer, *contradiction = (answers - {None}) or {None}
         return cls(
             statistic, unit, effect, low, high, interval, p, n,
-            "inconclusive" if answer is None or contradiction else answer,
-            above, below, failures_decide, failures, at_chance, more or {}, tuple(zip(a, b, strict=True)),
+            "undecided" if answer is None or contradiction else answer, above, below, margin, deviation,
+            None if deviation is None else detectable(deviation, n), failures_decide, failures, at_chance, more or {},
+            tuple(zip(a, b, strict=True)),
         )  # fmt: skip
 
     @classmethod
@@ -104,14 +119,26 @@ class Finding:
         cls, statistic: str, unit: str, effect: float, holds: bool, more: dict[str, Any] | None = None
     ) -> "Finding":
         """A computed, not sampled, number; supported if it `holds`, i.e. is as expected."""
-        answer: Answer = "supported" if holds else "not supported"
+        answer: Answer = "supported" if holds else "contradicted"
         return cls(statistic, unit, effect, None, None, "exact", None, 1, answer, more=more or {})
+
+
+@dataclass(frozen=True)
+class Registered:
+    """The file in which a study was registered: its name, sha256, and the commit and time with exactly this content
+    (None: none has it)."""
+
+    file: str
+    sha256: str
+    commit: str | None
+    committed: str | None
 
 
 @dataclass(frozen=True)
 class Verdict:
     """verdict.json: the key of the claim, the question, the rule stated in advance, the finding, and how and where it
-    was obtained. `quick` marks the short form for tests, whose verdict does not count."""
+    was obtained, with which block of seeds. `quick` marks the short form for tests, whose verdict does not count.
+    `objections` are the reasons why it is not a registered verdict; one of an exact number has none."""
 
     claim: str
     question: str
@@ -119,12 +146,19 @@ class Verdict:
     dataset: str
     seeds: tuple[int, ...]
     quick: bool
+    block: Block
     options: dict[str, str]
+    registration: Registered | None
+    objections: tuple[str, ...]
     finding: Finding
     seconds: float
     provenance: Provenance
     finished: str
     schema: int = SCHEMA
+
+    @property
+    def standing(self) -> Standing:
+        return "exploratory" if self.objections else "registered" if self.finding.above is not None else "exact"
 
     def write(self, folder: Folder) -> None:
         """Writes verdict.json and its pairs."""
@@ -175,9 +209,11 @@ class Verdict:
             b,
             above=finding.above,
             below=finding.below,
+            margin=finding.margin,
             failures_decide=finding.failures_decide,
         )
-        for name in ("effect", "low", "high", "p", "n", "answer", "failures", "interval"):
+        names = ("effect", "low", "high", "p", "n", "answer", "failures", "interval", "deviation", "detectable")
+        for name in names:
             old, new = getattr(finding, name), getattr(expected, name)
             both = isinstance(old, float) and isinstance(new, float)
             if not (math.isclose(old, new, rel_tol=1e-9, abs_tol=1e-12) if both else old == new):
@@ -185,27 +221,37 @@ class Verdict:
         return None
 
 
-def _of_interval(low: float | None, high: float | None, n: int, above: float, below: float | None) -> Answer | None:
+def _both(a: Sequence[float | None], b: Sequence[float | None]) -> tuple[list[float], list[float]]:
+    """The values of the seeds that finished in both arms."""
+    pairs = [(x, y) for x, y in zip(a, b, strict=True) if x is not None and y is not None]
+    return [x for x, _ in pairs], [y for _, y in pairs]
+
+
+def _of_interval(
+    low: float | None, high: float | None, n: int, above: float, below: float | None, same: bool
+) -> Answer | None:
     """The answer from the interval of the mean difference; None if it gives none."""
     if low is None or high is None or n < SEEDS_FOR_A_VERDICT:
         return None
+    if same:
+        return "equivalent"
     if low > above and (below is None or high < below):
         return "supported"
-    return "not supported" if high < above or (below is not None and low > below) else None
+    return "contradicted" if high < above or (below is not None and low > below) else None
 
 
 def _of_failures(failures: Failures) -> Answer | None:
     """The answer if one arm fails significantly more often than the other, else None."""
     if failures.p >= LEVEL or failures.n < SEEDS_FOR_A_VERDICT:
         return None
-    return "supported" if failures.b > failures.a else "not supported"
+    return "supported" if failures.b > failures.a else "contradicted"
 
 
 def _to_csv(pairs: Sequence[Pair]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(("a", "b"))
-    writer.writerows(["" if value is None else repr(value) for value in pair] for pair in pairs)
+    writer.writerows(["" if value is None else repr(float(value)) for value in pair] for pair in pairs)
     return text.getvalue()
 
 

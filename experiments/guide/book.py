@@ -11,15 +11,18 @@ import pandas as pd
 from cnn_jax.references import references
 from cnn_jax.report import page, tables
 from cnn_jax.report.cite import device
-from cnn_jax.runs.folder import Folder
 from cnn_jax.runs.manifest import NAME as MANIFEST
-from cnn_jax.runs.outcome import outcome_of, verdict_of
-from cnn_jax.runs.verdict import Finding, Verdict
-from cnn_jax.study import duration, effect_text, sentence
+from cnn_jax.runs.outcome import verdict_of
+from cnn_jax.runs.verdict import LEVEL, Block, Finding, Verdict
+from cnn_jax.statistics import holm
+from cnn_jax.study import effect_text, sentence
+from cnn_jax.study.blocks import agreement, label
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
-VERDICTS_ZH = {"supported": "支持", "not supported": "不支持", "inconclusive": "无法判定"}
+VERDICTS_ZH = {"supported": "支持", "contradicted": "相反", "equivalent": "等同", "undecided": "未定"}
+STANDINGS = {"registered": "registered: ", "exploratory": "exploratory: ", "exact": ""}
+STANDINGS_ZH = {"registered": "（预注册）", "exploratory": "（探索性）", "exact": ""}
 INTERVALS_ZH = {"95 % t interval": "95% t 区间"}
 STYLE = """
 .claim { display: grid; grid-template-columns: 1fr 1fr; gap: 0 2rem; }
@@ -27,7 +30,8 @@ STYLE = """
 .claim > figure, .claim > pre { grid-column: 1 / -1; }
 .claim p { margin: .3rem 0; }
 .verdict { font-weight: 600; border-left: .3rem solid var(--line); padding-left: .6rem; }
-.supported { border-color: #009E73; } .not-supported { border-color: #D55E00; } .inconclusive { border-color: #999; }
+.supported { border-color: #009E73; } .contradicted { border-color: #D55E00; } .equivalent { border-color: #0072B2; }
+.undecided { border-color: #999; }
 @media (max-width: 45rem) { .claim { grid-template-columns: 1fr; } }
 @media print { .claim { break-inside: avoid; } }
 """
@@ -35,25 +39,27 @@ README = """# The guide, executable
 
 Every claim of the beginner's guide ({source}) with the experiment or test that answers it. Each experiment states its \
 rule before it runs, trains with the ordinary sweep, and leaves `verdict.json`, the pairs that it rests on, tables and \
-a figure; its evidence goes to {place}, that of its sweeps too.
+a figure; its evidence goes to {place}.
 
-Intervals are 95 % t intervals of differences paired by seed, over the seeds that finished in both arms. A run that \
-diverges (a non-finite loss or weight) has no value: it is counted, with Fisher's exact test, and never averaged. A \
-run that ends at chance keeps its accuracy and is counted too; where the question is what a network has learned, \
-networks at chance are left out and counted in `verdict.json`.
-
-What a docstring expects was written before any run and stays where it did not come out. Rules, statistics and some \
-learning rates were revised after first runs had been seen; no verdict of those runs is kept, and every one that \
-stands here rests on sweeps that were trained anew.
+A verdict is **registered** if question, rule, tuned arms, seeds and the deciding code were committed before its first \
+training ([docs/protocol.md](../../docs/protocol.md)); a pilot, which tunes the arms and finds how many seeds are \
+needed, is **exploratory**. Intervals are 95 % t intervals of differences paired by seed, over the seeds that finished \
+in both arms; each seed has its own split of the data. *Equivalent* means smaller than the smallest effect of interest \
+by two one-sided tests. *After Holm* corrects for all registered tests of this table. A run that diverges (a \
+non-finite loss or weight) has no value: it is counted, with Fisher's exact test, and never averaged. A run that ends \
+at chance keeps its accuracy and is counted too; where the question is what a network has learned, networks at chance \
+are left out and counted in `verdict.json`.
 
 ```
-scripts/run experiments/guide/all.py --data-dir DIR      # all of them
+scripts/run experiments/guide/all.py --data-dir DIR      # pilots, and verdicts of what is registered
+scripts/run experiments/guide/all.py --replicate         # the registered ones with fresh seeds
 scripts/run experiments/guide/all.py --keep              # their evidence to results/guide, this table and the page
 scripts/run experiments/guide/all.py --quick             # the same on a few digits: to see it run
 ```
 
 {counts} Written by `scripts/run experiments/guide/all.py --table`.
 """
+ORDER = ("verdict", "pilot")  # the block that a row shows, the first that is there
 
 
 def claims() -> dict[str, Any]:
@@ -61,41 +67,97 @@ def claims() -> dict[str, Any]:
     return tomllib.loads((HERE / "claims.toml").read_text(encoding="utf-8"))
 
 
-def verdicts(results: Path, *, quick: bool = False) -> dict[str, Verdict]:
-    """By claim, those that are there. RunError for one that does not deserve to be cited; of quick runs, which never
-    do, for one that is damaged."""
+Known = dict[str, dict[str, dict[Block, Verdict]]]  # by claim, data set and block
+
+
+def verdicts(results: Path, *, quick: bool = False) -> Known:
+    """Those that are there. RunError for one that does not deserve to be cited; of quick runs, which never do, for one
+    that is damaged."""
     read = Verdict.open if quick else verdict_of
-    folders = {claim["key"]: results / claim["key"] for claim in claims()["claim"]}
-    return {key: read(folder) for key, folder in folders.items() if Folder(folder).has(MANIFEST)}
+    found: Known = {}
+    for claim in claims()["claim"]:
+        for path in sorted(results.glob(f"{claim['key']}/*/*/{MANIFEST}")):
+            verdict = read(path.parent)
+            found.setdefault(claim["key"], {}).setdefault(verdict.dataset, {})[verdict.block] = verdict
+    return found
+
+
+def shown(of_data: dict[Block, Verdict]) -> Verdict:
+    """The verdict that stands: the registered one, else the pilot's."""
+    return next((of_data[block] for block in ORDER if block in of_data), next(iter(of_data.values())))
+
+
+def corrected(known: Known) -> dict[tuple[str, str], float]:
+    """The p values of all registered verdicts by claim and data set, corrected by Holm's procedure."""
+    tests = {
+        (key, dataset): verdict.finding.p
+        for key, by_data in known.items()
+        for dataset, of_data in by_data.items()
+        if (verdict := shown(of_data)).standing == "registered" and verdict.finding.p is not None
+    }
+    return dict(zip(tests, holm([p for p in tests.values() if p is not None]), strict=True))
 
 
 def table(results: Path, linked_from: Path) -> str:
-    """The Markdown table: claim, verdict, effect with interval, n, time, command, figure."""
+    """The Markdown table: claim, data, verdict, effect with interval, after Holm, replication, n, time, command."""
     known = verdicts(results)
-    rows = [_row(claim, known.get(claim["key"]), results, linked_from) for claim in claims()["claim"]]
+    after = corrected(known)
+    rows: list[dict[str, tables.Cell]] = []
+    for claim in claims()["claim"]:
+        by_data = known.get(claim["key"], {})
+        rows += [_row(claim, one, after, results, linked_from) for one in by_data.values()] or [_unasked(claim)]
     return tables.markdown(pd.DataFrame(rows))
 
 
-def _row(claim: dict[str, Any], verdict: Verdict | None, results: Path, linked_from: Path) -> dict[str, tables.Cell]:
+_COLUMNS = ("data", "verdict", "effect", "after Holm", "replication", "n", "seconds", "command", "figure")
+
+
+def _claimed(claim: dict[str, Any]) -> dict[str, tables.Cell]:
     lines = ", ".join(map(str, claim["lines"]))
-    row: dict[str, tables.Cell] = {"claim (lines of the guide)": f"{claim['en']} ({lines})"}
+    return {"claim (lines of the guide)": f"{claim['en']} ({lines})"}
+
+
+def _unasked(claim: dict[str, Any]) -> dict[str, tables.Cell]:
+    """The row of a claim without a verdict: published, tested, out of reach, registered or to be measured."""
+    row = _claimed(claim) | dict.fromkeys(_COLUMNS, "")
     if claim["answer"] in references():
-        return row | {"verdict": "published", "effect": references()[claim["answer"]].short} | dict.fromkeys(_REST, "")
+        return row | {"verdict": "published", "effect": references()[claim["answer"]].short}
+    if claim["answer"] == "out of reach":
+        return row | {"verdict": "out of reach", "effect": claim["more_en"]}
     if "::" in claim["answer"]:
-        command = tables.code(f"scripts/test {claim['answer']}")
-        return row | {"verdict": "tested", "effect": "exact"} | dict.fromkeys(_REST, "") | {"command": command}
-    command = tables.code(f"scripts/run {claim['answer']} --data-dir DIR")
-    if verdict is None:
-        return row | {"verdict": "to be measured", "effect": ""} | dict.fromkeys(_REST, "") | {"command": command}
-    figure = Path(os.path.relpath(results / claim["key"] / "figure.png", linked_from.parent)).as_posix()
+        return row | {"verdict": "tested", "effect": "exact", "command": tables.code(f"scripts/test {claim['answer']}")}
+    registered = (HERE / "registered" / f"{claim['key']}.toml").is_file()
     return row | {
-        "verdict": verdict.finding.answer, "effect": f"{verdict.finding.statistic}: {effect_text(verdict.finding)}",
-        "n": str(verdict.finding.n), "seconds": f"{verdict.seconds:.0f}", "command": command,
-        "figure": tables.link("figure", figure),
+        "verdict": "registered, not yet run" if registered else "to be measured",
+        "command": tables.code(f"scripts/run {claim['answer']} --data-dir DIR"),
+    }
+
+
+def _row(
+    claim: dict[str, Any], of_data: dict[Block, Verdict], after: dict[tuple[str, str], float], results: Path,
+    linked_from: Path,
+) -> dict[str, tables.Cell]:  # fmt: skip
+    verdict = shown(of_data)
+    finding = verdict.finding
+    folder = results / claim["key"] / label(verdict.dataset) / verdict.block
+    p = after.get((claim["key"], verdict.dataset))
+    again = of_data.get("replication")
+    standing = "" if verdict.standing == "exact" else f" ({verdict.standing})"
+    return _claimed(claim) | {
+        "data": verdict.dataset, "verdict": f"{finding.answer}{standing}",
+        "effect": f"{finding.statistic}: {effect_text(finding)}",
+        "after Holm": "" if p is None else f"{after_holm(finding, p)}, p = {p:.2g}, before {finding.p:.2g}",
+        "replication": "" if again is None else f"{agreement(verdict, again)}: {effect_text(again.finding)}",
+        "n": str(finding.n), "seconds": f"{verdict.seconds:.0f}",
+        "command": tables.code(f"scripts/run {claim['answer']} --data-dir DIR"),
+        "figure": tables.link("figure", Path(os.path.relpath(folder / "figure.png", linked_from.parent)).as_posix()),
     }  # fmt: skip
 
 
-_REST = ("n", "seconds", "command", "figure")
+def after_holm(finding: Finding, p: float) -> str:
+    """The answer with a corrected p value: a supported or contradicted one is undecided where it is no longer below
+    the level."""
+    return "undecided" if finding.answer in ("supported", "contradicted") and p >= LEVEL else finding.answer
 
 
 def write_readme(results: Path) -> None:
@@ -110,14 +172,19 @@ def write_readme(results: Path) -> None:
 def _counts(results: Path) -> str:
     """How many experiments came to which verdict, how long they took, and where."""
     asked = sum(claim["answer"].endswith(".py") for claim in claims()["claim"])
-    known = list(verdicts(results).values())
+    known = verdicts(results)
     if not known:
         return f"None of the {asked} experiments is measured yet."
-    answers = ", ".join(f"{sum(v.finding.answer == answer for v in known)} {answer}" for answer in VERDICTS_ZH)
-    shared = [outcome_of(path.parent).record for path in sorted(results.glob(f"classic/*/{MANIFEST}"))]
-    minutes = (sum(verdict.seconds for verdict in known) + sum(map(duration, shared))) / 60
-    devices = "; ".join(sorted({device(verdict.provenance.device) for verdict in known}))
-    return f"{len(known)} of {asked} experiments: {answers}; {minutes:.0f} minutes on {devices}."
+    standing = [shown(of_data) for by_data in known.values() for of_data in by_data.values()]
+    every = [verdict for by_data in known.values() for of_data in by_data.values() for verdict in of_data.values()]
+    answers = ", ".join(f"{sum(v.finding.answer == answer for v in standing)} {answer}" for answer in VERDICTS_ZH)
+    registered = sum(verdict.standing == "registered" for verdict in standing)
+    minutes = sum(verdict.seconds for verdict in every) / 60
+    devices = "; ".join(sorted({device(verdict.provenance.device) for verdict in every}))
+    return (
+        f"{len(known)} of {asked} experiments, {len(standing)} verdicts on data sets, {registered} of them registered: "
+        f"{answers}; {minutes:.0f} minutes on {devices}."
+    )
 
 
 def write_page(results: Path, path: Path, *, quick: bool = False) -> None:
@@ -132,7 +199,11 @@ def write_page(results: Path, path: Path, *, quick: bool = False) -> None:
         )
     ]
     for number, chapter in enumerate(read["chapter"], 1):
-        inside = [_claim(c, known.get(c["key"]), results) for c in read["claim"] if c["chapter"] == chapter["key"]]
+        inside = [
+            _claim(claim, [shown(one) for one in known.get(claim["key"], {}).values()], results)
+            for claim in read["claim"]
+            if claim["chapter"] == chapter["key"]
+        ]
         parts.append(page.section(f"{number}. {chapter['en']} · {chapter['zh']}", *inside))
     path.write_text(page.page("The guide, executable · 可执行的入门指南", parts, STYLE), encoding="utf-8")
 
@@ -141,36 +212,47 @@ def _both(english: str, chinese: str) -> str:
     return f'<div class="claim"><p>{html.escape(english)}</p><p lang="zh">{html.escape(chinese)}</p></div>'
 
 
-def _claim(claim: dict[str, Any], verdict: Verdict | None, results: Path) -> str:
+def _claim(claim: dict[str, Any], known: list[Verdict], results: Path) -> str:
     columns = []
     for language, tag in (("en", ""), ("zh", ' lang="zh"')):
-        said = _said(claim, verdict, language)
-        mark = verdict.finding.answer.replace(" ", "-") if verdict else ""
+        said = [_said(claim, verdict, language) for verdict in known] or [_unsaid(claim, language)]
+        marks: list[str] = [verdict.finding.answer for verdict in known] or [""]
+        paragraphs = "".join(
+            f'<p class="verdict {mark}">{html.escape(text)}</p>' for mark, text in zip(marks, said, strict=True)
+        )
         columns.append(
             f"<div{tag}><h3>{html.escape(claim[language])}</h3><p>{html.escape(claim[f'more_{language}'])}</p>"
-            f'<p class="verdict {mark}">{html.escape(said)}</p></div>'
+            f"{paragraphs}</div>"
         )
-    drawn = results / claim["key"] / "figure.png"
     below = []
-    if verdict and drawn.is_file():
-        alt = f"{claim['en']} {sentence(verdict)}"
-        caption = f"n = {verdict.finding.n} · {verdict.dataset} · {verdict.question} Rule: {verdict.rule}."
-        below = [page.figure(drawn, alt, caption), page.command(verdict.provenance.command)]
+    for verdict in known:
+        drawn = results / claim["key"] / label(verdict.dataset) / verdict.block / "figure.png"
+        if drawn.is_file():
+            alt = f"{claim['en']} {sentence(verdict)}"
+            caption = f"n = {verdict.finding.n} · {verdict.dataset} · {verdict.question} Rule: {verdict.rule}."
+            below.append(page.figure(drawn, alt, caption))
+    if known:
+        below.append(page.command(known[0].provenance.command))
     return f'<div class="claim">{"".join([*columns, *below])}</div>'
 
 
-def _said(claim: dict[str, Any], verdict: Verdict | None, language: str) -> str:
+def _unsaid(claim: dict[str, Any], language: str) -> str:
     if claim["answer"] in references():
         return references()[claim["answer"]].short
+    if claim["answer"] == "out of reach":
+        return {"en": "Out of reach.", "zh": "无法在此检验。"}[language]
     if "::" in claim["answer"]:
         return {"en": "Exact: held by a test.", "zh": "精确成立：由测试保证。"}[language]
-    if verdict is None:
-        return {"en": "To be measured.", "zh": "尚待测量。"}[language]
+    return {"en": "To be measured.", "zh": "尚待测量。"}[language]
+
+
+def _said(claim: dict[str, Any], verdict: Verdict, language: str) -> str:
     quick = {"en": " (quick: counts for nothing)", "zh": "（快速试运行，不作数）"}[language] if verdict.quick else ""
     if language == "en":
-        text = sentence(verdict)
-        return f"{text[0].upper()}{text[1:]}{quick}"
-    return f"{VERDICTS_ZH[verdict.finding.answer]}：{claim['measure_zh']}：{_effect_zh(verdict.finding)}{quick}"
+        return f"On {verdict.dataset}, {STANDINGS[verdict.standing]}{sentence(verdict)}{quick}"
+    standing = STANDINGS_ZH[verdict.standing]
+    answer = VERDICTS_ZH[verdict.finding.answer]
+    return f"{verdict.dataset}{standing}：{answer}：{claim['measure_zh']}：{_effect_zh(verdict.finding)}{quick}"
 
 
 def _effect_zh(finding: Finding) -> str:

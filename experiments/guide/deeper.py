@@ -7,38 +7,48 @@ one kind of thing only.
 
 The selectivity of a unit for classes is (a - b) / (a + b), where a is its mean response to the class that excites it
 most and b that to all others (morcos2018importance, 2.3). Receptive fields by arithmetic and as the support of a
-gradient. The statistic is what training adds to the third layer minus what it adds to the first. Expected: both grow
-with depth, n = 8 networks.
+gradient. Growth with depth means that every layer adds more than the one before: the statistic is the smaller of the
+two steps, from the first to the second layer and on to the third, of what training adds. Expected: both grow with
+depth.
 """
+
+import itertools
 
 import matplotlib
 import numpy as np
 import pandas as pd
+from classic import classic
 
 from cnn_jax import api
 from cnn_jax.cli.study import main
 from cnn_jax.insight import fields, units
 from cnn_jax.report import figures
 from cnn_jax.runs.model import TrainedModel
-from cnn_jax.study import Finding, Question, Study, classic
+from cnn_jax.study import Finding, Question, Study
 
-QUESTION = Question("deeper", "Are the units of deeper layers more selective for classes, and do they see more?")
+QUESTION = Question(
+    "deeper",
+    "Are the units of each deeper layer more selective for classes, and do they see more?",
+    smallest_effect=0.02,
+)
 LAYERS = ("relu1", "relu2", "relu3")
 
 
 def investigate(study: Study) -> Finding:
     outcome = classic(study)
     networks = study.learned(outcome)
-    split = api.load_data(study.config()).validation
-    images, labels = split.images[:2000], split.labels[:2000]
     rows = []
     for seed, trained in networks.items():
+        split = api.load_data(trained.config).validation
+        images, labels = split.images[:2000], split.labels[:2000]
         for state, variables in (("untrained", trained.history()[0][1]), ("trained", trained.variables)):
             found = selectivities(trained, variables, images, labels)
             rows += [{"seed": seed, "state": state, "layer": layer, "selectivity": x} for layer, x in found.items()]
     table = study.write("selectivity", rows)
     first = next(iter(networks.values()))
-    seen = fields.receptive_fields(first.network, first.variables, first.normalise(images[:64]))
+    seen = fields.receptive_fields(
+        first.network, first.variables, first.normalise(api.load_data(first.config).validation.images[:64])
+    )
     grown = {one.layer: one for one in seen if one.layer in LAYERS}
     study.write("receptive_fields", [
         {"layer": one.layer, "closed_form": one.size[0], "support": one.support[0][1] - one.support[0][0],
@@ -51,11 +61,19 @@ def investigate(study: Study) -> Finding:
         "selectivity": table.groupby(["state", "layer"])["selectivity"].mean().unstack().to_dict("index"),
         "left out": study.left_out(outcome),
     }
-    added = gains(table, "selectivity")
-    return Finding.paired(
-        "mean class selectivity, what training adds to the third convolution minus to the first", "",
-        added[LAYERS[-1]].tolist(), added[LAYERS[0]].tolist(), more,
-    )  # fmt: skip
+    return smallest_step(study, "class selectivity", "", gains(table, "selectivity"), more)
+
+
+def smallest_step(study: Study, what: str, unit: str, added: pd.DataFrame, more: dict) -> Finding:
+    """The finding on whether every layer adds more than the one before it; `added` has a column for each layer."""
+    steps = [added[b] - added[a] for a, b in itertools.pairwise(LAYERS)]
+    for (a, b), step in zip(itertools.pairwise(LAYERS), steps, strict=True):
+        found = study.paired("", unit, step.tolist(), [0.0] * len(step))
+        more[f"what training adds, {b} minus {a}"] = [found.effect, found.low, found.high]
+    least = np.minimum(*steps).tolist()
+    return study.paired(
+        f"mean {what}, smallest step of what training adds from layer to layer", unit, least, [0.0] * len(least), more
+    )
 
 
 def gains(table: pd.DataFrame, value: str) -> pd.DataFrame:

@@ -16,9 +16,9 @@ from cnn_jax.cli.study import main
 from cnn_jax.network import Network
 from cnn_jax.notation import parse
 from cnn_jax.report import figures
-from cnn_jax.study import EXACT, Finding, Question, Study
+from cnn_jax.study import Finding, Question, Study
 
-QUESTION = Question("detectors", "Does a filter that is drawn like a curve find that curve?", EXACT, seeds=1)
+QUESTION = Question.exact("detectors", "Does a filter that is drawn like a curve find that curve?")
 # A line that bends outward and to the right, one pixel wide; the other two detectors are its mirror and a straight one.
 CURVE = (".....#.", "....#..", "...#...", "...#...", "...#...", "....#..", ".......")
 STRAIGHT = ("...#...",) * 6 + (".......",)

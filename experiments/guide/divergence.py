@@ -23,15 +23,15 @@ from cnn_jax.study import SMALL, Finding, Question, Study
 QUESTION = Question(
     "divergence", "Does training of a wider network fail at a lower learning rate?",
     "a run fails if it diverges (a non-finite loss or weight) or ends at chance; supported if the 95 % t interval of "
-    "the slope of the lowest failing rate over the width lies below 0; not supported if it lies above 0; else "
-    "inconclusive, as below 6 seeds",
+    "the slope of the lowest failing rate over the width lies below 0; contradicted if it lies above 0; else "
+    "undecided, as below 6 seeds", smallest_effect=None,
 )  # fmt: skip
-RATES = (0.025, 0.05, 0.1, 0.2, 0.4)
+RATES = tuple(0.0125 * 2.0**i for i in range(10))
 WIDTHS = (4, 8, 16, 32)
 
 
 def investigate(study: Study) -> Finding:
-    fields: dict[str, Any] = {**SMALL, "train_examples": 3000, "epochs": 1}
+    fields: dict[str, Any] = {**SMALL, "train_examples": 3000, "epochs": 1, "select": "final"}
     table = study.trials("sweep", {"filters": WIDTHS, "learning_rate": RATES}, **fields).table
     trials = study.write(
         "trials",

@@ -19,9 +19,9 @@ from cnn_jax.cli.study import main
 from cnn_jax.network import Network
 from cnn_jax.notation import parse
 from cnn_jax.report import figures
-from cnn_jax.study import EXACT, Finding, Question, Study
+from cnn_jax.study import Finding, Question, Study
 
-QUESTION = Question("first_layer", "What does the first convolution make of a 32 x 32 x 3 image?", EXACT, seeds=1)
+QUESTION = Question.exact("first_layer", "What does the first convolution make of a 32 x 32 x 3 image?")
 SHAPE = (32, 32, 3)
 LAYERS = {  # text -> the output that is expected
     "conv5-1": (28, 28, 1),

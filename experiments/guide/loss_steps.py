@@ -4,9 +4,11 @@ The guide draws a loss curve on which steps of a high learning rate jump over th
 
     scripts/run experiments/guide/loss_steps.py --data-dir DIR    # two CPU cores, under a minute
 
-Keeps the weights of every short epoch; the statistic is the length of the path over the distance from its beginning to
-its end, of the large rate minus the small one, paired by seed. Expected: the path of the large rate is the more
-winding, n = 8 seeds. The figure draws both on the plane of their principal components (li2018visualizing, 7).
+Gradient descent on all 640 images at once, so that every epoch is one step and the loss surface is the same for all;
+the weights after each are kept. A step jumps over the optimum along its line if the next one goes back: the statistic
+is the share of pairs of successive steps whose directions have a negative cosine, of a large rate minus a small one.
+Expected: the large rate jumps, the small one does not. The figure draws both on the plane of their principal components
+(li2018visualizing, 7).
 """
 
 from typing import Any
@@ -23,30 +25,64 @@ from cnn_jax.insight import landscape
 from cnn_jax.losses import LOSSES
 from cnn_jax.report import figures
 from cnn_jax.runs.model import TrainedModel
+from cnn_jax.runs.sweeps import SweepReader, trial_folder
 from cnn_jax.statistics import median
 from cnn_jax.study import SMALL, Finding, Question, Study
 
-QUESTION = Question("loss_steps", "Is the way of a high learning rate over the loss surface the more winding?")
-RATES = (0.02, 0.1)
+QUESTION = Question(
+    "loss_steps", "Do the steps of a learning rate that is too high jump back and forth on the loss surface?",
+    smallest_effect=0.05,
+)  # fmt: skip
+RATES = (0.05, 1.0)
+IMAGES = 640
 
 
 def investigate(study: Study) -> Finding:
-    fields: dict[str, Any] = {**SMALL, "train_examples": 640, "epochs": 16, "momentum": 0.0, "keep_all": True}
-    outcomes = {rate: study.sweep(f"rate-{rate:g}", {"learning_rate": (rate,)}, **fields) for rate in RATES}
-    networks = {rate: study.finished(outcome) for rate, outcome in outcomes.items()}
-    winding = {
-        rate: {s: tortuosity(path(of[s])) if s in of else None for s in study.seeds} for rate, of in networks.items()
+    fields: dict[str, Any] = {
+        **SMALL, "select": "final", "train_examples": IMAGES, "batch_size": IMAGES, "epochs": 40, "momentum": 0.0,
+        "keep_all": True,
+    }  # fmt: skip
+    outcomes = {rate: study.trials(f"rate-{rate:g}", {"learning_rate": (rate,)}, **fields) for rate in RATES}
+    networks = {
+        rate: {
+            row.seed: TrainedModel.load(trial_folder(sweep.folder, row.trial).path)
+            for row in sweep.table.rows
+            if row.status == "complete"
+        }
+        for rate, sweep in outcomes.items()
     }
+    jumps = {
+        rate: {s: reversals(path(of[s])) if s in of else None for s in study.seeds} for rate, of in networks.items()
+    }
+    rising = {rate: rises(sweep) for rate, sweep in outcomes.items()}
     study.write(
-        "winding", [{"seed": s, "learning_rate": r, "winding": x} for r in RATES for s, x in winding[r].items()]
+        "jumps",
+        [
+            {"seed": s, "learning_rate": r, "reversals": jumps[r][s], "rising losses": rising[r].get(s)}
+            for r in RATES
+            for s in study.seeds
+        ],
     )
     if both := [seed for seed in study.seeds if all(seed in of for of in networks.values())]:
         draw(study, {rate: networks[rate][both[0]] for rate in RATES})
-    small, large = ([winding[rate][seed] for seed in study.seeds] for rate in RATES)
-    more = {"median": {f"{rate:g}": median(list(winding[rate].values())) for rate in RATES}}
-    chance = (outcomes[RATES[1]].at_chance, outcomes[RATES[0]].at_chance)
-    statistic = "length of the path over its reach, large rate minus small"
-    return Finding.paired(statistic, "", large, small, more, at_chance=chance)
+    small, large = ([jumps[rate][seed] for seed in study.seeds] for rate in RATES)
+    more = {
+        "median": {f"{rate:g}": median(list(jumps[rate].values())) for rate in RATES},
+        "median share of steps after which the loss is higher": {
+            f"{rate:g}": median(list(rising[rate].values())) for rate in RATES
+        },
+    }
+    statistic = "share of steps that go back, large rate minus small"
+    return study.paired(statistic, "", large, small, more)
+
+
+def rises(sweep: SweepReader) -> dict[int, float | None]:
+    """By seed the share of steps after which the training loss is higher than before."""
+    found: dict[int, float | None] = {}
+    for row in sweep.table.rows:
+        losses = np.array([metrics.train.loss for metrics in trial_folder(sweep.folder, row.trial).metrics()])
+        found[row.seed] = float((np.diff(losses) > 0).mean()) if len(losses) > 1 else None
+    return found
 
 
 def path(trained: TrainedModel) -> list:
@@ -54,10 +90,11 @@ def path(trained: TrainedModel) -> list:
     return [variables["params"] for _, variables in trained.history()]
 
 
-def tortuosity(weights: list) -> float:
-    """How many times as long as the straight line the way through the weights is; 1 is straight."""
+def reversals(weights: list) -> float:
+    """The share of pairs of successive steps with a negative cosine."""
     flat = np.stack([np.asarray(jax.flatten_util.ravel_pytree(one)[0], np.float64) for one in weights])
-    return float(np.linalg.norm(np.diff(flat, axis=0), axis=1).sum() / np.linalg.norm(flat[-1] - flat[0]))
+    steps = np.diff(flat, axis=0)
+    return float(((steps[1:] * steps[:-1]).sum(1) < 0).mean()) if len(steps) > 1 else 0.0
 
 
 def draw(study: Study, networks: dict[float, TrainedModel]) -> None:

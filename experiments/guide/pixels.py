@@ -14,6 +14,7 @@ from pathlib import Path
 
 import matplotlib
 import numpy as np
+from classic import classic
 from matplotlib.patches import Rectangle
 from PIL import Image
 
@@ -21,14 +22,15 @@ from cnn_jax import api
 from cnn_jax.cli.study import main
 from cnn_jax.data.images import decode
 from cnn_jax.report import figures
-from cnn_jax.study import EXACT, Finding, Question, Study, classic
+from cnn_jax.study import Finding, Question, Study
 
-QUESTION = Question("pixels", "What does the computer see of an image, and what does it answer?", EXACT)
+QUESTION = Question.exact("pixels", "What does the computer see of an image, and what does it answer?")
 
 
 def investigate(study: Study) -> Finding:
     trained = next(iter(study.learned(classic(study)).values()))
-    image = api.load_data(study.config()).validation.images[0]
+    validation = api.load_data(trained.config).validation
+    image = validation.images[0]
     if "image" in study.options:
         image = trained.read([study.options["image"]])[0]
     study.write(
@@ -42,7 +44,7 @@ def investigate(study: Study) -> Finding:
     draw(study, image, probabilities, trained.class_names)
 
     photo = decode("a JPEG file", jpeg(480, 480), None)
-    sums = trained.probabilities(api.load_data(study.config()).validation.images[:256]).sum(1)
+    sums = trained.probabilities(validation.images[:256]).sum(1)
     holds = {
         "a 480 x 480 JPEG file is 480 x 480 x 3 = 691,200 numbers": photo.shape == (480, 480, 3)
         and photo.size == 691_200,

@@ -2,9 +2,10 @@
 
 The guide: pooling layers stand between convolutions and make the network robust.
 
-    scripts/run experiments/guide/pooling.py --data-dir DIR    # two CPU cores, about a minute
+    scripts/run experiments/guide/pooling.py --data-dir DIR    # two CPU cores, about an hour
 
-Expected: max pools beat no pools, n = 8; average pools lie between.
+The three networks have the same parameters: a global average stands before the last layer, whatever the size of its
+maps. Expected: max pools beat no pools; average pools lie between.
 """
 
 from cnn_jax.cli.study import main
@@ -13,9 +14,9 @@ from cnn_jax.study import Comparison, Question
 COMPARISON = Comparison(
     Question("pooling", "Does max pooling help?"),
     variants={
-        "max": {"network": "conv5-8:same relu max2 conv5-16:same relu max2 dense-64 relu dense-10"},
-        "avg": {"network": "conv5-8:same relu avg2 conv5-16:same relu avg2 dense-64 relu dense-10"},
-        "none": {"network": "conv5-8:same relu conv5-16:same relu dense-64 relu dense-10"},
+        "max": {"network": "conv3-16:same relu max2 conv3-32:same relu max2 conv3-32:same relu gap dense-10"},
+        "avg": {"network": "conv3-16:same relu avg2 conv3-32:same relu avg2 conv3-32:same relu gap dense-10"},
+        "none": {"network": "conv3-16:same relu conv3-32:same relu conv3-32:same relu gap dense-10"},
     },
     better="max",
     worse="none",

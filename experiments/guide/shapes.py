@@ -5,30 +5,33 @@ edges); deeper ones are more complex still.
 
     scripts/run experiments/guide/shapes.py --data-dir DIR    # two CPU cores, some seconds
 
-Draws curves, straight edges, semicircles and squares at random places, sizes and angles, takes the mean response of
-every unit of a layer to each, and asks how many drawings the nearest class mean (of other drawings) names rightly.
-Eight units of each layer, so that none has more to go by. The statistic is what training adds to the third layer minus
-what it adds to the first. A network for colour images is shown discs of six hues too (`--dataset`). Expected: more to
-the third, n = 8 networks; no network was trained on such drawings.
+Draws curves, straight edges, semicircles and squares at random places, sizes and angles, and asks a linear probe (ridge
+regression on the maps of a layer, averaged over a grid of 4 x 4 places and projected to as many numbers for every
+layer) to name those that it was not fitted to. The statistic is how much better the probe of the second layer does than
+the best without training: that of the untrained second layer, or of the pixels. A network for colour images is shown
+discs of six hues too. Expected: better by some points; no network was trained on such drawings.
 """
 
 import matplotlib
 import numpy as np
-from deeper import gains
+from classic import classic
 from PIL import Image, ImageDraw
 
 from cnn_jax.cli.study import main
-from cnn_jax.insight import units
 from cnn_jax.report import figures
-from cnn_jax.runs.model import TrainedModel
-from cnn_jax.study import Finding, Question, Study, classic
+from cnn_jax.study import Finding, Question, Study
 
-QUESTION = Question("shapes", "Do deeper layers tell curves, edges, semicircles and squares apart better?")
+QUESTION = Question(
+    "shapes",
+    "Does training make the second layer tell curves, edges, semicircles and squares apart?",
+    smallest_effect=1.0,
+)
 LAYERS = ("relu1", "relu2", "relu3")
 SHAPES = ("curve", "edge", "semicircle", "square")
 HUES = 6
 DRAWINGS = 200  # of each shape and each hue
-UNITS = 8  # of each layer
+PLACES, NUMBERS = 4, 128  # along an edge; for the probe of any layer
+RIDGE = 0.1  # share of the mean square of the features
 SCALE = 8  # drawn larger and made smaller, so that lines are smooth
 
 
@@ -75,13 +78,25 @@ def investigate(study: Study) -> Finding:
         shown["hues"] = coloured, np.repeat(np.arange(HUES), DRAWINGS)
     rows = []
     for seed, trained in networks.items():
-        for state, variables in (("untrained", trained.history()[0][1]), ("trained", trained.variables)):
-            for kind, pair in shown.items():
-                found = named_rightly(trained, variables, *pair)
+        for kind, (images, labels) in shown.items():
+            rows.append(
+                {
+                    "kind": kind,
+                    "seed": seed,
+                    "state": "pixels",
+                    "layer": "pixels",
+                    "rightly": probed(images / 255, labels),
+                }
+            )
+            for state, variables in (("untrained", trained.history()[0][1]), ("trained", trained.variables)):
+                maps = trained.network.activations(variables, trained.normalise(images))
                 rows += [
-                    {"kind": kind, "seed": seed, "state": state, "layer": layer, "rightly": x}
-                    for layer, x in found.items()
-                ]
+                    {
+                        "kind": kind, "seed": seed, "state": state, "layer": layer,
+                        "rightly": probed(np.asarray(maps[layer]), labels),
+                    }
+                    for layer in LAYERS
+                ]  # fmt: skip
     table = study.write("shapes", rows)
     of_shapes = table[table["kind"] == "shapes"]
     draw(study, shown["shapes"][0], of_shapes)
@@ -91,29 +106,35 @@ def investigate(study: Study) -> Finding:
         for kind, (_, labels) in shown.items()
     }
     more["left out"] = study.left_out(outcome)
-    added = gains(of_shapes, "rightly")
-    return Finding.paired(
-        "drawings named rightly, what training adds to the third convolution minus to the first", "points",
-        added[LAYERS[-1]].tolist(), added[LAYERS[0]].tolist(), more,
-    )  # fmt: skip
+    second = {
+        state: of_shapes[(of_shapes["state"] == state) & of_shapes["layer"].isin(("relu2", "pixels"))][
+            "rightly"
+        ].tolist()
+        for state in ("trained", "untrained", "pixels")
+    }
+    without = np.maximum(second["untrained"], second["pixels"]).tolist()
+    statistic = "drawings named rightly by a probe of the second layer, trained minus the best without training"
+    return study.paired(statistic, "points", second["trained"], without, more)
 
 
-def named_rightly(trained: TrainedModel, variables, images: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-    """For each layer the share of drawings, in percent, whose nearest class mean of the other half is their own."""
-    responses = units.mean_responses(trained.network, variables, trained.normalise(images), LAYERS)
-    found = {}
+def probed(maps: np.ndarray, labels: np.ndarray) -> float:
+    """The share of drawings, in percent, that ridge regression on the other half names rightly; maps (n, h, w, c)."""
+    rows, columns = (np.linspace(0, length, PLACES + 1).astype(int)[:-1] for length in maps.shape[1:3])
+    if maps.shape[-1] > 3:
+        maps = np.add.reduceat(np.add.reduceat(maps, rows, 1), columns, 2)
+    features = maps.reshape(len(maps), -1).astype(np.float64)
+    features = (features - features.mean(0)) / np.maximum(features.std(0), 1e-9)
+    projection = np.random.default_rng(1).normal(size=(features.shape[1], NUMBERS)) / np.sqrt(features.shape[1])
+    features = np.column_stack([features @ projection, np.ones(len(features))])
+    targets = np.eye(labels.max() + 1)[labels]
     half = np.arange(len(labels)) % 2 == 0
-    for layer in LAYERS:
-        every = responses[layer].shape[1] // UNITS
-        of = responses[layer][:, :: max(every, 1)].astype(np.float64)
-        of /= np.maximum(of.std(0), 1e-9)
-        right = 0
-        for known, asked in ((half, ~half), (~half, half)):
-            means = np.stack([of[known & (labels == c)].mean(0) for c in np.unique(labels)])
-            distance = np.square(of[asked][:, None] - means[None]).sum(-1)
-            right += int((distance.argmin(1) == labels[asked]).sum())
-        found[layer] = 100.0 * right / len(labels)
-    return found
+    right = 0
+    for known, asked in ((half, ~half), (~half, half)):
+        x = features[known]
+        penalty = RIDGE * np.square(x).sum(0).mean() * np.eye(x.shape[1])
+        weights = np.linalg.solve(x.T @ x + penalty, x.T @ targets[known])
+        right += int(((features[asked] @ weights).argmax(1) == labels[asked]).sum())
+    return 100.0 * right / len(labels)
 
 
 def draw(study: Study, images: np.ndarray, table) -> None:
@@ -122,10 +143,12 @@ def draw(study: Study, images: np.ndarray, table) -> None:
         for i in range(len(SHAPES)):
             plots[i].imshow(images[i * DRAWINGS].squeeze(), cmap="gray")
             plots[i].axis("off")
-        for i, (_, rows) in enumerate(table.groupby("state", sort=False)):
+        for i, (_, rows) in enumerate(table[table["state"] != "pixels"].groupby("state", sort=False)):
             for _, one in rows.groupby("seed"):
                 style = {"color": figures.COLOURS[i], "marker": figures.MARKERS[i], "ms": 3, "lw": 0.8}
                 plots[4].plot(range(3), one.set_index("layer").loc[list(LAYERS), "rightly"], **style)
+        pixels = table[table["state"] == "pixels"]["rightly"].mean()
+        plots[4].axhline(pixels, color="0.5", lw=0.8, ls=":")
         plots[4].axhline(25, color="0.5", lw=0.8, ls="--")
         plots[4].set_xticks(range(3), LAYERS, fontsize=8)
         plots[4].set_ylabel("%")

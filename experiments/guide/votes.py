@@ -11,6 +11,7 @@ all pairs. Expected: clearly positive after training and zero before, n = 8 netw
 
 import matplotlib
 import numpy as np
+from classic import classic
 from scipy import stats
 
 from cnn_jax import api
@@ -18,18 +19,20 @@ from cnn_jax.cli.study import main
 from cnn_jax.insight import units
 from cnn_jax.report import figures
 from cnn_jax.runs.model import TrainedModel
-from cnn_jax.study import Finding, Question, Study, classic
+from cnn_jax.study import Finding, Question, Study
 
-QUESTION = Question("votes", "Do the last layer's weights go with the correlation of features and classes?")
+QUESTION = Question(
+    "votes", "Do the last layer's weights go with the correlation of features and classes?", smallest_effect=0.05
+)
 
 
 def investigate(study: Study) -> Finding:
     outcome = classic(study)
     networks = study.learned(outcome)
-    split = api.load_data(study.config()).validation
-    images, labels = split.images[:2000], split.labels[:2000]
     rows, shown = [], None
     for seed, trained in networks.items():
+        split = api.load_data(trained.config).validation
+        images, labels = split.images[:2000], split.labels[:2000]
         found: dict[str, float] = {"seed": seed}
         for state, variables in (("untrained", trained.history()[0][1]), ("trained", trained.variables)):
             correlations, weights = both(trained, variables, images, labels)
@@ -41,7 +44,7 @@ def investigate(study: Study) -> Finding:
     draw(study, *shown)
     means = {state: float(table[state].mean()) for state in ("untrained", "trained")}
     more = means | {"left out": study.left_out(outcome)}
-    return Finding.paired(
+    return study.paired(
         "rank correlation of weights with feature-class correlations, trained minus untrained", "",
         table["trained"].tolist(), table["untrained"].tolist(), more,
     )  # fmt: skip

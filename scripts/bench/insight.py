@@ -96,7 +96,7 @@ def measure(args: Insight) -> dict[str, Any]:
     trained = TrainedModel.load(args.run)
     config = trained.config
     data = load(config.dataset, data_dir=args.data_dir or config.data_dir, image_size=config.image_size,
-                validation=config.validation, split_seed=config.split_seed)  # fmt: skip
+                validation=config.validation, split_seed=config.seed_of_split)  # fmt: skip
     images = trained.normalise(data.validation.images[:IMAGES])
     classes = trained.network.apply(trained.variables, images).argmax(1)
     height = trained.network.input_shape[0]

@@ -17,7 +17,7 @@ def studied(tmp_path_factory):
     """A study of six seeds with two sweeps: a small rate, and `outcome`, a large one at which some learn nothing. As if
     it had run at a commit without changes, whatever the state of this tree."""
     out = tmp_path_factory.mktemp("studied") / "some_claim"
-    question = Question("some_claim", "Is a small rate better?", dataset="digits")
+    question = Question("some_claim", "Is a small rate better?", datasets=("digits",), smallest_effect=None)
     study = Study(question, out, seeds=tuple(range(6)), show=False)
     outcomes = {}
 

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from cnn_jax.grids.grid import Grid
 from cnn_jax.grids.table import Table, TrialRow
 from cnn_jax.metrics import Evaluation
+from cnn_jax.runs.folder import Folder
 from cnn_jax.study import Study
 
 CHANCE = 0.1
@@ -18,8 +19,10 @@ class Told(Study):
 
     ends: object = None
 
-    def trials(self, name, axes=None, *, parallel="auto", **fields):
-        grid = Grid(self.config(**fields), {**{axis: tuple(v) for axis, v in axes.items()}, "seed": self.seeds})
+    def trials(self, name, axes=None, *, seeds=None, parallel="auto", **fields):
+        grid = Grid(
+            self.config(**fields), {**{axis: tuple(v) for axis, v in axes.items()}, "seed": seeds or self.seeds}
+        )
         rows = []
         for number, (cell, seed) in enumerate((cell, seed) for cell in grid.cells() for seed in grid.seeds):
             accuracy = self.ends(cell, seed)
@@ -32,4 +35,4 @@ class Told(Study):
                     parameters=1, seconds=1.0,
                 )
             )  # fmt: skip
-        return SimpleNamespace(table=Table(grid, tuple(rows)))
+        return SimpleNamespace(table=Table(grid, tuple(rows)), folder=Folder(self.out / name))

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from made import CHANCE, Told
 
-from cnn_jax import api
+from cnn_jax.data import Dataset
 from cnn_jax.errors import RequestError
 from cnn_jax.runs.task import Task
-from cnn_jax.study import SMALL, Comparison, Finding, Question, Study, percentages, run
+from cnn_jax.study import Comparison, Finding, Question, Study, percentages, run
 from cnn_jax.training.config import Config
 
 GUIDE = Path(__file__).resolve().parents[2] / "experiments" / "guide"
@@ -37,8 +37,8 @@ def test_what_was_found_is_not_asked_again_unless_the_question_is_another(tmp_pa
     first = run(study, investigate)
     assert run(study, investigate) == first
     assert len(calls) == 1
-    assert (first.finding.answer, first.claim, first.finding.n) == ("inconclusive", "some_claim", 5)
-    assert first.rule == QUESTION.rule
+    assert (first.finding.answer, first.claim, first.finding.n) == ("undecided", "some_claim", 5)
+    assert first.rule == QUESTION.decision
     for change, word in (({"dataset": "digits"}, "dataset"), ({"quick": True}, "quick"), ({"seeds": (0,)}, "seeds"),
                          ({"options": {"image": "x.png"}}, "options")):  # fmt: skip
         with pytest.raises(RequestError, match=f"with another {word}"):
@@ -64,10 +64,10 @@ def too_high(high):
     [
         ([None] * 8, "supported", 0, 8, 0),  # nothing to compare, but Fisher says it
         ([CHANCE] * 8, "supported", 8, 0, 8),  # at chance: the measured accuracies say it
-        ([None] * 3 + [CHANCE] * 5, "inconclusive", 5, 3, 5),  # 3 of 8 are too few, and so are 5 pairs
+        ([None] * 3 + [CHANCE] * 5, "undecided", 5, 3, 5),  # 3 of 8 are too few, and so are 5 pairs
         ([None] * 5 + [0.9] * 3, "supported", 3, 5, 0),
-        ([0.9 + 0.001 * i * i for i in range(8)], "not supported", 8, 0, 0),
-        ([0.7, 0.95, 0.8, 0.9, 0.7, 0.95, 0.8, 0.9], "inconclusive", 8, 0, 0),
+        ([0.9 + 0.001 * i * i for i in range(8)], "contradicted", 8, 0, 0),
+        ([0.7, 0.95, 0.8, 0.9, 0.7, 0.95, 0.8, 0.9], "undecided", 8, 0, 0),
     ],
 )
 def test_a_rate_that_is_too_high_is_judged_by_failures_and_by_accuracies(tmp_path, high, answer, n, diverged, chance):
@@ -93,13 +93,13 @@ def test_a_run_fails_by_diverging_or_at_chance_and_the_two_stay_apart(tmp_path, 
 
     finding = divergence.investigate(told(tmp_path, divergence.QUESTION, ends))
     assert finding.answer == "supported"
-    assert finding.effect == pytest.approx(1.0, abs=0.1)  # width 4 of seed 3 meets the edge of the grid
+    assert finding.effect == pytest.approx(1.0)
     other = {None: "at_chance", CHANCE: "diverged"}[how]
     assert finding.more[f"runs, {other}"] == 0
     own = {None: "diverged", CHANCE: "at_chance"}[how]
     assert finding.more[f"runs, {own}"] == finding.more["runs, fails"] > 0
     assert finding.more[f"median of the lowest rate, {own}"] == {"4": 0.4, "8": 0.2, "16": 0.1, "32": 0.05}
-    assert finding.more[f"median of the lowest rate, {other}"] == dict.fromkeys(("4", "8", "16", "32"), 0.8)
+    assert finding.more[f"median of the lowest rate, {other}"] == dict.fromkeys(("4", "8", "16", "32"), 12.8)
 
 
 def test_the_networks_of_a_sweep(studied):
@@ -119,29 +119,28 @@ def test_the_networks_of_a_sweep(studied):
 COMPARISONS = {
     path.stem: module.COMPARISON
     for path in sorted(GUIDE.glob("*.py"))
-    if path.stem not in ("all", "book") and hasattr(module := importlib.import_module(path.stem), "COMPARISON")
+    if path.stem not in ("all", "book", "classic")
+    and hasattr(module := importlib.import_module(path.stem), "COMPARISON")
 }
+EQUAL = ("pooling", "padding", "robustness", "preservation", "overfitting", "depth", "architecture", "augmentation")
+
+
+def parameters(comparison, name):
+    colour = np.zeros((2, 32, 32, 3), np.uint8)
+    images = Dataset.from_arrays(
+        np.repeat(colour, 10, 0), np.arange(20) % 10, test=(colour, np.arange(2)), validation=2
+    )
+    config = Config(**{**comparison.fields(name), "validation": None, "train_examples": None})
+    return Task.of(config, images, devices=1).network.parameters
 
 
 @pytest.mark.parametrize("name", COMPARISONS)
 def test_every_variant_can_be_built(name):
-    """Quick runs train two of them only."""
+    """Quick runs train two of them only. Where the claim is about something else, sizes are equal."""
     comparison: Comparison = COMPARISONS[name]
     assert {comparison.better, comparison.worse} <= set(comparison.variants)
-    digits = api.load_data(Config(dataset="digits", image_size=28))
-    for fields in comparison.variants.values():
-        own = {**SMALL, **comparison.base, **fields}
-        rates = own.pop("learning_rates", comparison.learning_rates)
-        assert list(rates) == sorted(set(rates))
-        config = Config(**own, dataset="digits", image_size=28, learning_rate=rates[0])
-        assert Task.of(config, digits, devices=1).network.outputs == 10
-
-
-def test_depth_compares_equal_numbers_of_parameters():
-    digits = api.load_data(Config(dataset="digits", image_size=28))
-    for name in ("depth", "architecture"):
-        sizes = [
-            Task.of(Config(**fields, image_size=28), digits, devices=1).network.parameters
-            for fields in COMPARISONS[name].variants.values()
-        ]
-        assert max(sizes) / min(sizes) < 1.03, (name, sizes)
+    sizes = {variant: parameters(comparison, variant) for variant in comparison.variants}
+    if name in EQUAL and name != "depth":
+        assert len(set(sizes.values())) == 1, sizes
+    spaces = [comparison.space_of(variant) for variant in comparison.variants]
+    assert all(space.low < space.high for space in spaces)

@@ -37,7 +37,7 @@ def fill(out):
     few: with 500 training images of 1,528, resized to 16x16
     final: with a final fit
     lenet: LeNet-5 on MNIST;  jpeg: on CIFAR-10 as JPEG
-    study, null, none: verdicts: supported, inconclusive, and without a pair that finished
+    study, null, none: verdicts: supported, undecided, and without a pair that finished
     """
     grid = Grid(SMALL, {"learning_rate": (0.02, 0.1), "seed": SIX})
     one = Grid(SMALL, {"learning_rate": (0.1,), "seed": SIX})
@@ -73,7 +73,8 @@ def write_study(path: Path, finding: Finding, quick: bool = False):
     folder = Folder(path)
     verdict = Verdict(
         claim="nonlinearity", question="Do ReLUs help?", rule="supported if the interval lies above 0",
-        dataset="digits", seeds=tuple(range(8)), quick=quick, options={}, finding=finding, seconds=10.0,
+        dataset="digits", seeds=tuple(range(8)), quick=quick, block="pilot", options={}, registration=None,
+        objections=("it is a pilot",), finding=finding, seconds=10.0,
         provenance=START, finished="2026-11-26T12:00:00+00:00",
     )  # fmt: skip
     verdict.write(folder)

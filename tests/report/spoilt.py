@@ -178,7 +178,7 @@ STUDIES = [
     ("the effect is edited", of_verdict(False, effect=9.9), "does not follow from pairs.csv"),
     ("the effect is edited, sealed", of_verdict(effect=9.9), "effect should be"),
     ("the interval is edited, sealed", of_verdict(low=2.1), "low should be"),
-    ("the answer is edited, sealed", of_verdict(answer="not supported"), "answer should be"),
+    ("the answer is edited, sealed", of_verdict(answer="contradicted"), "answer should be"),
     ("n is edited, sealed", of_verdict(n=80), "n should be"),
     (
         "the pairs are edited",

@@ -22,7 +22,8 @@ def study(path, finding, **more):
     folder = Folder(path)
     verdict = Verdict(
         claim="pooling", question="Does it help?", rule="the interval lies above 0", dataset="digits", quick=False,
-        seeds=tuple(range(7)), options={}, finding=finding, seconds=1.0, provenance=START,
+        seeds=tuple(range(7)), block="pilot", options={}, registration=None,
+        objections=("it is a pilot",), finding=finding, seconds=1.0, provenance=START,
         finished="2026-11-26T12:00:00+00:00",
     )  # fmt: skip
 
@@ -47,22 +48,22 @@ def test_a_finding_is_scipys_test_over_the_seeds_that_finished_in_both():
     assert finding.p == pytest.approx(stats.ttest_1samp(shift, 0.5).pvalue)
     assert (finding.n, finding.failures.a, finding.failures.b, finding.failures.n) == (5, 1, 2, 7)
     assert finding.failures.p == pytest.approx(stats.fisher_exact([[1, 6], [2, 5]]).pvalue)
-    assert finding.answer == "inconclusive", "five pairs are too few"
+    assert finding.answer == "undecided", "five pairs are too few"
 
 
 def test_six_pairs_give_an_answer_by_the_margin():
     a, b = [90.0, 91.0, 89.5, 92.0, 90.5, 91.5], [88.0, 89.5, 88.0, 89.0, 89.0, 89.5]
     assert Finding.paired("x", "points", a, b).answer == "supported"
-    assert Finding.paired("x", "points", b, a).answer == "not supported"
-    assert Finding.paired("x", "points", a, b, above=1.9).answer == "inconclusive"
-    assert Finding.paired("x", "points", a, b, above=5.0).answer == "not supported"
+    assert Finding.paired("x", "points", b, a).answer == "contradicted"
+    assert Finding.paired("x", "points", a, b, above=1.9).answer == "undecided"
+    assert Finding.paired("x", "points", a, b, above=5.0).answer == "contradicted"
     nothing = Finding.paired("x", "points", [None] * 6, b)
-    assert (nothing.effect, nothing.answer, nothing.failures.a) == (None, "inconclusive", 6)
+    assert (nothing.effect, nothing.answer, nothing.failures.a) == (None, "undecided", 6)
 
 
 def test_the_citation_says_effect_interval_n_failures_and_rule(found):
     said = cite(found, "text")
-    for part in ("Inconclusive: test accuracy, a minus b: +2 points (95 % t interval", "n = 5", "1 and 2 of 7 runs",
+    for part in ("Undecided: test accuracy, a minus b: +2 points (95 % t interval", "n = 5", "1 and 2 of 7 runs",
                  "Fisher", "Rule: the interval lies above 0", "digits", "scripts/run"):  # fmt: skip
         assert part in said
     assert f"(run:{found.as_posix()}@" in cite(found, "markdown")
@@ -73,7 +74,7 @@ def test_the_citation_says_effect_interval_n_failures_and_rule(found):
     ("name", "change", "reason"),
     [
         ("effect", 9.9, "effect should be"),
-        ("answer", "supported", "answer should be inconclusive"),
+        ("answer", "supported", "answer should be undecided"),
         ("low", 1.0, "low should be"),
         ("n", 7, "n should be 5"),
         ("p", 0.001, "p should be"),

@@ -12,6 +12,7 @@ from cnn_jax.errors import RunError
 from cnn_jax.runs.folder import Folder
 from cnn_jax.runs.schema import Provenance
 from cnn_jax.runs.verdict import Finding, Verdict
+from cnn_jax.statistics import detectable
 from cnn_jax.study import effect_text
 
 SPREAD = np.array([-1.0, 1.0, -0.5, 0.5, -0.2, 0.2])
@@ -22,17 +23,22 @@ ACCURACIES = st.one_of(st.none(), st.floats(0, 100, allow_nan=False))
     ("mean", "n", "limits", "answer"),
     [
         (2.0, 6, {}, "supported"),
-        (-2.0, 6, {}, "not supported"),
-        (0.1, 6, {}, "inconclusive"),
-        (2.0, 5, {}, "inconclusive"),
-        (-2.0, 5, {}, "inconclusive"),
-        (2.0, 6, {"above": 3.0}, "not supported"),
+        (-2.0, 6, {}, "contradicted"),
+        (0.1, 6, {}, "undecided"),
+        (2.0, 5, {}, "undecided"),
+        (-2.0, 5, {}, "undecided"),
+        (2.0, 6, {"above": 3.0}, "contradicted"),
         (-2.0, 6, {"above": -3.0}, "supported"),
-        (2.0, 6, {"above": 2.1}, "inconclusive"),
+        (2.0, 6, {"above": 2.1}, "undecided"),
         (2.0, 6, {"above": 1.0, "below": 3.0}, "supported"),
-        (2.0, 6, {"above": 1.0, "below": 2.5}, "inconclusive"),
-        (2.0, 6, {"above": 0.0, "below": 1.0}, "not supported"),
-        (2.0, 6, {"above": 3.0, "below": 4.0}, "not supported"),
+        (2.0, 6, {"above": 1.0, "below": 2.5}, "undecided"),
+        (2.0, 6, {"above": 0.0, "below": 1.0}, "contradicted"),
+        (2.0, 6, {"above": 3.0, "below": 4.0}, "contradicted"),
+        (0.1, 6, {"margin": 1.0}, "equivalent"),
+        (0.1, 6, {"margin": 0.5}, "undecided"),
+        (0.8, 6, {"margin": 1.5}, "equivalent"),  # although its interval lies above 0
+        (2.0, 6, {"margin": 1.5}, "supported"),
+        (0.1, 5, {"margin": 9.0}, "undecided"),
     ],
 )
 def test_the_answer_is_that_of_the_interval(mean, n, limits, answer):
@@ -47,10 +53,12 @@ def test_the_answer_is_that_of_the_interval(mean, n, limits, answer):
     else:
         p = stats.ttest_1samp(np.subtract(a, b), limits.get("above", 0.0)).pvalue
         assert finding.p == pytest.approx(p)
+    assert finding.deviation == pytest.approx(np.std(SPREAD[:n], ddof=1))
+    assert finding.detectable == pytest.approx(detectable(finding.deviation, n))
 
 
 def test_an_exact_finding_holds_or_not():
-    assert [Finding.exact("x", "", 1.0, holds).answer for holds in (True, False)] == ["supported", "not supported"]
+    assert [Finding.exact("x", "", 1.0, holds).answer for holds in (True, False)] == ["supported", "contradicted"]
     assert effect_text(Finding.exact("x", "points", 1.0, True)) == "1 points"
 
 
@@ -62,7 +70,7 @@ def test_a_run_that_diverged_is_counted_and_takes_part_in_no_mean(pairs):
     both = [(x, y) for x, y in pairs if x is not None and y is not None]
     assert (finding.failures.a, finding.failures.b, finding.failures.n) == (a.count(None), b.count(None), len(pairs))
     if len(both) < 2:
-        assert (finding.effect, finding.n, finding.answer) == (None, 0, "inconclusive")
+        assert (finding.effect, finding.n, finding.answer) == (None, 0, "undecided")
     else:
         alone = Finding.paired("x", "points", *zip(*both, strict=True))
         assert (finding.effect, finding.low, finding.high, finding.answer) == (
@@ -81,12 +89,12 @@ GOOD, POOR, GONE = [90.0 + x for x in range(8)], [50.0 + x * x for x in range(8)
     ("a", "b", "without", "with_failures"),
     [
         (GOOD, POOR, "supported", "supported"),
-        (GOOD, GONE, "inconclusive", "supported"),
-        (GONE, GOOD, "inconclusive", "not supported"),
-        (GOOD, [None] * 5 + GOOD[5:], "inconclusive", "supported"),  # Fisher: 0 and 5 of 8, p = 0.026
-        (GOOD, [None] * 4 + GOOD[4:], "inconclusive", "inconclusive"),  # p = 0.077
-        (GOOD[:5], GONE[:5], "inconclusive", "inconclusive"),  # too few seeds
-        ([*POOR, *POOR], [*GOOD[:6], *[None] * 10], "not supported", "inconclusive"),  # the two contradict
+        (GOOD, GONE, "undecided", "supported"),
+        (GONE, GOOD, "undecided", "contradicted"),
+        (GOOD, [None] * 5 + GOOD[5:], "undecided", "supported"),  # Fisher: 0 and 5 of 8, p = 0.026
+        (GOOD, [None] * 4 + GOOD[4:], "undecided", "undecided"),  # p = 0.077
+        (GOOD[:5], GONE[:5], "undecided", "undecided"),  # too few seeds
+        ([*POOR, *POOR], [*GOOD[:6], *[None] * 10], "contradicted", "undecided"),  # the two contradict
     ],
 )
 def test_failures_decide_only_where_the_rule_says_so(a, b, without, with_failures):
@@ -105,7 +113,10 @@ PROVENANCE = Provenance((), "scripts/run x.py", "2030-01-02", None, None, (), {}
 
 def written(tmp_path, finding):
     folder = Folder(tmp_path)
-    verdict = Verdict("c", "q?", "r", "digits", tuple(range(8)), False, {}, finding, 1.0, PROVENANCE, "2030-01-02")
+    verdict = Verdict(
+        "c", "q?", "r", "digits", tuple(range(8)), False, "pilot", {}, None, ("it is a pilot",), finding, 1.0,
+        PROVENANCE, "2030-01-02",
+    )  # fmt: skip
     verdict.write(folder)
     return folder, verdict
 
@@ -127,7 +138,7 @@ def test_a_verdict_reads_back(tmp_path, finding):
 @pytest.mark.parametrize(
     "change",
     [
-        {"answer": "not supported"}, {"effect": 41.0}, {"low": 1.0}, {"high": 100.0}, {"p": 1e-9}, {"n": 9},
+        {"answer": "contradicted"}, {"effect": 41.0}, {"low": 1.0}, {"high": 100.0}, {"p": 1e-9}, {"n": 9},
         {"failures": {"a": 0, "b": 0, "n": 8, "p": 1.0}}, {"above": 60.0}, {"below": 1.0},
         {"interval": "99 % interval"},
     ],
@@ -146,5 +157,5 @@ def test_failures_cannot_be_made_to_decide_afterwards(tmp_path):
     values = json.loads((tmp_path / "verdict.json").read_text())
     values["finding"]["answer"] = "supported"
     (tmp_path / "verdict.json").write_text(json.dumps(values))
-    with pytest.raises(RunError, match="answer should be inconclusive"):
+    with pytest.raises(RunError, match="answer should be undecided"):
         Verdict.read(folder)

@@ -16,7 +16,7 @@ _CHANGE = re.compile(
 )
 _NAMES = {"median": "the median over seeds", "mean": "a mean", "single": "one run"}
 _COMPATIBLE = {
-    "top5_accuracy": {"top5"}, "top5_error": {"top5"}, "not_supported": {"significant"}, "supported": {"significant"},
+    "top5_accuracy": {"top5"}, "top5_error": {"top5"}, "contradicted": {"significant"}, "supported": {"significant"},
 }  # fmt: skip
 
 

@@ -303,11 +303,11 @@ def _of_finding(finding: Finding) -> Quantities:
             measure=_measure_in(finding.statistic), split=next((s for s in SPLITS if s in finding.statistic), None),
             statistic=None if exact else "mean", n=None if exact else finding.n,
             interval=None if exact else _t_interval(float(finding.low or 0), float(finding.high or 0)),
-            answer=finding.answer.replace(" ", "_"), failed=(failures.a + failures.b, 0) if failures else (0, 0),
+            answer=finding.answer, failed=(failures.a + failures.b, 0) if failures else (0, 0),
         )  # fmt: skip
         known |= _with_ends("effect", effect)
     if finding.p is not None:
-        known["p"] = Quantity(finding.p, decimals=_decimals(finding.p), answer=finding.answer.replace(" ", "_"))
+        known["p"] = Quantity(finding.p, decimals=_decimals(finding.p), answer=finding.answer)
     known["n"] = _count(finding.n)
     if finding.failures is not None:
         for name in ("a", "b", "n"):

@@ -99,11 +99,11 @@ SPLIT = _dimension(
 ANSWER = _dimension(
     "answer",
     False,
-    not_supported=r"\b(?:not|un)[ -]?supported\b|\brefuted\b|\brejected\b",
+    contradicted=r"\b(?:not|un)[ -]?supported\b|\bcontradicted\b|\brefuted\b|\brejected\b",
     supported=r"\bsupported\b|\bconfirmed\b",
-    inconclusive=r"\binconclusive\b|\b(?:not|no) (?:statistically )?significan\w+|\binsignificant\b|\bundecided\b",
+    undecided=r"\binconclusive\b|\b(?:not|no) (?:statistically )?significan\w+|\binsignificant\b|\bundecided\b",
     significant=r"\bsignificant(?:ly)?\b",
-    equal=r"\bequivalent\b|\bno (?:difference|effect)\b",
+    equivalent=r"\bequivalent\b|\bno (?:difference|effect)\b",
 )
 DATA = Dimension(
     "data",

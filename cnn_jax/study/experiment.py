@@ -1,4 +1,4 @@
-"""Experiments: a question, a decision rule stated in advance, sweeps in one folder, and the resulting verdict."""
+"""An experiment on one data set: its question, its folder, its sweeps, and the verdict that it leaves."""
 
 import contextlib
 import dataclasses
@@ -25,41 +25,67 @@ from cnn_jax.runs.outcome import Outcome
 from cnn_jax.runs.provenance import provenance, utc_now
 from cnn_jax.runs.schema import Record
 from cnn_jax.runs.sweeps import SweepReader, trial_folder
-from cnn_jax.runs.verdict import Finding, Verdict
-from cnn_jax.statistics import SEEDS_FOR_A_VERDICT, median
+from cnn_jax.runs.verdict import Block, Finding, Verdict
+from cnn_jax.statistics import SEEDS_FOR_A_VERDICT
+from cnn_jax.study.registration import Registration
 from cnn_jax.training.config import Config
 from cnn_jax.waiting import waiting
 
-ABOVE_ZERO = (
-    "supported if the 95 % t interval of the difference, paired by seed, lies above 0; not supported if it lies below "
-    f"0; else inconclusive, as below {SEEDS_FOR_A_VERDICT} seeds that finished in both arms; diverged ones are counted"
-)
+PILOT = tuple(range(8))
 EXACT = "supported if every number is the one expected; nothing is sampled"
-QUICK = {
-    "dataset": "digits",
-    "image_size": 28,
-    "data_dir": None,
-    "train_examples": 256,
-    "validation": 256,
-    "epochs": 1,
-}
+QUICK = {"dataset": "digits", "image_size": 28, "data_dir": None, "train_examples": 256, "validation": 256, "epochs": 1}
 
 
 @dataclass(frozen=True)
 class Question:
-    """The question of an experiment: key of the claim, question, decision rule, data set and numbers of seeds."""
+    """What an experiment asks.
+
+    Attributes:
+      claim: the key of the claim.
+      question: the question.
+      rule: the decision rule, if it is not that of a paired difference with the smallest effect of interest.
+      datasets: the data sets on which it is asked.
+      smallest_effect: the smallest effect of interest, in the unit of the statistic; smaller ones count as none.
+      pilot_seeds: the number of seeds of the pilot.
+      most_seeds: the largest number of seeds that a verdict may use.
+      quick_seeds: the number of seeds of a trial run.
+    """
 
     claim: str
     question: str
-    rule: str = ABOVE_ZERO
-    dataset: str = "fashion_mnist"
-    seeds: int = 8
+    rule: str = ""
+    datasets: tuple[str, ...] = ("fashion_mnist", "cifar10")
+    smallest_effect: float | None = 0.5
+    pilot_seeds: int = len(PILOT)
+    most_seeds: int = 16
     quick_seeds: int = 2
+
+    @classmethod
+    def exact(cls, claim: str, question: str) -> "Question":
+        """A question with an exact answer, which no sample decides."""
+        return cls(claim, question, EXACT, ("fashion_mnist",), None, pilot_seeds=1)
+
+    @property
+    def decision(self) -> str:
+        """The rule in words."""
+        if self.rule:
+            return self.rule
+        margin = ""
+        if self.smallest_effect is not None:
+            margin = (
+                f"equivalent if the difference, paired by seed, lies within ± {self.smallest_effect:g} by two "
+                "one-sided tests at 5 %; else "
+            )
+        return (
+            f"{margin}supported if the 95 % t interval of the difference, paired by seed, lies above 0, contradicted "
+            f"if below; else undecided, as with fewer than {SEEDS_FOR_A_VERDICT} seeds that finished in both arms; "
+            "diverged ones are counted"
+        )
 
 
 @dataclass
 class Study:
-    """A running experiment: its folder, base config and seeds. `quick` is the short form for tests: a few digits, one
+    """An experiment with one data set and one block of seeds. `quick` is the short form for tests: a few digits, one
     epoch, two seeds; its verdict does not count."""
 
     question: Question
@@ -70,16 +96,24 @@ class Study:
     quick: bool = False
     show: bool = True
     options: Mapping[str, Any] = field(default_factory=dict)  # the experiment's own options, as far as given
+    registration: Registration | None = None
+    block: Block = "pilot"
     saved: float = 0.0  # seconds that finished sweeps took in earlier calls
     analysis: contextlib.ExitStack | None = field(default=None, compare=False)  # open in `run`, between two sweeps
 
     def __post_init__(self) -> None:
-        self.seeds = self.seeds or tuple(range(self.question.quick_seeds if self.quick else self.question.seeds))
+        self.dataset = "digits" if self.quick else self.dataset or self.question.datasets[0]
+        count = self.question.quick_seeds if self.quick else self.question.pilot_seeds
+        self.seeds = self.seeds or tuple(range(count))
+
+    @property
+    def chosen(self) -> Mapping[str, Mapping[str, Any]]:
+        """The tuned fields of each arm, as registered; empty if the arms are yet to be tuned."""
+        return {} if self.registration is None else self.registration.on(str(self.dataset)).chosen
 
     def config(self, **fields: Any) -> Config:
-        """The base config with other fields; in the quick form on a few digits."""
-        dataset = self.dataset or self.question.dataset
-        values = {"dataset": dataset, "data_dir": self.data_dir, **fields}
+        """The base config with other fields; in the quick form on a few digits. Each seed has its own split."""
+        values = {"dataset": self.dataset, "data_dir": self.data_dir, "split_seed": None, **fields}
         return Config(**(values | QUICK if self.quick else values))
 
     def sweep(
@@ -98,6 +132,7 @@ class Study:
         name: str,
         axes: Mapping[str, Sequence[Any]] | None = None,
         *,
+        seeds: tuple[int, ...] | None = None,
         parallel: Parallel = "auto",
         **fields: Any,
     ) -> SweepReader:
@@ -106,6 +141,7 @@ class Study:
         Args:
           name: the subfolder.
           axes: the values of each axis; in the quick form only the first two.
+          seeds: other seeds than those of the study.
           parallel: as in `api.sweep`; only with 'one' are the seconds of trials comparable.
           **fields: fields of the base config.
 
@@ -113,7 +149,7 @@ class Study:
           Stopped: the sweep was interrupted.
         """
         used_axes = {axis: tuple(values)[:2] if self.quick else tuple(values) for axis, values in (axes or {}).items()}
-        grid = Grid(self.config(**fields), {**used_axes, "seed": self.seeds})
+        grid = Grid(self.config(**fields), {**used_axes, "seed": seeds or self.seeds})
         start = time.perf_counter()
         if self.analysis is not None:
             self.analysis.close()
@@ -121,14 +157,10 @@ class Study:
         if result.status == "interrupted":
             raise Stopped(result.signal)
         sweep = SweepReader.open(result.path)
-        self.saved += duration(sweep.record) - (time.perf_counter() - start)
+        self.saved += _duration(sweep.record) - (time.perf_counter() - start)
         if self.analysis is not None:
             self.analysis.enter_context(waiting("analysing the networks", show=self.show))
         return sweep
-
-    def beside(self, name: str) -> "Study":
-        """The same study in the sibling folder `name`, for networks shared by several experiments."""
-        return dataclasses.replace(self, out=self.out.parent / name)
 
     def training(self, **fields: Any) -> Split:
         """The training split of `config(**fields)`, in memory."""
@@ -159,6 +191,10 @@ class Study:
             "networks at chance": 0 if self.quick else outcome.at_chance,
         }
 
+    def paired(self, statistic: str, unit: str, a: Sequence[Any], b: Sequence[Any], *more: Any, **how: Any) -> Finding:
+        """`Finding.paired` with the smallest effect of interest of the question."""
+        return Finding.paired(statistic, unit, a, b, *more, margin=self.question.smallest_effect, **how)
+
     def write(self, name: str, rows: Sequence[Mapping[str, Any]] | pd.DataFrame) -> pd.DataFrame:
         """Writes a table beside the verdict, as CSV, and returns it."""
         frame = pd.DataFrame(rows)
@@ -170,7 +206,7 @@ class Study:
         figures.save(figure, self.out / f"{name}.png")
 
 
-def duration(record: Record) -> float:
+def _duration(record: Record) -> float:
     """The approximate seconds of a sweep by its record: the sum over trials, divided by the number run in parallel."""
     assert record.plan is not None
     parallel = max(trials["workers"] * trials["chunk"] for trials in record.plan["programs"])
@@ -189,19 +225,19 @@ def run(study: Study, investigate: Callable[[Study], Finding], command: str | No
     """Runs an experiment and writes verdict.json, or returns the verdict of an earlier call.
 
     Args:
-      study: folder, question and seeds.
+      study: folder, question, data set and seeds.
       investigate: trains and measures, and returns the finding.
       command: the recorded command to repeat the study; by default the command of this process.
 
     Returns:
-      The verdict.
+      The verdict: registered, or exploratory with the reasons why it is not.
 
     Raises:
       RequestError: the folder holds this experiment with other options.
       RunError: the folder is damaged.
     """
     settings: dict[str, Any] = {
-        "quick": study.quick, "seeds": study.seeds, "dataset": study.config().dataset,
+        "quick": study.quick, "seeds": study.seeds, "dataset": study.dataset, "block": study.block,
         "options": {name: str(value) for name, value in study.options.items()},
     }  # fmt: skip
     with Folder(study.out).claimed() as folder:
@@ -214,11 +250,14 @@ def run(study: Study, investigate: Callable[[Study], Finding], command: str | No
         start, attachments = provenance()
         with contextlib.ExitStack() as study.analysis:
             finding = investigate(study)
-        question = study.question
+        question, registration = study.question, study.registration
+        records = [Folder(path.parent).read(path.name, Record) for path in sorted(study.out.glob("*/record.json"))]
         verdict = Verdict(
-            claim=question.claim, question=question.question, rule=question.rule, finding=finding,
+            claim=question.claim, question=question.question, rule=question.decision, finding=finding,
             seconds=round(time.perf_counter() - begin + max(study.saved, 0.0), 1),
             provenance=start if command is None else dataclasses.replace(start, command=command),
+            registration=None if registration is None else registration.mark,
+            objections=_objections(study, finding, [record.provenance.started for record in records]),
             finished=utc_now(), **settings,
         )  # fmt: skip
         for name, content in attachments.items():
@@ -228,96 +267,15 @@ def run(study: Study, investigate: Callable[[Study], Finding], command: str | No
         return verdict
 
 
+def _objections(study: Study, finding: Finding, starts: Sequence[str]) -> tuple[str, ...]:
+    """Why this verdict is not a registered one."""
+    if finding.above is None:
+        return ()  # nothing is sampled
+    if study.registration is None:
+        return ("it is a pilot" if study.block == "pilot" else "it is not registered",)
+    return tuple(study.registration.objections(study.question, str(study.dataset), study.block, study.seeds, starts))
+
+
 def sentence(verdict: Verdict) -> str:
     """The verdict in one sentence, with effect, interval, n and failures."""
     return f"{verdict.finding.answer}: {verdict.finding.statistic}: {effect_text(verdict.finding)}"
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """An experiment that trains variants of a network with the same seeds and compares two by test accuracy: `better`
-    minus `worse`, in percentage points. Each variant uses its best of the `learning_rates`, chosen on validation
-    data."""
-
-    question: Question
-    variants: Mapping[str, Mapping[str, Any]]  # name -> fields of the config
-    better: str
-    worse: str
-    learning_rates: Sequence[float] = (0.01, 0.03)
-    base: Mapping[str, Any] = field(default_factory=dict)
-
-    def __call__(self, study: Study) -> Finding:
-        return compare(study, self.train(study), self.better, self.worse)
-
-    def train(self, study: Study) -> dict[str, Outcome]:
-        """The outcome of each variant, by name; in the quick form only of the two compared, with one rate."""
-        outcomes = {}
-        for name in (self.better, self.worse) if study.quick else self.variants:
-            fields: dict[str, Any] = {**SMALL, **self.base, **self.variants[name]}
-            rates = fields.pop("learning_rates", self.learning_rates)[: 1 if study.quick else None]
-            outcomes[name] = study.sweep(_folder(name), {"learning_rate": rates}, **fields)
-        return outcomes
-
-
-SMALL: dict[str, Any] = {
-    "network": "conv5-8:same relu max2 conv5-16:same relu max2 dense-64 relu dense-10",
-    "train_examples": 4000,
-    "validation": 2000,
-    "epochs": 4,
-    "batch_size": 64,
-}
-
-
-CLASSIC = "conv5-8:same relu max2 conv5-16:same relu max2 conv3-32:same relu max2 dense-64 relu dense-10"
-
-
-def classic(study: Study) -> Outcome:
-    """A small network that several experiments inspect: trained once, in a sibling folder, with a checkpoint of every
-    epoch."""
-    fields: dict[str, Any] = {
-        "network": CLASSIC,
-        "train_examples": 12000,
-        "epochs": 6,
-        "batch_size": 64,
-        "keep_all": True,
-    }
-    return study.beside("classic").sweep(study.config().dataset.replace("/", "-"), {"learning_rate": (0.02,)}, **fields)
-
-
-def compare(study: Study, outcomes: Mapping[str, Outcome], better: str, worse: str) -> Finding:
-    """Compares outcomes by test accuracy: returns the finding, and writes table and figure."""
-    values = {name: percentages(outcome) for name, outcome in outcomes.items()}
-    study.write(
-        "seeds",
-        [
-            {
-                "variant": name,
-                "seed": seed,
-                "test_accuracy": value,
-                "learning_rate": outcomes[name].config.learning_rate,
-            }
-            for name, by_seed in values.items()
-            for seed, value in by_seed.items()
-        ],
-    )
-    study.draw("figure", figures.by_variant(values, "%", f"n = {len(study.seeds)}"))
-    medians = {name: median(list(by_seed.values())) for name, by_seed in values.items()}
-    more = {
-        "median_test_accuracy": medians,
-        "learning_rate": {name: outcome.config.learning_rate for name, outcome in outcomes.items()},
-        "parameters": {name: outcome.parameters for name, outcome in outcomes.items()},
-        "diverged": {name: outcome.diverged for name, outcome in outcomes.items()},
-        "at chance": {name: outcome.at_chance for name, outcome in outcomes.items()},
-    }
-    a, b = ([values[name][seed] for seed in study.seeds] for name in (better, worse))
-    chance = (outcomes[better].at_chance, outcomes[worse].at_chance)
-    return Finding.paired(f"test accuracy, {better} minus {worse}", "points", a, b, more, at_chance=chance)
-
-
-def percentages(outcome: Outcome, score: str = "test.accuracy") -> dict[int, float | None]:
-    """An accuracy of the chosen cell by seed, in percent; None for diverged seeds."""
-    return {seed: None if x is None else 100 * x for seed, x in outcome.by_seed(score).items()}
-
-
-def _folder(name: str) -> str:
-    return "".join(c if c.isalnum() or c in "-." else "-" for c in name)
