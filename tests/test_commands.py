@@ -235,4 +235,5 @@ def test_a_study_is_run_from_its_file(tmp_path):
     )
     assert code == 0, err
     assert "(quick: counts for nothing)" in out
-    assert "is no experiment: neither a file nor experiments/guide/nowhere.py" in refused("-m", "cnn_jax", "study", "nowhere")
+    said = refused("-m", "cnn_jax", "study", "nowhere")
+    assert "is no experiment: neither a file nor experiments/guide/nowhere.py" in said
