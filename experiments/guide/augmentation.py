@@ -4,7 +4,7 @@ The guide: names data augmentation among the topics it leaves for later.
 
     scripts/run experiments/guide/augmentation.py --data-dir DIR    # two CPU cores, about twenty minutes
 
-1,000 training images, 80 epochs; mirrored and shifted images are arms of their own. Shifts are compared, since the
+1,000 training images, 200 epochs; mirrored and shifted images are arms of their own. Shifts are compared, since the
 mirror image of a shoe that points left is one that the test does not have. Expected: shifts help by some points,
 mirrors help on CIFAR-10.
 """
@@ -21,7 +21,7 @@ COMPARISON = Comparison(
     },
     better="shift",
     worse="none",
-    base={"train_examples": 1000, "epochs": 80},
+    base={"train_examples": 1000, "epochs": 200},
 )
 
 if __name__ == "__main__":

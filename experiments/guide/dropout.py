@@ -4,7 +4,7 @@ The guide: names dropout among the topics it leaves for later (srivastava2014dro
 
     scripts/run experiments/guide/dropout.py --data-dir DIR    # two CPU cores, about twenty minutes
 
-1,000 training images, 80 epochs, two strengths. Expected: a small gain.
+1,000 training images, 200 epochs, two strengths. Expected: a small gain.
 """
 
 from cnn_jax.cli.study import main
@@ -19,7 +19,7 @@ COMPARISON = Comparison(
     },
     better="0.5",
     worse="none",
-    base={"train_examples": 1000, "epochs": 80},
+    base={"train_examples": 1000, "epochs": 200},
 )
 
 if __name__ == "__main__":

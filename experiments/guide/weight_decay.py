@@ -4,7 +4,7 @@ The guide: names regularisation methods among the topics it leaves for later.
 
     scripts/run experiments/guide/weight_decay.py --data-dir DIR    # two CPU cores, about twenty minutes
 
-1,000 training images, 80 epochs, two strengths. Expected: a small gain at the larger strength.
+1,000 training images, 200 epochs, two strengths. Expected: a small gain at the larger strength.
 """
 
 from cnn_jax.cli.study import main
@@ -19,7 +19,7 @@ COMPARISON = Comparison(
     },
     better="5e-3",
     worse="0",
-    base={"train_examples": 1000, "epochs": 80},
+    base={"train_examples": 1000, "epochs": 200},
 )
 
 if __name__ == "__main__":
