@@ -1,7 +1,7 @@
 """The forward pass: the nodes of a network applied to images, one after the other."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -13,6 +13,9 @@ from cnn_jax.layers import Activation, BatchNorm, Block, Conv, Pool
 from cnn_jax.nodes import Node, Nodes, walk
 
 Variables = Mapping[str, Any]  # {"params": {layer: …}, "batch_stats": {layer: …}}
+# What stands for a layer in a pass: a function of its node, of the layer itself as a function of (variables, x), of its
+# variables, and of x. It returns what the layer returns; its derivative may be another.
+Rule = Callable[[Node, Callable[[Variables, Array], Array], Variables, Array], Array]
 
 
 class Pass:
@@ -30,7 +33,7 @@ class Pass:
         self.context = context
         self.outputs = outputs
         self.shifts = shifts
-        self.fuse = outputs is None and not {"backward", "feedback_key"} & set(context)
+        self.fuse = outputs is None and not {"rule", "feedback_key"} & set(context)
         self.drawn: Counter[str] = Counter()
 
     def nodes(self, nodes: Nodes, x: Array) -> Array:
@@ -84,6 +87,8 @@ class Pass:
         variables = {"params": self.params.get(node.name, {})}
         if node.name in self.batch_stats:
             variables["batch_stats"] = self.batch_stats[node.name]
+        if (rule := self.context.get("rule")) is not None:
+            return rule(node, lambda own, x: node.layer.apply(own, x, **context), variables, x)
         rngs = {"dropout": context["dropout_key"]} if context.get("dropout_key") is not None else None
         x, updates = node.layer.apply(variables, x, mutable=["batch_stats"], rngs=rngs, **context)
         if "batch_stats" in updates:

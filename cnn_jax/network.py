@@ -13,8 +13,8 @@ import numpy as np
 from jax import Array
 
 from cnn_jax.errors import RequestError, quote
-from cnn_jax.forward import Pass, Variables
-from cnn_jax.layers import Backward, KernelInit, Layer, Shape, Wrapped, he, wrap
+from cnn_jax.forward import Pass, Rule, Variables
+from cnn_jax.layers import KernelInit, Layer, Shape, Wrapped, he, wrap
 from cnn_jax.nodes import LARGEST, Node, Nodes, place, walk
 
 __all__ = ["Network", "Variables"]
@@ -111,11 +111,15 @@ class Network:
         fixed = {**variables["batch_stats"], first.name: first.layer.fixed(images)}
         return {**variables, "batch_stats": fixed}
 
-    def apply(self, variables: Variables, images: Array, *, backward: Backward = "gradient") -> Array:
+    def apply(self, variables: Variables, images: Array, *, rule: Rule | None = None) -> Array:
         """Logits (n, outputs) of `images` (n, *input_shape), computed in the dtype of the images and returned in at
-        least float32. Dropout is off, batch norm uses its running statistics. `backward` changes the backward pass of
-        the ReLUs and nothing else."""
-        return self._run(variables, images, {} if backward == "gradient" else {"backward": backward})[0]
+        least float32. Dropout is off, batch norm uses its running statistics. `rule` stands for every layer, with
+        another derivative (`insight.rules`)."""
+        return self._run(variables, images, {} if rule is None else {"rule": rule})[0]
+
+    def __call__(self, variables: Variables, images: Array) -> Array:
+        """As `apply`: a network is a function of (variables, images)."""
+        return self.apply(variables, images)
 
     def apply_train(
         self,
@@ -158,13 +162,14 @@ class Network:
         variables: Variables,
         images: Array,
         *,
-        backward: Backward = "gradient",
+        rule: Rule | None = None,
         shifts: Mapping[str, Array] = MappingProxyType({}),
     ) -> dict[str, Array]:
         """The output of every layer by name, in order of execution, as `apply` computes it. `shifts` are added to the
         outputs of the layers they name: the derivative with respect to a shift is the derivative with respect to the
         output of that layer."""
-        return self._run(variables, images, {"backward": backward}, record=True, shifts=shifts)[2]
+        context = {} if rule is None else {"rule": rule}
+        return self._run(variables, images, context, record=True, shifts=shifts)[2]
 
     def node(self, name: str) -> Node:
         """The node called `name`. Raises RequestError that lists the names if there is none."""
@@ -186,10 +191,10 @@ class Network:
         record: bool = False,
         shifts: Mapping[str, Array] = MappingProxyType({}),
     ) -> tuple[Array, dict[str, Any], dict[str, Array]]:
-        if self.opaque and ("feedback_key" in context or context.get("backward", "gradient") != "gradient"):
+        if self.opaque and {"feedback_key", "rule"} & set(context):
             raise RequestError(
-                f"{self.opaque[0]} is a user-defined module: guided backpropagation, the deconvnet and feedback "
-                "alignment cannot modify its backward pass"
+                f"{self.opaque[0]} is a user-defined module: guided backpropagation, the deconvnet, DeepLIFT, "
+                "relevance propagation and feedback alignment cannot modify its backward pass"
             )
         if images.shape[1:] != self.input_shape:
             raise RequestError(f"images of {images.shape[1:]} do not fit a network for {self.input_shape}")

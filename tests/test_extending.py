@@ -12,6 +12,7 @@ from commands import finish
 
 import cnn_jax
 from cnn_jax.errors import RunError
+from cnn_jax.insight.rules import ReLURule
 from cnn_jax.report import own_figures
 from cnn_jax.report.own_figures import RegisteredFigure
 
@@ -240,7 +241,7 @@ def test_a_wrapped_module_needs_no_name(tmp_path):
         for source in json.loads((run.path / "record.json").read_text())["provenance"]["plugins"]
     ]
     with pytest.raises(cnn_jax.errors.RequestError, match="Tiny1 is a user-defined module"):
-        network.apply(network.init(__import__("jax").random.key(0)), np.zeros((1, 8, 8, 1)), backward="guided")
+        network.apply(network.init(__import__("jax").random.key(0)), np.zeros((1, 8, 8, 1)), rule=ReLURule("guided"))
 
 
 def test_the_blocks_of_the_page_are_python():

@@ -9,8 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
+from cnn_jax.insight.functions import Ruled
+from cnn_jax.insight.rules import ReLURule
 from cnn_jax.insight.units import middle
-from cnn_jax.layers import Backward
 from cnn_jax.network import Network, Variables
 
 Target = Literal["unit", "channel"]
@@ -61,12 +62,12 @@ def maximise(
 def _maximise(
     network: Network, variables: Variables, units: Array, key: Array, layer: str, target: Target, recipe: Recipe
 ) -> tuple[Array, Array]:
-    backward: Backward = "gradient" if network.opaque else "redirected"
+    function = network if network.opaque else Ruled(network, ReLURule("redirected"))
     start_key, jitter_key = jax.random.split(key)
     start = 0.1 * jax.random.normal(start_key, (len(units), *network.input_shape))
 
     def activation(images: Array) -> Array:
-        output = network.activations(variables, images, backward=backward)[layer]
+        output = function.activations(variables, images)[layer]
         if output.ndim == 4 and target == "channel":
             output = output.mean((1, 2))
         return jnp.take_along_axis(middle(output), units[:, None], axis=1)[:, 0]

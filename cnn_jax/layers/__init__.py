@@ -1,6 +1,6 @@
 """The layers: Flax Linen modules that are also descriptions."""
 
-from cnn_jax.layers.activation import ACTIVATIONS, Activation, Backward, LeakyReLU, PReLU, register_activation
+from cnn_jax.layers.activation import ACTIVATIONS, Activation, LeakyReLU, PReLU, register_activation
 from cnn_jax.layers.base import (
     INITIALISERS,
     LAYERS,
@@ -24,7 +24,7 @@ from cnn_jax.layers.wrapped import MODULES, Wrapped, is_module, register_layer, 
 LAYERS.seal()
 
 __all__ = [
-    "ACTIVATIONS", "INITIALISERS", "LAYERS", "MODULES", "MOST_LAYERS", "MOST_NESTED", "Activation", "Backward",
+    "ACTIVATIONS", "INITIALISERS", "LAYERS", "MODULES", "MOST_LAYERS", "MOST_NESTED", "Activation",
     "BatchNorm", "Block", "Blur", "ChannelScale", "Concatenate", "Conv", "ConvTranspose", "Dense", "Depthwise",
     "DropPath", "Dropout", "Gate", "GlobalPool", "GroupNorm", "KernelInit", "Layer", "LayerNorm", "LeakyReLU",
     "LocalResponseNorm", "PReLU", "Pad", "Pool", "RadialBasis", "Residual", "Shape", "SqueezeExcite", "Subsample",

@@ -1,8 +1,8 @@
-"""Elementwise nonlinearities, and modified backward passes of the ReLU."""
+"""Elementwise nonlinearities."""
 
 import functools
 from collections.abc import Callable
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import flax.linen as nn
 import jax
@@ -39,40 +39,12 @@ register_activation("hardswish")(jax.nn.hard_swish)
 register_activation("mish")(jax.nn.mish)  # misra2020mish
 ACTIVATIONS.seal()
 
-Backward = Literal["gradient", "guided", "deconvnet", "redirected"]
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _relu(backward: Backward, x: Array) -> Array:
-    """A ReLU with a modified backward pass.
-
-    'deconvnet' passes the positive part of the signal (zeiler2014visualizing, 2.1, "rectification"). 'guided' passes
-    it only where the input was positive (springenberg2015striving, 3.4). 'redirected' passes the signal where it or the
-    input is positive, so that an inactive unit can become active (olah2017feature).
-    """
-    return jax.nn.relu(x)
-
-
-def _relu_forward(backward: Backward, x: Array) -> tuple[Array, Array]:
-    return jax.nn.relu(x), x > 0
-
-
-def _relu_backward(backward: Backward, active: Array, signal: Array) -> tuple[Array]:
-    positive = signal > 0
-    mask = {"guided": positive & active, "deconvnet": positive, "redirected": positive | active}[backward]
-    return (jnp.where(mask, signal, 0),)
-
-
-_relu.defvjp(_relu_forward, _relu_backward)
-
 
 @register_described("Activation")
 class Activation(Fixed):
     """An elementwise nonlinearity, by its registered name."""
 
     kind: str  # type: ignore[misc]
-
-    context = ("backward",)
 
     @classmethod
     def spellings(cls) -> Spellings:
@@ -87,10 +59,7 @@ class Activation(Fixed):
         return shape
 
     @nn.compact
-    def __call__(self, x: Array, *, backward: Backward = "gradient") -> Array:
-        """`backward` selects the backward pass of a ReLU; it does not affect other nonlinearities."""
-        if self.kind == "relu" and backward != "gradient":
-            return _relu(backward, x)
+    def __call__(self, x: Array) -> Array:
         return ACTIVATIONS[self.kind](x)
 
 

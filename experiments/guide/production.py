@@ -49,8 +49,9 @@ def taken(images: np.ndarray, camera: int) -> np.ndarray:
     return np.clip(np.rint(values), 0, 255).astype(np.uint8)
 
 
-def collection(name: str, train: Split, test: Split, cameras: int) -> Dataset:
-    """A data set of images from the first cameras in turn, to be used with the fourth."""
+def collection(name: str, train: Split, test: Split, cameras: int, sizes: tuple[int, int]) -> Dataset:
+    """A data set of images from the first cameras in turn, to be used with the fourth; `sizes` are the numbers of
+    images for training and validation."""
 
     def pictures(split: Split, first: int, count: int) -> tuple[np.ndarray, np.ndarray]:
         images, labels = split.images[first : first + count], split.labels[first : first + count]
@@ -60,7 +61,7 @@ def collection(name: str, train: Split, test: Split, cameras: int) -> Dataset:
         )
 
     return Dataset.from_arrays(
-        *pictures(train, 0, TRAIN), validation=pictures(train, TRAIN, HELD_OUT), name=name,
+        *pictures(train, 0, sizes[0]), validation=pictures(train, *sizes), name=name,
         test=(taken(test.images, 3), test.labels),
     )  # fmt: skip
 
@@ -71,8 +72,9 @@ def investigate(study: Study) -> Finding:
     chance: dict[str, int] = {}
     source = load(str(study.config().dataset), data_dir=study.data_dir)
     assert isinstance(source.train, Split)
+    sizes = (200, 60) if study.quick else (TRAIN, HELD_OUT)
     for name, cameras in (("three cameras", 3), ("one camera", 1)):
-        given = remember(collection(f"{source.name}, {name}", source.train, source.test, cameras))
+        given = remember(collection(f"{source.name}, {name}", source.train, source.test, cameras, sizes))
         fields: dict[str, Any] = {
             **SMALL,
             "train_examples": None,

@@ -23,7 +23,7 @@ from bench.table import number, rendered
 from cnn_jax import runtime
 from cnn_jax.data import load
 from cnn_jax.errors import RequestError
-from cnn_jax.insight import attribution
+from cnn_jax.insight import attribution, cam
 from cnn_jax.insight.attribution import Method
 from cnn_jax.layers import Activation, Conv, Dense, Pool
 from cnn_jax.nodes import Node
@@ -68,7 +68,7 @@ def ours(trained: TrainedModel, task: dict[str, Any]) -> dict[str, Method]:
     """Our methods with the settings of captum_peer.py; Grad-CAM is not resized."""
     methods = attribution.methods(trained.network, jax.random.key(0), size=task["size"], stride=task["stride"])
     return methods | {
-        "Grad-CAM": lambda *args: attribution.grad_cam(*args, layer=task["grad_cam_layer"]),
+        "Grad-CAM": lambda *args: cam.grad_cam(*args, layer=task["grad_cam_layer"]),
     }
 
 
@@ -103,7 +103,7 @@ def measure(args: Insight) -> dict[str, Any]:
     task = {
         "layers": [layer_facts(node) for node in trained.network.nodes],
         "size": max(height // 6, 1), "stride": max(height // 14, 1), "steps": STEPS, "samples": SAMPLES,
-        "smooth_grad_noise": NOISE, "grad_cam_layer": attribution.grad_cam_layer(trained.network),
+        "smooth_grad_noise": NOISE, "grad_cam_layer": cam.grad_cam_layer(trained.network),
     }  # fmt: skip
     methods = ours(trained, task)
     first, exact = {}, {}

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from initial import variables_of
 
 from cnn_jax.errors import RequestError
-from cnn_jax.insight import attribution
+from cnn_jax.insight import attribution, cam, rules
 from cnn_jax.layers import Activation, Conv, Dense, GlobalPool, Pool, Residual
 from cnn_jax.network import Network
 from cnn_jax.notation import parse
@@ -37,7 +37,7 @@ def linear():
 def test_of_a_linear_network_every_gradient_is_its_weights(linear):
     given, weights = linear
     images = np.asarray(given[2])
-    for method in (attribution.gradient, attribution.guided_backpropagation, attribution.deconvnet):
+    for method in (attribution.gradient, rules.guided_backpropagation, rules.deconvnet):
         np.testing.assert_allclose(method(*given), weights, rtol=1e-6)
     np.testing.assert_allclose(attribution.smooth_grad(*given, key=KEY), weights, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(attribution.gradient_times_input(*given), weights * images, rtol=1e-6)
@@ -68,8 +68,8 @@ def test_the_rules_of_relus_by_hand():
     passed, positive = inside > 0, signal > 0
     for method, kept in (
         (attribution.gradient, passed),
-        (attribution.guided_backpropagation, passed & positive),
-        (attribution.deconvnet, positive),
+        (rules.guided_backpropagation, passed & positive),
+        (rules.deconvnet, positive),
     ):
         expected = (np.where(kept, signal, 0) @ first.T).reshape(3, 8, 8, 2)
         np.testing.assert_allclose(method(network, variables, images, classes), expected, rtol=1e-4, atol=1e-5)
@@ -82,7 +82,7 @@ def test_the_deconvnet_unpools_to_where_the_maximum_stood():
     expected = np.zeros((4, 4))
     for (y, x), weight in zip([(0, 0), (1, 3), (3, 1), (3, 3)], variables["params"]["dense1"]["kernel"][:, 0]):  # noqa: B905
         expected[y, x] = weight
-    found = attribution.deconvnet(network, variables, images, jnp.array([0]))
+    found = rules.deconvnet(network, variables, images, jnp.array([0]))
     np.testing.assert_allclose(found[0, ..., 0], expected)
 
 
@@ -95,8 +95,8 @@ def test_grad_cam_before_a_global_pool_is_the_class_activation_map():
     maps = np.asarray(network.activations(variables, images)["relu1"])
     weights = np.asarray(variables["params"]["dense1"]["kernel"]).T[classes] / 36
     expected = np.maximum((maps * weights[:, None, None]).sum(-1), 0)
-    assert attribution.grad_cam_layer(network) == "relu1"
-    found = attribution.grad_cam(network, variables, images, jnp.asarray(classes), "relu1")
+    assert cam.grad_cam_layer(network) == "relu1"
+    found = cam.grad_cam(network, variables, images, jnp.asarray(classes), "relu1")
     np.testing.assert_allclose(found[..., 0], expected, rtol=1e-4, atol=1e-6)
 
 
@@ -126,9 +126,11 @@ def test_smooth_grad_is_the_mean_of_gradients_of_noisy_images():
 
 def test_a_rule_changes_the_derivative_alone():
     network, variables, images, classes = made("conv3-4:same relu max2 conv3-6 bn relu gap dense-3")
-    for backward in ("guided", "deconvnet"):
+    both = jnp.concatenate([images, jnp.zeros_like(images)])
+    relevance = [rules.Relevance(rule, rule) for rule in ("epsilon", "gamma", "alpha_beta", "z_plus")]
+    for rule in (*map(rules.ReLURule, ("guided", "deconvnet", "redirected")), rules.DeepLift(), *relevance):
         np.testing.assert_allclose(
-            network.apply(variables, images, backward=backward), network.apply(variables, images), rtol=1e-5, atol=1e-5
+            network.apply(variables, both, rule=rule), network.apply(variables, both), rtol=1e-4, atol=1e-4
         )
     fused = jax.grad(lambda x: network.apply(variables, x)[jnp.arange(3), classes].sum())(images)
     np.testing.assert_allclose(attribution.gradient(network, variables, images, classes), fused, rtol=1e-4, atol=1e-5)
@@ -182,6 +184,6 @@ def test_a_layer_without_maps_is_refused_in_words():
     with pytest.raises(
         RequestError, match="'dense1' has no maps, its output is \\(3,\\); layers with maps: conv1, relu1"
     ):
-        attribution.grad_cam(network, *given, layer="dense1")
+        cam.grad_cam(network, *given, layer="dense1")
     with pytest.raises(RequestError, match="layer 'conv9' does not exist; there are conv1, relu1, dense1"):
-        attribution.grad_cam(network, *given, layer="conv9")
+        cam.grad_cam(network, *given, layer="conv9")

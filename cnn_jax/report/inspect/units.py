@@ -7,6 +7,8 @@ import numpy as np
 
 from cnn_jax.errors import RequestError
 from cnn_jax.insight import attribution, synthesis, tuning, units
+from cnn_jax.insight.functions import Ruled
+from cnn_jax.insight.rules import ReLURule
 from cnn_jax.insight.tuning import Tuning
 from cnn_jax.insight.units import Strongest
 from cnn_jax.network import Network
@@ -126,9 +128,9 @@ def _patches(
     if inspection.network.opaque:
         return patches, None
     projected = attribution.of_unit(
-        inspection.network, inspection.variables, inputs[indices.ravel()], layer,
+        Ruled(inspection.network, ReLURule("deconvnet")), inspection.variables, inputs[indices.ravel()], layer,
         jnp.repeat(jnp.asarray(chosen), count), jnp.asarray(strongest.rows[chosen].ravel()),
-        jnp.asarray(strongest.columns[chosen].ravel()), "deconvnet",
+        jnp.asarray(strongest.columns[chosen].ravel()),
     )  # fmt: skip
     stretched = [plots.stretched(x) for x in np.asarray(projected)]
     return patches, cut(np.array(stretched).reshape(*indices.shape, *inspection.network.input_shape), 0.5)
