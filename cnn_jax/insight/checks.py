@@ -11,7 +11,6 @@ import numpy as np
 from jax import Array, lax
 
 from cnn_jax.insight.attribution import Method
-from cnn_jax.insight.synthesis import blurred
 from cnn_jax.network import Network, Variables
 from cnn_jax.statistics import Paired, paired_t
 
@@ -88,6 +87,22 @@ def area(network: Network, variables: Variables, images: Array, classes: Array, 
     curve = lax.map(probability, jnp.asarray(counts), batch_size=4)
     widths = jnp.asarray(np.diff(counts) / pixels, curve.dtype)[:, None]
     return (widths * (curve[1:] + curve[:-1]) / 2).sum(0)
+
+
+def blurred(images: Array, sigma: float) -> Array:
+    """Images (n, h, w, c) blurred with a Gaussian of `sigma` pixels, cut off at 3 sigma; the border is replicated."""
+    reach = max(int(np.ceil(3 * sigma)), 1)
+    offsets = np.arange(-reach, reach + 1)
+    weights = np.exp(-0.5 * (offsets / sigma) ** 2)
+    weights /= weights.sum()
+    for axis in (1, 2):
+        border = [(reach, reach) if i == axis else (0, 0) for i in range(images.ndim)]
+        padded = jnp.pad(images, border, mode="edge")
+        length = images.shape[axis]
+        images = sum(
+            float(weight) * lax.slice_in_dim(padded, i, i + length, axis=axis) for i, weight in enumerate(weights)
+        )  # type: ignore[assignment]
+    return images
 
 
 def ranks(values: np.ndarray) -> np.ndarray:

@@ -1,115 +1,275 @@
-"""Images that excite a unit: activation maximisation with the regularisers of yosinski2015understanding."""
+"""Images that excite a unit, by gradient ascent within the range of real images (olah2017feature).
+
+An image is low + (high - low) · s(z), with a sigmoid s that reaches 0 and 1, where z are pixels or, decorrelated,
+Fourier coefficients scaled by one over their frequency. Both are tried from several random beginnings, and the best
+image of each unit is returned with what it reaches, to be compared with the strongest natural image: one that reaches
+less shows little of the unit.
+"""
 
 import functools
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from cnn_jax.insight.functions import Ruled
+from cnn_jax.geometry import rows
+from cnn_jax.insight.functions import Ruled, inner
 from cnn_jax.insight.rules import ReLURule
 from cnn_jax.insight.units import middle
+from cnn_jax.layers import Shape
 from cnn_jax.network import Network, Variables
 
 Target = Literal["unit", "channel"]
+Span = tuple[float | Array, float | Array]  # the lowest and highest value of each channel of the input
+CHECK = 16  # steps between two looks at the progress
+PROGRESS = 0.01  # share by which some unit must have gained, or the ascent has stopped
+# The square root of the covariance of colours in photographs, columns normalised (olah2017feature, "preconditioning").
+COLOURS = np.array([[0.26, 0.09, 0.02], [0.27, 0.00, -0.05], [0.27, -0.09, 0.03]]) / 0.47
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Settings of activation maximisation. A step rolls the image by up to `jitter` pixels, moves it along the gradient
-    of the activation, rolls it back and regularises it (yosinski2015understanding, 4)."""
+    """Settings of the ascent.
 
-    steps: int = 200
-    rate: float = 0.1  # step length, the gradient being divided by its root mean square
-    decay: float = 0.01  # share by which every pixel shrinks in a step
-    blur: float = 0.5  # standard deviation in pixels of the Gaussian blur
-    blur_every: int = 4  # steps
-    clip: float = 0.05  # share of the pixels, those of smallest norm over channels, that become zero in a step
-    jitter: int = 2  # pixels
+    Attributes:
+      steps: at most so many steps of Adam.
+      rate: its step size.
+      jitter: the image is rolled by up to so many pixels before each step, but by no more than an eighth of the unit's
+        receptive field.
+      restarts: random beginnings of each parameterisation.
+      patience: looks without progress after which the ascent ends.
+    """
+
+    steps: int = 256
+    rate: float = 0.1
+    jitter: int = 2
+    restarts: int = 2
+    patience: int = 4
 
 
 USUAL = Recipe()
 
 
-def maximise(
-    network: Network, variables: Variables, layer: str, units: Array, key: Array, target: Target = "unit",
-    recipe: Recipe = USUAL,
-) -> tuple[Array, Array]:  # fmt: skip
-    """Gradient ascent on the activation of each unit, from normal noise of deviation 0.1.
+class Synthetic(NamedTuple):
+    """Images (n, h, w, c), the network's input, with their scores before and after the ascent (n,), and whether they
+    come from Fourier coefficients, bool (n,)."""
 
-    The backward pass is 'redirected': ReLUs backpropagate every positive signal, so that a unit that is silent at the
-    start gets a gradient. In a network with `opaque` layers it is the gradient.
+    images: Array
+    before: Array
+    reached: Array
+    fourier: Array
+
+
+def maximise(
+    network: Network, variables: Variables, layer: str, units: Array, key: Array, span: Span, target: Target = "unit",
+    recipe: Recipe = USUAL,
+) -> Synthetic:  # fmt: skip
+    """An image for each unit that maximises its activation.
+
+    At first the backward pass is 'redirected': ReLUs backpropagate every positive signal, so that a unit that is silent
+    at the start gets a gradient; then, and in a network with `opaque` layers, it is the gradient.
 
     Args:
         network, variables: the network and its variables.
         layer: the layer's name.
         units: int (units,), channels of that layer.
-        key: of the noise and the jitter; the same key gives the same images.
+        key: of the beginnings and the jitter; the same key gives the same images.
+        span: the range of the input, (0 - mean) / std and (1 - mean) / std for images of 0 … 1.
         target: 'unit' for the position in the middle of the maps, 'channel' for the mean over them; the same for a
             dense layer.
         recipe: settings.
-
-    Returns:
-        Images (units, h, w, c), normalised as the network's input, and their activations (units, 2) before and after.
     """
-    return _maximise(network, variables, jnp.asarray(units), key, layer, target, recipe)
+    jitter = min(recipe.jitter, field_size(network, layer) // 8)
+    return _maximise(network, variables, jnp.asarray(units), key, span, layer, target, recipe, jitter)
 
 
-@functools.partial(jax.jit, static_argnames=("network", "layer", "target", "recipe"))
+@functools.partial(jax.jit, static_argnames=("network", "layer", "target", "recipe", "jitter"))
 def _maximise(
-    network: Network, variables: Variables, units: Array, key: Array, layer: str, target: Target, recipe: Recipe
-) -> tuple[Array, Array]:
-    function = network if network.opaque else Ruled(network, ReLURule("redirected"))
+    network: Network, variables: Variables, units: Array, key: Array, span: Span, layer: str, target: Target,
+    recipe: Recipe, jitter: int,
+) -> Synthetic:  # fmt: skip
+    redirected = network if network.opaque else Ruled(network, ReLURule("redirected"))
+    score, first = (_activation(f, variables, layer, target) for f in (network, redirected))
+    return ascend(
+        lambda images: score(images, units), len(units), network.input_shape, key, span, recipe, jitter,
+        lambda images: first(images, units),
+    )  # fmt: skip
+
+
+def _activation(function: Any, variables: Variables, layer: str, target: Target) -> Callable[[Array, Array], Array]:
+    """The activation of a unit for each image."""
+
+    def of(images: Array, units: Array) -> Array:
+        output = inner(function, variables, images, layer)
+        output = output.mean((1, 2)) if output.ndim == 4 and target == "channel" else middle(output)
+        return jnp.take_along_axis(output, units[:, None], axis=1)[:, 0]
+
+    return of
+
+
+def field_size(network: Network, layer: str) -> int:
+    """The side of the receptive field of a layer's units, in pixels."""
+    fields = next(row.fields for row in rows(network) if row.node.name == layer)
+    return min(min(field.size for field in fields), *network.input_shape[:2])
+
+
+def ascend(
+    score: Callable[[Array], Array], count: int, shape: Shape, key: Array, span: Span,
+    recipe: Recipe = USUAL, jitter: int = 0, first: Callable[[Array], Array] | None = None,
+) -> Synthetic:  # fmt: skip
+    """Images of `shape` that maximise `score`, a function of images (count, h, w, c) that returns (count,); the best of
+    all parameterisations and restarts for each. `first` is followed in its place in the first quarter of the steps."""
+    found: list[Synthetic] = []
+    for fourier in (False, True):
+        for _ in range(recipe.restarts):
+            key, own = jax.random.split(key)
+            found.append(_climb(score, count, shape, own, span, recipe, jitter, fourier, first))
+    best = jnp.argmax(jnp.stack([one.reached for one in found]), axis=0)
+    at = jnp.arange(count)
+    return Synthetic(*(jnp.stack(values)[best, at] for values in zip(*found, strict=True)))
+
+
+class _State(NamedTuple):
+    z: Array
+    mean: Array
+    square: Array
+    steps: Array
+    best: Array
+    image: Array
+    idle: Array
+
+
+def _climb(
+    score: Callable[[Array], Array], count: int, shape: Shape, key: Array, span: Span, recipe: Recipe,
+    jitter: int, fourier: bool, first: Callable[[Array], Array] | None,
+) -> Synthetic:  # fmt: skip
     start_key, jitter_key = jax.random.split(key)
-    start = 0.1 * jax.random.normal(start_key, (len(units), *network.input_shape))
+    z = _beginning(start_key, count, shape, fourier)
+    low, high = (jnp.broadcast_to(jnp.asarray(end, jnp.float32), shape[-1:]) for end in span)
 
-    def activation(images: Array) -> Array:
-        output = function.activations(variables, images)[layer]
-        if output.ndim == 4 and target == "channel":
-            output = output.mean((1, 2))
-        return jnp.take_along_axis(middle(output), units[:, None], axis=1)[:, 0]
+    def image_of(z: Array) -> Array:
+        values = _from_fourier(z, shape) if fourier else z
+        share = jnp.clip(0.5 + 1.05 * (jax.nn.sigmoid(values) - 0.5), 0.0, 1.0)
+        return low[None, None, None] + (high - low)[None, None, None] * share
 
-    gradient_at = jax.grad(lambda images: activation(images).sum())
+    def slope_of(score: Callable[[Array], Array], z: Array, number: Array) -> Array:
+        shift = jax.random.randint(jax.random.fold_in(jitter_key, number), (2,), -jitter, jitter + 1)
+        return jax.grad(lambda z: score(jnp.roll(image_of(z), shift, (1, 2))).sum())(z)
 
-    def step(images: Array, number: Array) -> tuple[Array, None]:
-        shift = jax.random.randint(jax.random.fold_in(jitter_key, number), (2,), -recipe.jitter, recipe.jitter + 1)
-        rolled = jnp.roll(images, shift, (1, 2))
-        gradient = gradient_at(rolled)
-        size = jnp.sqrt(jnp.square(gradient).mean((1, 2, 3), keepdims=True))
-        moved = jnp.roll(rolled + recipe.rate * gradient / jnp.maximum(size, 1e-12), -shift, (1, 2))
-        return regularised(moved, number, recipe), None
+    def step(_: Array, state: _State) -> _State:
+        slope = lax.cond(
+            state.steps < recipe.steps // 4,
+            functools.partial(slope_of, first or score),
+            functools.partial(slope_of, score),
+            state.z,
+            state.steps,
+        )
+        mean, square = 0.9 * state.mean + 0.1 * slope, 0.999 * state.square + 0.001 * slope**2
+        done = state.steps + 1
+        size = jnp.sqrt(square / (1 - 0.999**done)) + 1e-8
+        return state._replace(
+            z=state.z + recipe.rate * mean / (1 - 0.9**done) / size, mean=mean, square=square, steps=done
+        )
 
-    images, _ = lax.scan(step, start, jnp.arange(recipe.steps))
-    return images, jnp.stack([activation(start), activation(images)], 1)
+    def look(state: _State) -> _State:
+        state = lax.fori_loop(0, CHECK, step, state)
+        image = image_of(state.z)
+        value = score(image)
+        gained = (value > state.best + PROGRESS * jnp.abs(state.best)).any()
+        better = value > state.best
+        return state._replace(
+            best=jnp.where(better, value, state.best), idle=jnp.where(gained, 0, state.idle + 1),
+            image=jnp.where(better[:, None, None, None], image, state.image),
+        )  # fmt: skip
+
+    image = image_of(z)
+    before = score(image)
+    zero = jnp.zeros((), jnp.int32)
+    state = _State(z, jnp.zeros_like(z), jnp.zeros_like(z), zero, before, image, zero)
+    state = lax.while_loop(lambda s: (s.steps < recipe.steps) & (s.idle < recipe.patience), look, state)
+    return Synthetic(state.image, before, state.best, jnp.full((count,), fourier))
 
 
-def regularised(images: Array, number: Array, recipe: Recipe) -> Array:
-    """The images (n, h, w, c) after step `number`, regularised as `recipe` says."""
-    images = images * (1.0 - recipe.decay)
-    if recipe.blur > 0:
-        blurring = (number + 1) % recipe.blur_every == 0
-        images = jnp.where(blurring, blurred(images, recipe.blur), images)
-    if recipe.clip > 0:
-        norms = jnp.sqrt(jnp.square(images).sum(-1, keepdims=True))
-        limit = jnp.quantile(norms, recipe.clip, axis=(1, 2, 3), keepdims=True)
-        images = jnp.where(norms < limit, 0.0, images)
-    return images
+def _beginning(key: Array, count: int, shape: Shape, fourier: bool) -> Array:
+    if not fourier:
+        return 0.1 * jax.random.normal(key, (count, *shape))
+    height, width, channels = shape
+    return 0.1 * jax.random.normal(key, (count, height, width // 2 + 1, channels, 2))
 
 
-def blurred(images: Array, sigma: float) -> Array:
-    """Images (n, h, w, c) blurred with a Gaussian of `sigma` pixels, cut off at 3 sigma; the border is replicated."""
-    reach = max(int(np.ceil(3 * sigma)), 1)
-    offsets = np.arange(-reach, reach + 1)
-    weights = np.exp(-0.5 * (offsets / sigma) ** 2)
-    weights /= weights.sum()
-    for axis in (1, 2):
-        border = [(reach, reach) if i == axis else (0, 0) for i in range(images.ndim)]
-        padded = jnp.pad(images, border, mode="edge")
-        length = images.shape[axis]
-        images = sum(
-            float(weight) * lax.slice_in_dim(padded, i, i + length, axis=axis) for i, weight in enumerate(weights)
-        )  # type: ignore[assignment]
-    return images
+def _from_fourier(z: Array, shape: Shape) -> Array:
+    """Values (n, h, w, c) of coefficients whose amplitude is scaled by one over the frequency, as in photographs."""
+    height, width, channels = shape
+    frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None])
+    scale = 1.0 / np.maximum(frequency, 1.0 / max(height, width)) * np.sqrt(height * width) / 4
+    spectrum = jnp.asarray(scale, jnp.float32)[None, :, :, None] * lax.complex(z[..., 0], z[..., 1])
+    values = jnp.fft.irfft2(spectrum, (height, width), axes=(1, 2))
+    return values @ jnp.asarray(COLOURS.T, values.dtype) if channels == 3 else values
+
+
+@functools.partial(jax.jit, static_argnames=("network", "layer", "count", "target", "recipe"))
+def diverse(
+    network: Network, variables: Variables, layer: str, unit: Array, key: Array, span: Span, count: int = 4,
+    weight: float = 1.0, target: Target = "channel", recipe: Recipe = USUAL,
+) -> Synthetic:  # fmt: skip
+    """Several images for one unit of a layer with maps that differ in how its layer answers (olah2017feature,
+    "diversity"): from the activation, relative to that of the others, `weight` times the mean cosine similarity of the
+    Gram matrices of the layer's maps is subtracted."""
+    score = _activation(network, variables, layer, target)
+    channels = jnp.full((count,), unit)
+
+    def apart(images: Array) -> Array:
+        maps = inner(network, variables, images, layer)
+        flat = maps.reshape(count, -1, maps.shape[-1])
+        grams = jnp.einsum("npa,npb->nab", flat, flat).reshape(count, -1)
+        grams = grams / jnp.maximum(jnp.linalg.norm(grams, axis=1, keepdims=True), 1e-12)
+        alike = (grams @ grams.T).sum(1) - 1.0
+        values = score(images, channels)
+        return values - weight * lax.stop_gradient(jnp.abs(values).mean()) * alike / max(count - 1, 1)
+
+    return ascend(apart, count, network.input_shape, key, span, recipe)
+
+
+@functools.partial(jax.jit, static_argnames=("network", "layer", "count", "target", "recipe"))
+def between(
+    network: Network, variables: Variables, layer: str, units: tuple[Array, Array], key: Array, span: Span,
+    count: int = 5, target: Target = "channel", recipe: Recipe = USUAL,
+) -> Synthetic:  # fmt: skip
+    """Images on the way from one unit to another: each maximises (1 - t) times the activation of the first plus t times
+    that of the second, t from 0 to 1 (olah2017feature, "interactions")."""
+    score = _activation(network, variables, layer, target)
+    shares = jnp.linspace(0.0, 1.0, count)
+
+    def mixed(images: Array) -> Array:
+        first, second = (score(images, jnp.full((count,), unit)) for unit in units)
+        return (1 - shares) * first + shares * second
+
+    return ascend(mixed, count, network.input_shape, key, span, recipe)
+
+
+@functools.partial(jax.jit, static_argnames=("network", "layer", "power", "recipe"))
+def caricature(
+    network: Network, variables: Variables, layer: str, images: Array, key: Array, span: Span, power: int = 2,
+    recipe: Recipe = USUAL,
+) -> Synthetic:  # fmt: skip
+    """Images that exaggerate what a layer sees of others (n, h, w, c): they maximise the product of the two outputs
+    times their cosine similarity to `power` (olah2018building)."""
+    seen = inner(network, variables, images, layer).reshape(len(images), -1)
+    size = jnp.maximum(jnp.linalg.norm(seen, axis=1), 1e-12)
+
+    def likeness(made: Array) -> Array:
+        output = inner(network, variables, made, layer).reshape(len(made), -1)
+        product = (output * seen).sum(1) / size
+        cosine = product / jnp.maximum(jnp.linalg.norm(output, axis=1), 1e-12)
+        return product * jnp.maximum(cosine, 0.1) ** power
+
+    return ascend(likeness, len(images), network.input_shape, key, span, recipe)
+
+
+def span_of(mean: Any, std: Any) -> Span:
+    """The range of the input of images of 0 … 1, normalised by mean and std (channels,)."""
+    return (0.0 - np.asarray(mean)) / np.asarray(std), (1.0 - np.asarray(mean)) / np.asarray(std)

@@ -140,6 +140,12 @@ def test_the_rank_correlation_is_spearmans(seed):
     assert checks.rank_correlation(a, np.zeros_like(a)).tolist() == [0, 0, 0]
 
 
+def test_the_blur_is_a_gaussian():
+    images = np.asarray(jax.random.normal(KEY, (2, 9, 7, 3)))
+    expected = ndimage.gaussian_filter(images, (0, 1.2, 1.2, 0), mode="nearest", radius=(0, 4, 4, 0))
+    np.testing.assert_allclose(checks.blurred(jnp.asarray(images), 1.2), expected, atol=1e-5)
+
+
 @pytest.mark.parametrize("insert", [False, True])
 def test_deletion_and_insertion_by_a_loop(small, insert):
     """Insertion starts from the image under a Gaussian, SciPy's here; deletion ends in the mean image, which is 0."""

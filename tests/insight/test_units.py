@@ -5,10 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from initial import variables_of
-from scipy import ndimage
 
 from cnn_jax.errors import RequestError
-from cnn_jax.insight import fields, synthesis, tuning, units
+from cnn_jax.insight import fields, tuning, units
 from cnn_jax.layers import Conv, Dense
 from cnn_jax.network import Network
 from cnn_jax.notation import parse
@@ -126,40 +125,6 @@ def test_the_effective_field_of_averages_is_the_power_of_the_kernel():
     found = fields.receptive_fields(network, variables, jnp.zeros((1, 21, 21, 1)))[-1]
     assert found.effective == pytest.approx(expected)
     assert found.size == (9, 9)
-
-
-def test_an_image_made_for_a_linear_unit_is_its_filter():
-    network = Network((8, 8, 2), (Dense(3),))
-    variables = variables_of(network)
-    plain = synthesis.Recipe(steps=100, decay=0.0, blur=0.0, clip=0.0, jitter=0)
-    images, values = synthesis.maximise(network, variables, "dense1", jnp.array([0, 2]), KEY, recipe=plain)
-    weights = np.asarray(variables["params"]["dense1"]["kernel"]).T[[0, 2]]
-    for image, weight in zip(np.asarray(images).reshape(2, -1), weights, strict=True):
-        assert image @ weight / np.linalg.norm(image) / np.linalg.norm(weight) > 0.99
-    assert (values[:, 1] > values[:, 0] + 1).all()
-
-
-@pytest.mark.parametrize("target", ["unit", "channel"])
-def test_synthesis_excites_and_is_a_function_of_its_key(target):
-    network, variables, images = made("conv3-4:same relu max2 conv3-6:same relu max2 dense-3", (12, 12, 3), 64)
-    recipe = synthesis.Recipe(steps=60)
-    for layer, count in (("relu2", 6), ("dense1", 3)):
-        chosen = jnp.arange(count)
-        made_once = synthesis.maximise(network, variables, layer, chosen, KEY, target, recipe)
-        again = synthesis.maximise(network, variables, layer, chosen, KEY, target, recipe)
-        np.testing.assert_array_equal(made_once[0], again[0])
-        assert (made_once[1][:, 1] >= made_once[1][:, 0]).all()
-        alone = synthesis.maximise(network, variables, layer, chosen, jax.random.key(9), target, recipe)
-        assert (alone[0] != made_once[0]).any()
-        if target == "unit":
-            best = units.strongest(network, variables, images, [layer], 1)[layer].values[:, 0]
-            assert (made_once[1][:, 1] > np.median(best) / 4).any()
-
-
-def test_the_blur_is_a_gaussian():
-    images = np.asarray(jax.random.normal(KEY, (2, 9, 7, 3)))
-    expected = ndimage.gaussian_filter(images, (0, 1.2, 1.2, 0), mode="nearest", radius=(0, 4, 4, 0))
-    np.testing.assert_allclose(synthesis.blurred(jnp.asarray(images), 1.2), expected, atol=1e-5)
 
 
 def gabor(angle, frequency, size=15, spread=3.0):

@@ -63,23 +63,26 @@ def _layer(
     kernels: np.ndarray | None,
 ) -> LayerCard:  # fmt: skip
     network, node, chosen = inspection.network, inspection.network.node(layer), inspection.units_of(layer)
-    synthetic, values = synthesis.maximise(network, inspection.variables, layer, jnp.asarray(chosen), inspection.key(5))
-    pictures = _cut_to_middle_field(inspection, layer, np.asarray(synthetic))
+    span = synthesis.span_of(inspection.trained.mean, inspection.trained.std)
+    made = synthesis.maximise(network, inspection.variables, layer, jnp.asarray(chosen), inspection.key(5), span)
+    reached = np.asarray(made.reached)
+    pictures = _cut_to_middle_field(inspection, layer, np.asarray(made.images))
     patches, projections = _patches(inspection, layer, strongest, inputs, chosen)
     indices = strongest.images[chosen]
     writer.draw(
         SECTION, f"units-{layer}", f"Units of {layer}. Left: a synthetic image for the unit in the middle of the maps "
-        f"(activation maximisation, Yosinski et al. 2015; {synthesis.USUAL.steps} steps, seed "
-        f"{inspection.request.seed}); middle: the {indices.shape[1]} patches of {len(inspection.searched):,} images "
-        f"that excite it most, cut to its receptive field; right: {_about_projections(network)}",
-        plots.units(pictures, patches, projections, chosen), units=chosen, made=synthetic, activations=values,
+        "(activation maximisation in pixels and Fourier coefficients, Olah et al. 2017; seed "
+        f"{inspection.request.seed}); {_below(reached, strongest.values[chosen, 0])}; middle: the {indices.shape[1]} "
+        f"patches of {len(inspection.searched):,} images that excite it most, cut to its receptive field; right: "
+        f"{_about_projections(network)}",
+        plots.units(pictures, patches, projections, chosen), units=chosen, made=made.images, activations=reached,
         patches=patches, **({} if projections is None else {"projections": projections}),
         image_ids=inspection.searched_at[indices], boxes=strongest.boxes[chosen], strongest=strongest.values[chosen],
     )  # fmt: skip
     cards = [
         UnitCard(
             unit,
-            _words(strongest, inspection.searched_at, float(values[i, 1]), tuned, unit),
+            _words(strongest, inspection.searched_at, float(reached[i]), tuned, unit),
             kernel="" if kernels is None else _kernel_picture(kernels[unit]),
             made=explorer.picture(pictures[i]),
             patches=explorer.picture(plots.tiles(patches[i], 3)),
@@ -136,11 +139,22 @@ def _patches(
     return patches, cut(np.array(stretched).reshape(*indices.shape, *inspection.network.input_shape), 0.5)
 
 
+def _below(reached: np.ndarray, natural: np.ndarray) -> str:
+    """How many of the images made for units reach less than the strongest natural image, and which units are dead."""
+    dead = (reached <= 0) & (natural <= 0)
+    below = int(((reached < natural) & ~dead).sum())
+    text = f"{below} of {len(reached)} reach less than the strongest natural image"
+    return f"{text}, {int(dead.sum())} units are dead" if dead.any() else text
+
+
 def _words(strongest: Strongest, ids: np.ndarray, synthetic: float, tuned: Tuning, unit: int) -> str:
     """A unit in one or two sentences; `synthetic` is its activation for its synthetic image."""
-    words = (
-        f"activation {strongest.values[unit, 0]:.2f} for its strongest patch, {synthetic:.2f} for the image made for it"
-    )
+    natural = float(strongest.values[unit, 0])
+    words = f"activation {natural:.2f} for its strongest patch, {synthetic:.2f} for the image made for it"
+    if natural <= 0 and synthetic <= 0:
+        words += ": a dead unit, which no image here excites"
+    elif synthetic < natural:
+        words += ", which shows less of it than the patch does"
     if np.isfinite(tuned.selectivity[unit]):
         words += (
             f"; preferred grating {tuned.preferred[unit]:.0f}° at {tuned.frequency[unit]:.2f} cycles per pixel, "
