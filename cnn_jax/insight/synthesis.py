@@ -123,14 +123,15 @@ def ascend(
 ) -> Synthetic:  # fmt: skip
     """Images of `shape` that maximise `score`, a function of images (count, h, w, c) that returns (count,); the best of
     all parameterisations and restarts for each. `first` is followed in its place in the first quarter of the steps."""
-    found: list[Synthetic] = []
-    for fourier in (False, True):
-        for _ in range(recipe.restarts):
-            key, own = jax.random.split(key)
-            found.append(_climb(score, count, shape, own, span, recipe, jitter, fourier, first))
-    best = jnp.argmax(jnp.stack([one.reached for one in found]), axis=0)
-    at = jnp.arange(count)
-    return Synthetic(*(jnp.stack(values)[best, at] for values in zip(*found, strict=True)))
+    found = [
+        jax.vmap(lambda own, f=fourier: _climb(score, count, shape, own, span, recipe, jitter, f, first))(
+            jax.random.split(jax.random.fold_in(key, fourier), recipe.restarts)
+        )
+        for fourier in (False, True)
+    ]
+    all_found = Synthetic(*(jnp.concatenate(values) for values in zip(*found, strict=True)))  # (restarts, count, …)
+    best = jnp.argmax(all_found.reached, axis=0)
+    return Synthetic(*(values[best, jnp.arange(count)] for values in all_found))
 
 
 class _State(NamedTuple):
@@ -160,14 +161,8 @@ def _climb(
         shift = jax.random.randint(jax.random.fold_in(jitter_key, number), (2,), -jitter, jitter + 1)
         return jax.grad(lambda z: score(jnp.roll(image_of(z), shift, (1, 2))).sum())(z)
 
-    def step(_: Array, state: _State) -> _State:
-        slope = lax.cond(
-            state.steps < recipe.steps // 4,
-            functools.partial(slope_of, first or score),
-            functools.partial(slope_of, score),
-            state.z,
-            state.steps,
-        )
+    def step(score: Callable[[Array], Array], _: Array, state: _State) -> _State:
+        slope = slope_of(score, state.z, state.steps)
         mean, square = 0.9 * state.mean + 0.1 * slope, 0.999 * state.square + 0.001 * slope**2
         done = state.steps + 1
         size = jnp.sqrt(square / (1 - 0.999**done)) + 1e-8
@@ -176,7 +171,7 @@ def _climb(
         )
 
     def look(state: _State) -> _State:
-        state = lax.fori_loop(0, CHECK, step, state)
+        state = lax.fori_loop(0, CHECK, functools.partial(step, score), state)
         image = image_of(state.z)
         value = score(image)
         gained = (value > state.best + PROGRESS * jnp.abs(state.best)).any()
@@ -190,6 +185,8 @@ def _climb(
     before = score(image)
     zero = jnp.zeros((), jnp.int32)
     state = _State(z, jnp.zeros_like(z), jnp.zeros_like(z), zero, before, image, zero)
+    if first is not None:
+        state = lax.fori_loop(0, recipe.steps // 4, functools.partial(step, first), state)
     state = lax.while_loop(lambda s: (s.steps < recipe.steps) & (s.idle < recipe.patience), look, state)
     return Synthetic(state.image, before, state.best, jnp.full((count,), fourier))
 
