@@ -6,6 +6,7 @@ it says otherwise. Definitions follow Quantus (hedstrom2023quantus) where it has
 relevances (n, h, w) first.
 """
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -30,11 +31,9 @@ def _outputs(function: Function, params: Any, images: Any, targets: Targets) -> 
     return np.asarray(_selected(function, params, jnp.asarray(images, jnp.float32), targets), np.float64)
 
 
-def _jitted(function: Function, params: Any, images: Array, targets: Targets) -> Array:
+@functools.partial(jax.jit, static_argnames=("function",))
+def _selected(function: Function, params: Any, images: Array, targets: Targets) -> Array:
     return selected(function(params, images), targets)
-
-
-_selected = jax.jit(_jitted, static_argnums=0)
 
 
 def completeness_gap(

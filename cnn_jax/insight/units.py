@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from cnn_jax.errors import RequestError, quote
+from cnn_jax.errors import RequestError
 from cnn_jax.geometry import rows
 from cnn_jax.layers import Conv, Dense
 from cnn_jax.network import Network, Variables
@@ -21,15 +21,6 @@ BATCH = 128  # images per forward pass
 def layers_with_maps(network: Network) -> list[str]:
     """The names of the layers whose output has height and width, in order of execution."""
     return [node.name for node in network.walk() if len(node.output) == 3]
-
-
-def maps_node(network: Network, layer: str) -> Node:
-    """The node of a layer. Raises RequestError if it does not exist or its output has no height and width."""
-    node = network.node(layer)
-    if len(node.output) != 3:
-        known = ", ".join(layers_with_maps(network))
-        raise RequestError(f"layer {quote(layer)} has no maps, its output is {node.output}; layers with maps: {known}")
-    return node
 
 
 def check_units(node: Node, units: Sequence[int]) -> None:

@@ -2,7 +2,7 @@
 
 The guide: networks may have other architectures than a stack; that is left for later (he2016deep).
 
-    scripts/run experiments/guide/architecture.py --data-dir DIR    # two CPU cores, about two hours
+    scripts/run experiments/guide/architecture.py --data-dir DIR    # two CPU cores; its verdict says how long
 
 Networks of 56 layers, plain and with residual blocks, with batch norm, a quarter as wide as published. Expected: the
 residual one is better by some points.

@@ -2,7 +2,7 @@
 
 The guide: names data augmentation among the topics it leaves for later.
 
-    scripts/run experiments/guide/augmentation.py --data-dir DIR    # two CPU cores, about twenty minutes
+    scripts/run experiments/guide/augmentation.py --data-dir DIR    # two CPU cores; its verdict says how long
 
 1,000 training images, 200 epochs; mirrored and shifted images are arms of their own. Shifts are compared, since the
 mirror image of a shoe that points left is one that the test does not have. Expected: shifts help by some points,

@@ -2,7 +2,7 @@
 
 The guide: names modifications of backpropagation among the topics it leaves for later (lillicrap2016random).
 
-    scripts/run experiments/guide/backward.py --data-dir DIR    # two CPU cores, about twenty minutes
+    scripts/run experiments/guide/backward.py --data-dir DIR    # two CPU cores; its verdict says how long
 
 Feedback alignment sends the error back through fixed random weights. Expected: feedback alignment learns, but less.
 """

@@ -2,7 +2,7 @@
 
 The guide: names batch normalisation among the topics it leaves for later (ioffe2015batch).
 
-    scripts/run experiments/guide/batch_norm.py --data-dir DIR    # two CPU cores, about twenty minutes
+    scripts/run experiments/guide/batch_norm.py --data-dir DIR    # two CPU cores; its verdict says how long
 
 Its point is that higher rates can be used, so both arms have the same wide space of rates. Expected: it helps.
 """

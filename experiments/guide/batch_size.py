@@ -2,7 +2,7 @@
 
 The guide: a batch is a set of training images; the more updates, the better tuned the weights.
 
-    scripts/run experiments/guide/batch_size.py --data-dir DIR    # two CPU cores, about an hour
+    scripts/run experiments/guide/batch_size.py --data-dir DIR    # two CPU cores; its verdict says how long
 
 Batches of 32 and of 512 for 20 epochs, and of 512 for as many updates as those of 32 make, which is 16 times the
 work. Expected: at equal epochs small batches are better, at equal updates they are not.

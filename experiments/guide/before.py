@@ -3,7 +3,7 @@
 The guide: the outputs begin near [.1 .1 ... .1], without preference, and the loss begins high. For ten classes that is
 a half squared error of 0.45 and a cross-entropy of ln 10 = 2.303.
 
-    scripts/run experiments/guide/before.py --data-dir DIR    # two CPU cores, some seconds
+    scripts/run experiments/guide/before.py --data-dir DIR    # two CPU cores; its verdict says how long
 
 Two initialisers are asked: normal weights of deviation 0.01, which decide, and He's larger ones (he2015delving), the
 default here, whose interval stands beside. Rule: supported if the 95 % t interval of the half squared error, over

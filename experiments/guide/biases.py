@@ -2,7 +2,7 @@
 
 The guide: names biases among the topics it leaves for later.
 
-    scripts/run experiments/guide/biases.py --data-dir DIR    # two CPU cores, about twenty minutes
+    scripts/run experiments/guide/biases.py --data-dir DIR    # two CPU cores; its verdict says how long
 
 Biases are 98 of some 54,000 parameters. Expected: hardly.
 """

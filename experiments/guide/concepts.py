@@ -3,7 +3,7 @@
 The guide: by the end of the network there may be filters that activate when there is handwriting in the image, or pink
 objects.
 
-    scripts/run experiments/guide/concepts.py --data-dir DIR    # two CPU cores, about three minutes
+    scripts/run experiments/guide/concepts.py --data-dir DIR    # two CPU cores; its verdict says how long
 
 Shows colour images to a network that nobody told of either: half of them with a handwritten digit written on them, and
 all as they are, of which those with the largest share of pink pixels count as pink. On one half of the images the unit

@@ -2,7 +2,7 @@
 
 The guide names computational considerations among the topics it leaves for later.
 
-    scripts/run experiments/guide/cost.py --data-dir DIR    # two CPU cores, about a minute
+    scripts/run experiments/guide/cost.py --data-dir DIR    # two CPU cores; its verdict says how long
 
 The same runs at several widths, in float32 and with activations in bfloat16. The statistic is the slope of log time
 over log multiply-adds of each seed: 1 where twice the arithmetic takes twice the time. Rule: supported (time follows

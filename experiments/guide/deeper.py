@@ -3,7 +3,7 @@
 The guide: deeper filters have a larger receptive field and answer to more complex features; by the end some answer to
 one kind of thing only.
 
-    scripts/run experiments/guide/deeper.py --data-dir DIR    # two CPU cores, some seconds
+    scripts/run experiments/guide/deeper.py --data-dir DIR    # two CPU cores; its verdict says how long
 
 The selectivity of a unit for classes is (a - b) / (a + b), where a is its mean response to the class that excites it
 most and b that to all others (morcos2018importance, 2.3). Receptive fields by arithmetic and as the support of a
@@ -93,7 +93,7 @@ def selectivities(trained: TrainedModel, variables, images: np.ndarray, labels: 
         best = means.max(0)
         others = (means.sum(0) - best) / (len(classes) - 1)
         alive = best > 0
-        found[layer] = float(((best - others) / (best + others))[alive].mean())
+        found[layer] = float(((best - others)[alive] / (best + others)[alive]).mean())
     return found
 
 

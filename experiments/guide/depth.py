@@ -2,7 +2,7 @@
 
 The guide: networks go deeper, and deeper layers have more complex features; depth is left for later (he2016deep).
 
-    scripts/run experiments/guide/depth.py --data-dir DIR    # two CPU cores, about two hours
+    scripts/run experiments/guide/depth.py --data-dir DIR    # two CPU cores; its verdict says how long
 
 Plain networks of 20 and 56 layers, with batch norm, as wide as makes them train on a CPU. Expected: no; where nothing
 leads past them, 20 layers beat 56.

@@ -2,12 +2,12 @@
 
 The guide: a learning rate that is too high makes jumps that are too large.
 
-    scripts/run experiments/guide/divergence.py --data-dir DIR    # two CPU cores, under a minute
+    scripts/run experiments/guide/divergence.py --data-dir DIR    # two CPU cores; its verdict says how long
 
 For each width and seed the lowest rate of a grid in steps of two at which a run fails: it diverges (a non-finite loss
 or weight) or ends at chance (no better than the class frequencies); the table has the two apart. The statistic is the
 slope of log2(that rate) over log2(width), of each seed. Rule: supported if its 95 % t interval lies below 0, not
-supported if above. Expected: wider networks fail at lower rates, n = 8 seeds.
+supported if above. Expected: wider networks fail at lower rates.
 """
 
 from typing import Any

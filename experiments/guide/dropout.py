@@ -2,7 +2,7 @@
 
 The guide: names dropout among the topics it leaves for later (srivastava2014dropout).
 
-    scripts/run experiments/guide/dropout.py --data-dir DIR    # two CPU cores, about twenty minutes
+    scripts/run experiments/guide/dropout.py --data-dir DIR    # two CPU cores; its verdict says how long
 
 1,000 training images, 200 epochs, two strengths. Expected: a small gain.
 """

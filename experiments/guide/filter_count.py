@@ -2,7 +2,7 @@
 
 The guide: the more filters, the deeper the activation map and the more is known of the image.
 
-    scripts/run experiments/guide/filter_count.py --data-dir DIR    # two CPU cores, about twenty minutes
+    scripts/run experiments/guide/filter_count.py --data-dir DIR    # two CPU cores; its verdict says how long
 
 Four, eight and 16 filters in the first layer, twice as many in the second. More filters are more parameters: the table
 says how many, and how long a run takes. Expected: accuracy grows and flattens; parameters and time grow faster.

@@ -2,7 +2,7 @@
 
 The guide: names the size of filters among the topics it leaves for later.
 
-    scripts/run experiments/guide/filter_size.py --data-dir DIR    # two CPU cores, about twenty minutes
+    scripts/run experiments/guide/filter_size.py --data-dir DIR    # two CPU cores; its verdict says how long
 
 Larger filters have more parameters; the table says how many. Expected: filters of one pixel are worse by many points;
 beyond 3x3 little changes.

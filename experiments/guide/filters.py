@@ -3,7 +3,7 @@
 The guide: filters begin random and become detectors of edges, curves and colours; Hubel and Wiesel found cells of the
 visual cortex that answer only to edges of one orientation (hubel1962receptive).
 
-    scripts/run experiments/guide/filters.py --data-dir DIR    # two CPU cores, about two minutes
+    scripts/run experiments/guide/filters.py --data-dir DIR    # two CPU cores; its verdict says how long
 
 Shows gratings to every unit of the first layer before and after training, on colour images, whose filters can become
 colourful as well; the selectivity of a unit is |sum R exp(2i theta)| / sum R over orientations theta

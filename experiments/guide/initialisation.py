@@ -3,7 +3,7 @@
 The guide: the weights begin random; initialisation techniques are left for later (he2015delving;
 glorot2010understanding).
 
-    scripts/run experiments/guide/initialisation.py --data-dir DIR    # two CPU cores, about twenty minutes
+    scripts/run experiments/guide/initialisation.py --data-dir DIR    # two CPU cores; its verdict says how long
 
 Four convolutions; weights with a deviation of 0.01 may train with Adam where they do not with momentum, so that arm
 is there as well. Expected: He's scale is better with momentum; with Adam the difference is small.

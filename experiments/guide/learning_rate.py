@@ -3,7 +3,7 @@
 The guide: a high learning rate takes bigger steps and may need less time; one that is too high jumps and does not reach
 the optimum.
 
-    scripts/run experiments/guide/learning_rate.py --data-dir DIR    # two CPU cores, under a minute
+    scripts/run experiments/guide/learning_rate.py --data-dir DIR    # two CPU cores; its verdict says how long
 
 An ordinary sweep over four decades at a fixed number of epochs; the rate in the middle, named before, against the
 largest. A run fails to reach the optimum if it diverges (a non-finite loss or weight), which is counted, or by its

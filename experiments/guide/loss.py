@@ -2,7 +2,7 @@
 
 The guide: the loss is half the squared difference of target and output.
 
-    scripts/run experiments/guide/loss.py --data-dir DIR    # two CPU cores, about twenty minutes
+    scripts/run experiments/guide/loss.py --data-dir DIR    # two CPU cores; its verdict says how long
 
 The squared error is that of softmax outputs, whose gradient is smaller: its space of rates is higher. Expected:
 cross-entropy is better by a point or two.

@@ -2,7 +2,7 @@
 
 The guide draws a loss curve on which steps of a high learning rate jump over the optimum.
 
-    scripts/run experiments/guide/loss_steps.py --data-dir DIR    # two CPU cores, under a minute
+    scripts/run experiments/guide/loss_steps.py --data-dir DIR    # two CPU cores; its verdict says how long
 
 Gradient descent on all 640 images at once, so that every epoch is one step and the loss surface is the same for all;
 the weights after each are kept. A step jumps over the optimum along its line if the next one goes back: the statistic

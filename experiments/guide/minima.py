@@ -2,7 +2,7 @@
 
 The guide names non-convex optimisation among the topics it leaves for later.
 
-    scripts/run experiments/guide/minima.py --data-dir DIR    # two CPU cores, some seconds
+    scripts/run experiments/guide/minima.py --data-dir DIR    # two CPU cores; its verdict says how long
 
 The training loss on the straight line between the weights of two seeds, above the straight line between the losses of
 its ends; the barrier is the largest difference. Units can change places without changing the function, so the units of

@@ -2,7 +2,7 @@
 
 The guide: the more training data, the more training iterations and weight updates, and the better the network.
 
-    scripts/run experiments/guide/more_data.py --data-dir DIR    # two CPU cores, about half an hour
+    scripts/run experiments/guide/more_data.py --data-dir DIR    # two CPU cores; its verdict says how long
 
 Nested subsets over two decades, once at equal epochs (more data are more updates too) and once at equal updates; the
 best of four learning rates for each size, and of each run the epoch with the best validation accuracy. Expected:

@@ -2,7 +2,7 @@
 
 The guide: nonlinear layers stand between the convolutions.
 
-    scripts/run experiments/guide/nonlinearity.py --data-dir DIR    # two CPU cores, about twenty minutes
+    scripts/run experiments/guide/nonlinearity.py --data-dir DIR    # two CPU cores; its verdict says how long
 
 Without one, and with average pools, the network is a linear function of the image. Expected: ReLU beats none by many
 points, tanh lies near ReLU, sigmoid between.

@@ -3,7 +3,7 @@
 The guide: names gradient descent only; modifications of backpropagation are left for later (kingma2015adam;
 choi2020empirical).
 
-    scripts/run experiments/guide/optimizer.py --data-dir DIR    # two CPU cores, about twenty minutes
+    scripts/run experiments/guide/optimizer.py --data-dir DIR    # two CPU cores; its verdict says how long
 
 Each arm has its own space of rates, of equal width, and equally many draws from it; momentum and betas are the usual
 ones. Expected: little difference once each has its own rate.

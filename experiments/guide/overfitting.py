@@ -2,7 +2,7 @@
 
 The guide: the layers between the convolutions help to control overfitting.
 
-    scripts/run experiments/guide/overfitting.py --data-dir DIR    # two CPU cores, about an hour
+    scripts/run experiments/guide/overfitting.py --data-dir DIR    # two CPU cores; its verdict says how long
 
 Networks of equal parameters with and without max pools, with and without ReLUs, trained for 200 epochs on 1,000 images.
 The statistic is the gap between training and test accuracy of the scored weights, without pools minus with them.

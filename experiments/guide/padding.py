@@ -2,7 +2,7 @@
 
 The guide: padding keeps the size of the maps; it is left for a later post.
 
-    scripts/run experiments/guide/padding.py --data-dir DIR    # two CPU cores, about twenty minutes
+    scripts/run experiments/guide/padding.py --data-dir DIR    # two CPU cores; its verdict says how long
 
 A global average before the last layer gives both networks the same parameters. Expected: little difference on images
 whose border is empty, a small gain elsewhere.

@@ -3,7 +3,7 @@
 The guide: an image is an array of numbers, height x width x 3 for a colour image, each from 0 to 255; the answer is a
 probability for every class.
 
-    scripts/run experiments/guide/pixels.py [--image FILE] --data-dir DIR    # two CPU cores, about a minute
+    scripts/run experiments/guide/pixels.py [--image FILE] --data-dir DIR    # two CPU cores; its verdict says how long
 
 Takes any JPEG or PNG file; without one, an image of the data's. Expected: exact, every number as said.
 """

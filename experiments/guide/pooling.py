@@ -2,7 +2,7 @@
 
 The guide: pooling layers stand between convolutions and make the network robust.
 
-    scripts/run experiments/guide/pooling.py --data-dir DIR    # two CPU cores, about an hour
+    scripts/run experiments/guide/pooling.py --data-dir DIR    # two CPU cores; its verdict says how long
 
 The three networks have the same parameters: a global average stands before the last layer, whatever the size of its
 maps. Expected: max pools beat no pools; average pools lie between.

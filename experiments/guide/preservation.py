@@ -2,7 +2,7 @@
 
 The guide: the layers between the convolutions provide preservation of dimension, which helps robustness.
 
-    scripts/run experiments/guide/preservation.py --data-dir DIR    # two CPU cores, about twenty minutes
+    scripts/run experiments/guide/preservation.py --data-dir DIR    # two CPU cores; its verdict says how long
 
 Zero padding keeps the size of the maps. The two networks of equal parameters are those of padding.py, trained anew and
 shown shifted images as in robustness.py. The statistic is how many points of accuracy a shift by up to two pixels

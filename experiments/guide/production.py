@@ -3,7 +3,7 @@
 The guide: companies that have the images of all their users have an advantage; the more training data, the better tuned
 is the network when it goes to production.
 
-    scripts/run experiments/guide/production.py --data-dir DIR    # two CPU cores, about ten minutes
+    scripts/run experiments/guide/production.py --data-dir DIR    # two CPU cores; its verdict says how long
 
 More data are usually more kinds of data too. Here the number is the same and the kinds differ: 4,000 images from one
 camera, or as many from three (as they are, dark, turned and blurred), and a fourth camera (bright, noisy and shifted)

@@ -3,7 +3,7 @@
 The guide: the learning rate is chosen by the programmer. Here by the range test of smith2017cyclical (3.3): the rate
 rises linearly over one run; the one at which the loss is lowest is an upper bound, a third of it the suggestion.
 
-    scripts/run experiments/guide/range_test.py --data-dir DIR    # two CPU cores, about ten minutes
+    scripts/run experiments/guide/range_test.py --data-dir DIR    # two CPU cores; its verdict says how long
 
 Every seed has a range test of its own and is trained with what it suggests. Rule: supported if that is at most one
 point worse than with the best of a grid of five rates, by the 95 % t interval. Expected: supported.

@@ -2,7 +2,7 @@
 
 The guide: the layers between the convolutions improve the robustness of the network.
 
-    scripts/run experiments/guide/robustness.py --data-dir DIR    # two CPU cores, about an hour
+    scripts/run experiments/guide/robustness.py --data-dir DIR    # two CPU cores; its verdict says how long
 
 Networks of equal parameters with and without max pools, and one with average pools and without ReLUs, shown validation
 images that are shifted, turned, noisy or of low contrast. The statistic is how many points of accuracy a shift by up to

@@ -3,7 +3,7 @@
 The guide: the second layer's features could be semicircles (a curve and a straight edge) or squares (several straight
 edges); deeper ones are more complex still.
 
-    scripts/run experiments/guide/shapes.py --data-dir DIR    # two CPU cores, some seconds
+    scripts/run experiments/guide/shapes.py --data-dir DIR    # two CPU cores; its verdict says how long
 
 Draws curves, straight edges, semicircles and squares at random places, sizes and angles, and asks a linear probe (ridge
 regression on the maps of a layer, averaged over a grid of 4 x 4 places and projected to as many numbers for every

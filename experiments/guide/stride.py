@@ -2,7 +2,7 @@
 
 The guide: names strides among the topics it leaves for later (springenberg2015striving).
 
-    scripts/run experiments/guide/stride.py --data-dir DIR    # two CPU cores, about twenty minutes
+    scripts/run experiments/guide/stride.py --data-dir DIR    # two CPU cores; its verdict says how long
 
 Both networks have the same parameters; the strided one does a quarter of the arithmetic in its convolutions.
 Expected: a pool is a little better.

@@ -3,7 +3,7 @@
 The guide: to generalise from what is known and to adapt to different image environments is a skill that machines do not
 share with us.
 
-    scripts/run experiments/guide/transfer.py --data-dir DIR    # two CPU cores, under a minute
+    scripts/run experiments/guide/transfer.py --data-dir DIR    # two CPU cores; its verdict says how long
 
 Trains on MNIST and looks at the digits of scikit-learn, which other people wrote and another machine scanned, made as
 large and centred alike. These have 8 x 8 pixels; so that coarseness is no part of the answer, MNIST's validation images

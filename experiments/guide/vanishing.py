@@ -2,7 +2,7 @@
 
 The guide names vanishing gradients among the topics it leaves for later (glorot2010understanding; he2016deep).
 
-    scripts/run experiments/guide/vanishing.py --data-dir DIR    # two CPU cores, under a minute
+    scripts/run experiments/guide/vanishing.py --data-dir DIR    # two CPU cores; its verdict says how long
 
 The norm of the loss's gradient with respect to the kernels of the second and of the last convolution, in untrained
 networks of 4, 8 and 16 convolutions: with sigmoids (weights as in glorot2010understanding), ReLUs (he2015delving),

@@ -2,11 +2,11 @@
 
 The guide: the last layer looks at which high-level features most correlate with a class and has weights for them.
 
-    scripts/run experiments/guide/votes.py --data-dir DIR    # two CPU cores, some seconds
+    scripts/run experiments/guide/votes.py --data-dir DIR    # two CPU cores; its verdict says how long
 
 For every feature that enters the last layer and every class: the correlation, over validation images, of the feature
 with belonging to the class, against the weight between the two; the statistic is the rank correlation of the two over
-all pairs. Expected: clearly positive after training and zero before, n = 8 networks.
+all pairs. Expected: clearly positive after training and zero before.
 """
 
 import matplotlib

@@ -2,7 +2,7 @@
 
 The guide: names regularisation methods among the topics it leaves for later.
 
-    scripts/run experiments/guide/weight_decay.py --data-dir DIR    # two CPU cores, about twenty minutes
+    scripts/run experiments/guide/weight_decay.py --data-dir DIR    # two CPU cores; its verdict says how long
 
 1,000 training images, 200 epochs, two strengths. Expected: a small gain at the larger strength.
 """
