@@ -113,6 +113,16 @@ def own_compilations():
         yield
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _few_maps():
+    """Each compiled program maps some regions of memory, of which Linux grants a process 65,530: a process that keeps
+    the programs of all tests is killed."""
+    yield
+    maps = Path("/proc/self/maps")
+    if maps.exists() and len(maps.read_bytes().splitlines()) > 20_000:
+        jax.clear_caches()
+
+
 @pytest.fixture(autouse=True)
 def _own_origins():
     """A file whose parts a test registers in this process is a plugin of that test's runs, and of no others."""

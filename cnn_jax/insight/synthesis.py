@@ -123,18 +123,21 @@ def ascend(
 ) -> Synthetic:  # fmt: skip
     """Images of `shape` that maximise `score`, a function of images (count, h, w, c) that returns (count,); the best of
     all parameterisations and restarts for each. `first` is followed in its place in the first quarter of the steps."""
-    found = [
-        jax.vmap(lambda own, f=fourier: _climb(score, count, shape, own, span, recipe, jitter, f, first))(
-            jax.random.split(jax.random.fold_in(key, fourier), recipe.restarts)
-        )
-        for fourier in (False, True)
-    ]
+    start_key, jitter_key = jax.random.split(key)
+    scores = jax.vmap(score), jax.vmap(first or score)
+    found = []
+    for fourier in (False, True):
+        keys = jax.random.split(jax.random.fold_in(start_key, fourier), recipe.restarts)
+        start = jax.vmap(lambda own, f=fourier: _beginning(own, count, shape, f))(keys)
+        found.append(_climb(scores, start, shape, jitter_key, span, recipe, jitter, fourier))
     all_found = Synthetic(*(jnp.concatenate(values) for values in zip(*found, strict=True)))  # (restarts, count, …)
     best = jnp.argmax(all_found.reached, axis=0)
     return Synthetic(*(values[best, jnp.arange(count)] for values in all_found))
 
 
 class _State(NamedTuple):
+    """Of the ascent: `steps` counts for all; the others have one row for each restart."""
+
     z: Array
     mean: Array
     square: Array
@@ -145,21 +148,22 @@ class _State(NamedTuple):
 
 
 def _climb(
-    score: Callable[[Array], Array], count: int, shape: Shape, key: Array, span: Span, recipe: Recipe,
-    jitter: int, fourier: bool, first: Callable[[Array], Array] | None,
+    scores: tuple[Callable[[Array], Array], Callable[[Array], Array]], z: Array, shape: Shape, jitter_key: Array,
+    span: Span, recipe: Recipe, jitter: int, fourier: bool,
 ) -> Synthetic:  # fmt: skip
-    start_key, jitter_key = jax.random.split(key)
-    z = _beginning(start_key, count, shape, fourier)
+    """From z (restarts, units, …). Of the scores, functions of images (restarts, units, h, w, c), the second is that
+    of the first steps."""
+    score, first = scores
     low, high = (jnp.broadcast_to(jnp.asarray(end, jnp.float32), shape[-1:]) for end in span)
 
     def image_of(z: Array) -> Array:
         values = _from_fourier(z, shape) if fourier else z
         share = jnp.clip(0.5 + 1.05 * (jax.nn.sigmoid(values) - 0.5), 0.0, 1.0)
-        return low[None, None, None] + (high - low)[None, None, None] * share
+        return low[None, None, None, None] + (high - low)[None, None, None, None] * share
 
     def slope_of(score: Callable[[Array], Array], z: Array, number: Array) -> Array:
         shift = jax.random.randint(jax.random.fold_in(jitter_key, number), (2,), -jitter, jitter + 1)
-        return jax.grad(lambda z: score(jnp.roll(image_of(z), shift, (1, 2))).sum())(z)
+        return jax.grad(lambda z: score(jnp.roll(image_of(z), shift, (2, 3))).sum())(z)
 
     def step(score: Callable[[Array], Array], _: Array, state: _State) -> _State:
         slope = slope_of(score, state.z, state.steps)
@@ -174,21 +178,20 @@ def _climb(
         state = lax.fori_loop(0, CHECK, functools.partial(step, score), state)
         image = image_of(state.z)
         value = score(image)
-        gained = (value > state.best + PROGRESS * jnp.abs(state.best)).any()
+        gained = (value > state.best + PROGRESS * jnp.abs(state.best)).any(1)
         better = value > state.best
         return state._replace(
             best=jnp.where(better, value, state.best), idle=jnp.where(gained, 0, state.idle + 1),
-            image=jnp.where(better[:, None, None, None], image, state.image),
+            image=jnp.where(better[..., None, None, None], image, state.image),
         )  # fmt: skip
 
     image = image_of(z)
     before = score(image)
-    zero = jnp.zeros((), jnp.int32)
-    state = _State(z, jnp.zeros_like(z), jnp.zeros_like(z), zero, before, image, zero)
-    if first is not None:
-        state = lax.fori_loop(0, recipe.steps // 4, functools.partial(step, first), state)
-    state = lax.while_loop(lambda s: (s.steps < recipe.steps) & (s.idle < recipe.patience), look, state)
-    return Synthetic(state.image, before, state.best, jnp.full((count,), fourier))
+    idle = jnp.zeros(len(z), jnp.int32)
+    state = _State(z, jnp.zeros_like(z), jnp.zeros_like(z), jnp.zeros((), jnp.int32), before, image, idle)
+    state = lax.fori_loop(0, recipe.steps // 4, functools.partial(step, first), state)
+    state = lax.while_loop(lambda s: (s.steps < recipe.steps) & (s.idle < recipe.patience).any(), look, state)
+    return Synthetic(state.image, before, state.best, jnp.full(before.shape, fourier))
 
 
 def _beginning(key: Array, count: int, shape: Shape, fourier: bool) -> Array:
@@ -199,12 +202,13 @@ def _beginning(key: Array, count: int, shape: Shape, fourier: bool) -> Array:
 
 
 def _from_fourier(z: Array, shape: Shape) -> Array:
-    """Values (n, h, w, c) of coefficients whose amplitude is scaled by one over the frequency, as in photographs."""
+    """Values (…, h, w, c) of coefficients whose amplitude is scaled by one over the frequency, as in photographs."""
     height, width, channels = shape
     frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None])
     scale = 1.0 / np.maximum(frequency, 1.0 / max(height, width)) * np.sqrt(height * width) / 4
-    spectrum = jnp.asarray(scale, jnp.float32)[None, :, :, None] * lax.complex(z[..., 0], z[..., 1])
-    values = jnp.fft.irfft2(spectrum, (height, width), axes=(1, 2))
+    scale = scale.astype(np.float32).reshape((1,) * (z.ndim - 4) + (*scale.shape, 1))
+    spectrum = scale * lax.complex(z[..., 0], z[..., 1])
+    values = jnp.fft.irfft2(spectrum, (height, width), axes=(-3, -2))
     return values @ jnp.asarray(COLOURS.T, values.dtype) if channels == 3 else values
 
 
@@ -214,10 +218,12 @@ def diverse(
     weight: float = 1.0, target: Target = "channel", recipe: Recipe = USUAL,
 ) -> Synthetic:  # fmt: skip
     """Several images for one unit of a layer with maps that differ in how its layer answers (olah2017feature,
-    "diversity"): from the activation, relative to that of the others, `weight` times the mean cosine similarity of the
-    Gram matrices of the layer's maps is subtracted."""
+    "diversity"): from the activation, as a share of what one image alone reaches, `weight` times the mean cosine
+    similarity of the Gram matrices of the layer's maps is subtracted."""
     score = _activation(network, variables, layer, target)
     channels = jnp.full((count,), unit)
+    shape = network.input_shape
+    alone = ascend(lambda images: score(images, channels[:1]), 1, shape, key, span, recipe).reached[0]
 
     def apart(images: Array) -> Array:
         maps = inner(network, variables, images, layer)
@@ -225,10 +231,9 @@ def diverse(
         grams = jnp.einsum("npa,npb->nab", flat, flat).reshape(count, -1)
         grams = grams / jnp.maximum(jnp.linalg.norm(grams, axis=1, keepdims=True), 1e-12)
         alike = (grams @ grams.T).sum(1) - 1.0
-        values = score(images, channels)
-        return values - weight * lax.stop_gradient(jnp.abs(values).mean()) * alike / max(count - 1, 1)
+        return score(images, channels) / jnp.maximum(jnp.abs(alone), 1e-12) - weight * alike / max(count - 1, 1)
 
-    return ascend(apart, count, network.input_shape, key, span, recipe)
+    return ascend(apart, count, shape, key, span, recipe)
 
 
 @functools.partial(jax.jit, static_argnames=("network", "layer", "count", "target", "recipe"))
