@@ -253,6 +253,34 @@ def see(
     return inspect_model(model, split, out or model.folder.file("insight"), request, command, show)
 
 
+def rank(
+    run: Path | str, out: Path | None = None, *, seed: int = 0, data_dir: str | None = None,
+    command: str = "cnn_jax.rank", show: bool = True,
+) -> str:  # fmt: skip
+    """Ranks all explanations of a run by how far they may be trusted, and writes ranking.json and ranking.md.
+
+    Args:
+      run: the folder of a run, or of a sweep, whose chosen cell's networks are compared over their seeds.
+      out: the folder to write; by default `insight` in the run's or sweep's folder.
+      seed: of everything random.
+      data_dir: the folder of the run's data; by default as in the run.
+      command: the command named in the record.
+      show: shows on standard error which network is in progress.
+
+    Returns:
+      The table, as Markdown.
+
+    Raises:
+      RequestError: not a run, or too few validation images.
+      RunError: the sweep is not finished or chose no cell; a checkpoint is missing or damaged.
+    """
+    from cnn_jax.report.inspect.ranking import rank as rank_models
+
+    models = TrainedModel.of_seeds(run)
+    splits = [load_data(_with_data_dir(model.config, data_dir)).validation for model in models]
+    return rank_models(models, splits, Path(out or Path(run) / "insight"), seed, command, show)
+
+
 def evaluate(
     run: Path | str,
     *,

@@ -10,6 +10,7 @@ from tyro.conf import Positional
 
 from cnn_jax import compilations
 from cnn_jax.cli import common
+from cnn_jax.errors import RequestError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +36,9 @@ class See(common.Common):
     """Folder of the run's data (default: as in the run)."""
     network: str | None = None
     """Name or text of the network, if RUN is a weights file (npz, safetensors)."""
+    rank: bool = False
+    """Instead of the page, rank all explanations by how far they may be trusted; of a sweep, over the seeds of its
+    chosen cell."""
     out: Path | None = None
     """The folder to write (default: RUN/insight)."""
 
@@ -48,6 +52,14 @@ def command(arguments: Sequence[str]) -> None:
 
     request = Request(parsed.images, parsed.count, parsed.layers, parsed.units, parsed.seed)
     words = ["scripts/run", "-m", "cnn_jax", *sys.argv[1:]]
+    if parsed.rank:
+        if parsed.network is not None:
+            raise RequestError("--rank needs a run: a weights file has no validation images")
+        print(api.rank(
+            parsed.run, parsed.out, seed=parsed.seed, data_dir=parsed.data_dir, command=shlex.join(words),
+            show=not parsed.quiet,
+        ), end="")  # fmt: skip
+        return
     page = api.see(
         parsed.run, request, parsed.out, network=parsed.network, data_dir=parsed.data_dir, command=shlex.join(words),
         show=not parsed.quiet,

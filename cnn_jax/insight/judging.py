@@ -36,6 +36,11 @@ def _selected(function: Function, params: Any, images: Array, targets: Targets) 
     return selected(function(params, images), targets)
 
 
+@functools.partial(jax.jit, static_argnames=("function",))
+def _predicted(function: Function, params: Any, images: Array) -> Array:
+    return function(params, images).argmax(1)
+
+
 def completeness_gap(
     explainer: Explainer, function: Function, params: Any, images: Array, targets: Targets, baseline: float = 0.0
 ) -> np.ndarray:
@@ -112,16 +117,24 @@ def road(
     """The accuracy after the share of most relevant pixels was removed and debiased, by share: remove and debias
     (rong2022consistent, 4.2). A removed pixel is the weighted mean of its neighbours, sides 1/6 and corners 1/12, all
     removed ones solved together, plus normal noise; it holds no hint of where it was removed."""
-    found = _places(relevances(explainer, function, params, images, jnp.asarray(labels)))
-    pixels = np.asarray(images, np.float64)
-    accuracy = {}
+    found = relevances(explainer, function, params, images, jnp.asarray(labels))
+    right = right_without(found, function, params, images, labels, key, fractions, noise)
+    return dict(zip(fractions, right.mean(1).tolist(), strict=True))
+
+
+def right_without(
+    found: np.ndarray, function: Function, params: Any, images: Array, labels: np.ndarray, key: Array,
+    fractions: Sequence[float] = FRACTIONS, noise: float = 0.01,
+) -> np.ndarray:  # fmt: skip
+    """Whether each image is still classified right when the pixels with the highest relevances (n, h, w) are removed
+    and debiased, see `road`: bool (fractions, n)."""
+    places, pixels, right = _places(found), np.asarray(images, np.float64), []
     for fraction, own in zip(fractions, jax.random.split(key, len(fractions)), strict=True):
-        removed = found < round(fraction * found[0].size)
+        removed = places < round(fraction * places[0].size)
         filled = np.stack([imputed(x, gone) for x, gone in zip(pixels, removed, strict=True)])
         filled += noise * np.asarray(jax.random.normal(own, images.shape)) * removed[..., None]
-        outputs = np.asarray(function(params, jnp.asarray(filled, jnp.float32)))
-        accuracy[fraction] = float((outputs.argmax(1) == np.asarray(labels)).mean())
-    return accuracy
+        right.append(np.asarray(_predicted(function, params, jnp.asarray(filled, jnp.float32))) == np.asarray(labels))
+    return np.stack(right)
 
 
 SIDES = {(-1, 0): 1 / 6, (1, 0): 1 / 6, (0, -1): 1 / 6, (0, 1): 1 / 6}
@@ -131,34 +144,35 @@ CORNERS = {(-1, -1): 1 / 12, (-1, 1): 1 / 12, (1, -1): 1 / 12, (1, 1): 1 / 12}
 def imputed(image: np.ndarray, removed: np.ndarray) -> np.ndarray:
     """An image (h, w, c) whose removed pixels (h, w) are the weighted mean of their neighbours: the solution of one
     linear equation for each of them. At the border the weights of the neighbours that exist are made to sum to 1."""
-    from scipy import sparse
-    from scipy.sparse import linalg
+    from scipy.sparse import identity, linalg
 
     if not removed.any():
         return image
     if removed.all():
         return np.zeros_like(image)  # nothing is known
-    height, width = removed.shape
-    count = int(removed.sum())
-    number = np.full(removed.shape, -1)
-    number[removed] = np.arange(count)
-    entries: list[tuple[int, int, float]] = []  # row, column and value of the system
-    right = np.zeros((count, image.shape[-1]))
-    for y, x in zip(*np.nonzero(removed), strict=True):
-        near = {(y + dy, x + dx): w for (dy, dx), w in (SIDES | CORNERS).items()}
-        near = {(i, j): w for (i, j), w in near.items() if 0 <= i < height and 0 <= j < width}
-        total, own = sum(near.values()), number[y, x]
-        entries.append((own, own, 1.0))
-        for place, weight in near.items():
-            if removed[place]:
-                entries.append((own, number[place], -weight / total))
-            else:
-                right[own] += weight / total * image[place]
-    rows, columns, values = zip(*entries, strict=True)
-    system = sparse.csc_matrix((values, (rows, columns)), shape=(count, count))
-    filled = image.copy()
-    filled[removed] = linalg.spsolve(system, right).reshape(right.shape)
-    return filled
+    gone = removed.ravel()
+    of_removed = _neighbours(*removed.shape)[gone]
+    pixels = image.reshape(len(gone), -1)
+    system = identity(int(gone.sum()), format="csc") - of_removed[:, gone]
+    filled = pixels.copy()
+    filled[gone] = linalg.spsolve(system.tocsc(), of_removed[:, ~gone] @ pixels[~gone]).reshape(-1, pixels.shape[1])
+    return filled.reshape(image.shape)
+
+
+@functools.lru_cache(maxsize=8)
+def _neighbours(height: int, width: int) -> Any:
+    """The matrix (pixels, pixels) of the weights of every pixel's neighbours, whose rows sum to 1."""
+    from scipy import sparse
+
+    rows, columns = np.mgrid[:height, :width]
+    entries = []
+    for (dy, dx), weight in (SIDES | CORNERS).items():
+        y, x = rows + dy, columns + dx
+        inside = (y >= 0) & (y < height) & (x >= 0) & (x < width)
+        entries.append(((rows * width + columns)[inside], (y * width + x)[inside], np.full(inside.sum(), weight)))
+    own, other, weights = (np.concatenate(values) for values in zip(*entries, strict=True))
+    matrix = sparse.csr_matrix((weights, (own, other)), shape=(height * width, height * width))
+    return sparse.diags(1 / np.asarray(matrix.sum(1)).ravel()) @ matrix
 
 
 def pointing_game(found: np.ndarray, masks: np.ndarray) -> np.ndarray:

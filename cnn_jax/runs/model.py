@@ -19,6 +19,7 @@ from cnn_jax.network import Network, Variables
 from cnn_jax.runs import weights
 from cnn_jax.runs.folder import Folder
 from cnn_jax.runs.reader import Run, Trial, is_sweep
+from cnn_jax.runs.sweeps import SweepReader, final_folder, trial_folder
 from cnn_jax.training.checkpoint import SavedCheckpoints
 from cnn_jax.training.config import Config
 from cnn_jax.training.state import Program, TrainState, initial_state
@@ -66,6 +67,20 @@ class TrainedModel:
         state = load_state(trial, Program.of(trial.config, network, devices=1))
         mean, std = (np.asarray(values, np.float32) for values in (data.mean, data.std))
         return cls(network, variables_of(state), data.class_names, mean, std, trial.config, trial.folder)
+
+    @classmethod
+    def of_seeds(cls, path: Path | str) -> "list[TrainedModel]":
+        """Loads a run, or the networks of a sweep's chosen cell that learned, in the order of their seeds. Raises as
+        `load` does."""
+        folder = Folder.open(path)
+        if not is_sweep(folder):
+            return [cls.load(path)]
+        sweep = SweepReader.open(path)
+        rows = [row for row in sweep.table.chosen_trials() if row.accuracy is not None]
+        if not rows:
+            raise RunError(f"{folder.path} has no network that learned: every cell diverged")
+        final = sweep.table.grid.base.final_fit
+        return [cls.load((final_folder(folder, r.seed) if final else trial_folder(folder, r.trial)).path) for r in rows]
 
     @classmethod
     def of_weights(cls, path: Path, network: str) -> "TrainedModel":

@@ -120,13 +120,18 @@ def test_the_calibration_error_is_a_loop_over_bins(seed, n, classes, bins):
 
 def test_layers_are_drawn_anew_from_the_top_down(small):
     network, variables, _, _ = small
-    steps = list(checks.randomised(network, variables, jax.random.key(1)))
+    fresh, layers = network.init(jax.random.key(1)), checks.layers_of(network)
+    steps = list(checks.randomised(variables, fresh, layers))
     assert [name for name, _ in steps] == ["dense1", "bn1", "conv1"]
     first = steps[0][1]["params"]
     assert (first["dense1"]["kernel"] != variables["params"]["dense1"]["kernel"]).all()
     np.testing.assert_array_equal(first["conv1"]["kernel"], variables["params"]["conv1"]["kernel"])
-    fresh = network.init(jax.random.key(1))
     jax.tree.map(np.testing.assert_array_equal, steps[-1][1], fresh)
+    for name, alone in checks.randomised(variables, fresh, layers, independent=True):
+        for collection, of_layers in alone.items():
+            for layer, arrays in of_layers.items():
+                source = fresh if layer == name else variables
+                jax.tree.map(np.testing.assert_array_equal, arrays, source[collection][layer])
 
 
 @settings(max_examples=30, deadline=None)
@@ -155,7 +160,7 @@ def test_deletion_and_insertion_by_a_loop(small, insert):
     hidden = blurred if insert else np.zeros_like(images)
     order = checks.ranks(np.random.default_rng(0).normal(size=(12, 6, 6)))
     assert sorted(order[0].ravel().tolist()) == list(range(36))
-    curve, counts = [], [round(36 * i / checks.FRACTIONS) for i in range(checks.FRACTIONS + 1)]
+    curve, counts = [], [round(36 * i / checks.STEPS) for i in range(checks.STEPS + 1)]
     for count in counts:
         passed = order[..., None] < count
         shown = np.where(passed, images, hidden) if insert else np.where(passed, hidden, images)
@@ -183,7 +188,8 @@ def test_a_method_that_ignores_the_network_fails_and_one_that_knows_it_passes():
     good, bad = checks.examine(network, variables, images, classes, methods, jax.random.key(2))
     assert good.depends_on_weights
     assert good.faithful == (True, True)
-    assert good.cascade[-1][1] == good.correlation
+    assert good.cascade[-1] == ("all", good.correlation)
+    assert (good.draws, good.independent) == (1, ())
     assert "depends on the weights" in good.words()
     assert bad.correlation == pytest.approx(1)
     assert not bad.depends_on_weights
@@ -195,3 +201,44 @@ def test_a_method_that_ignores_the_network_fails_and_one_that_knows_it_passes():
     )  # fmt: skip
     assert (alone.n, alone.span, alone.faithful) == (1, (-1.0, 1.0), (False, False))
     assert "which one image cannot compare with a random order" in alone.words()
+
+
+def test_checks_of_any_function_with_several_draws():
+    """A plain function of a tree of arrays, whose weights are shuffled; its layers are found by the names in it."""
+    random = np.random.default_rng(0)
+    params = {"first": {"w": jnp.asarray(random.normal(size=(36, 8)), jnp.float32)},
+              "last": [jnp.asarray(random.normal(size=(8, 3)), jnp.float32)]}  # fmt: skip
+
+    def function(params, images):
+        return jnp.tanh(images.reshape(len(images), -1) @ params["first"]["w"]) @ params["last"][0]
+
+    images = jax.random.normal(jax.random.key(1), (16, 6, 6, 1))
+    classes = function(params, images).argmax(1)
+    method = {"gradient x input": attribution.gradient_times_input}
+    (found,) = checks.examine(
+        function, params, images, classes, method, KEY, layers=("first", "last"), draws=3, independent=True
+    )
+    assert [name for name, _ in found.cascade] == ["last", "all"]
+    assert [name for name, _ in found.independent] == ["last", "first"]
+    assert found.cascade[0] == found.independent[0]  # the first layer that is randomised is alone
+    maps = [np.asarray(attribution.gradient_times_input(function, params, images, classes)).sum(-1)]
+    for key in jax.random.split(jax.random.split(KEY)[0], 3):
+        fresh = checks.shuffled(params, key)
+        np.testing.assert_array_equal(np.sort(fresh["last"][0].ravel()), np.sort(params["last"][0].ravel()))
+        maps.append(np.asarray(attribution.gradient_times_input(function, fresh, images, classes)).sum(-1))
+    by_hand = np.mean(
+        [stats.spearmanr(abs(maps[0][i]).ravel(), abs(m[i]).ravel())[0] for m in maps[1:] for i in range(16)]
+    )
+    assert found.correlation == pytest.approx(by_hand, abs=1e-6)
+
+
+def test_data_randomisation_compares_with_a_network_that_has_memorised():
+    network = Network((6, 6, 1), parse("dense-3"))
+    one, other = (network.init(jax.random.key(seed)) for seed in (0, 1))
+    images, classes = jax.random.normal(KEY, (4, 6, 6, 1)), jnp.zeros(4, jnp.int32)
+    given = ("gradient", attribution.gradient, network, one)
+    same = checks.data_randomisation(*given, one, images, classes)
+    np.testing.assert_allclose(same, 1.0)
+    different = checks.data_randomisation(*given, other, images, classes)
+    weights = [abs(np.asarray(v["params"]["dense1"]["kernel"])[:, 0]) for v in (one, other)]
+    np.testing.assert_allclose(different, stats.spearmanr(*weights).statistic, atol=1e-6)

@@ -93,8 +93,9 @@ def _record(inspection: Inspection, explanations: Explanations, writer: FigureWr
         "stamps": [
             {
                 "method": check.method, "n": check.n, "rank_correlation": check.correlation,
-                "rank_correlation_95": check.span, "cascade": check.cascade, "deletion": check.deletion,
-                "insertion": check.insertion, "words": check.words(),
+                "rank_correlation_95": check.span, "draws": check.draws, "cascade": check.cascade,
+                "independent": check.independent, "deletion": check.deletion, "insertion": check.insertion,
+                "words": check.words(),
             }
             for check in explanations.checks
         ],
