@@ -99,13 +99,14 @@ class Units:
 
 def inner(function: Any, params: Any, images: Array, layer: str) -> Array:
     """The output of a layer. Raises RequestError for a function without named layers, or without this one."""
-    outputs = _activations(function)(params, images)
+    outputs = activations_of(function)(params, images)
     if layer not in outputs:
         raise RequestError(f"layer {quote(layer)} does not exist; there are {', '.join(outputs)}")
     return outputs[layer]
 
 
-def _activations(function: Any) -> Callable[..., dict[str, Array]]:
+def activations_of(function: Any) -> Callable[..., dict[str, Array]]:
+    """How to get the outputs of a function's layers. Raises RequestError for one without named layers."""
     found = getattr(function, "activations", None)
     if found is None:
         raise RequestError(
@@ -115,31 +116,32 @@ def _activations(function: Any) -> Callable[..., dict[str, Array]]:
     return found
 
 
-def at_layer(function: Any, params: Any, images: Array, targets: Targets, layer: str) -> tuple[Array, Array]:
-    """A layer's maps (n, h, w, channels) and the derivative of the selected output with respect to them. Raises
-    RequestError for a function without named layers, without this one, or if it has no maps."""
-    names: list[str] = []
-
-    def named(params: Any, images: Array) -> dict[str, Array]:
-        found = _activations(function)(params, images)
-        names.extend(found)  # in order of execution, which a dictionary loses on its way out of a trace
-        return found
-
-    outputs = jax.eval_shape(named, params, images)
-    with_maps = [name for name in names if outputs[name].ndim == 4]
-    if layer not in outputs:
-        raise RequestError(f"layer {quote(layer)} does not exist; there are {', '.join(names)}")
-    if layer not in with_maps:
-        raise RequestError(
-            f"layer {quote(layer)} has no maps, its output is {outputs[layer].shape[1:]}; layers with maps: "
-            f"{', '.join(with_maps)}"
-        )
+def derivative_at(function: Any, params: Any, images: Array, targets: Targets, layer: str) -> tuple[Array, Array]:
+    """A layer's output (n, …) and the derivative of the selected output with respect to it. Raises RequestError for a
+    function without named layers, or without this one."""
+    shape = jax.eval_shape(lambda x: inner(function, params, x, layer), images)
 
     def score(shift: Array) -> tuple[Array, Array]:
-        found = _activations(function)(params, images, shifts={layer: shift})
+        found = activations_of(function)(params, images, shifts={layer: shift})
         logits = list(found.values())[-1].reshape(len(images), -1)
         return selected(logits, targets).sum(), found[layer]
 
-    shape = outputs[layer]
-    gradients, maps = jax.grad(score, has_aux=True)(jnp.zeros(shape.shape, shape.dtype))
-    return maps, gradients
+    gradients, output = jax.grad(score, has_aux=True)(jnp.zeros(shape.shape, shape.dtype))
+    return output, gradients
+
+
+def at_layer(function: Any, params: Any, images: Array, targets: Targets, layer: str) -> tuple[Array, Array]:
+    """As `derivative_at`, of a layer with maps (n, h, w, channels). Raises RequestError if it has none."""
+    shapes: dict[str, tuple[int, ...]] = {}
+
+    def named(params: Any, images: Array) -> Array:
+        shapes.update({name: x.shape[1:] for name, x in activations_of(function)(params, images).items()})
+        return images
+
+    jax.eval_shape(named, params, images)
+    if layer in shapes and len(shapes[layer]) != 3:
+        with_maps = ", ".join(name for name, shape in shapes.items() if len(shape) == 3)
+        raise RequestError(
+            f"layer {quote(layer)} has no maps, its output is {shapes[layer]}; layers with maps: {with_maps}"
+        )
+    return derivative_at(function, params, images, targets, layer)

@@ -23,6 +23,7 @@ from PIL import Image
 from cnn_jax import api
 from cnn_jax.cli.study import main
 from cnn_jax.data import Split, load
+from cnn_jax.insight.concepts import average_precision
 from cnn_jax.report import figures
 from cnn_jax.study import Finding, Question, Study
 
@@ -61,19 +62,11 @@ def pinkness(images: np.ndarray) -> np.ndarray:
     return pink[places.ravel()].reshape(len(images), -1).mean(1)
 
 
-def precision(scores: np.ndarray, positive: np.ndarray) -> np.ndarray:
-    """The average precision of ranking by each column of scores (n, units), the mean precision at every positive."""
-    order = np.argsort(-scores, axis=0, kind="stable")
-    hits = positive[order]
-    at = np.cumsum(hits, axis=0) / np.arange(1, len(hits) + 1)[:, None]
-    return (at * hits).sum(0) / positive.sum()
-
-
 def best_unit(responses: np.ndarray, positive: np.ndarray) -> tuple[int, float]:
     """The unit with the highest average precision on the even images, and its average precision on the others."""
     even = np.arange(len(positive)) % 2 == 0
-    unit = int(precision(responses[even], positive[even]).argmax())
-    return unit, float(precision(responses[~even], positive[~even])[unit])
+    unit = int(average_precision(responses[even], positive[even]).argmax())
+    return unit, float(average_precision(responses[~even], positive[~even])[unit])
 
 
 def investigate(study: Study) -> Finding:

@@ -18,6 +18,7 @@ from classic import classic
 from PIL import Image, ImageDraw
 
 from cnn_jax.cli.study import main
+from cnn_jax.insight.concepts import probe
 from cnn_jax.report import figures
 from cnn_jax.study import Finding, Question, Study
 
@@ -125,16 +126,7 @@ def probed(maps: np.ndarray, labels: np.ndarray) -> float:
     features = maps.reshape(len(maps), -1).astype(np.float64)
     features = (features - features.mean(0)) / np.maximum(features.std(0), 1e-9)
     projection = np.random.default_rng(1).normal(size=(features.shape[1], NUMBERS)) / np.sqrt(features.shape[1])
-    features = np.column_stack([features @ projection, np.ones(len(features))])
-    targets = np.eye(labels.max() + 1)[labels]
-    half = np.arange(len(labels)) % 2 == 0
-    right = 0
-    for known, asked in ((half, ~half), (~half, half)):
-        x = features[known]
-        penalty = RIDGE * np.square(x).sum(0).mean() * np.eye(x.shape[1])
-        weights = np.linalg.solve(x.T @ x + penalty, x.T @ targets[known])
-        right += int(((features[asked] @ weights).argmax(1) == labels[asked]).sum())
-    return 100.0 * right / len(labels)
+    return 100.0 * float(probe(features @ projection, labels, RIDGE).mean())
 
 
 def draw(study: Study, images: np.ndarray, table) -> None:
