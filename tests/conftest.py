@@ -13,6 +13,10 @@ os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", f"{tempfile.gettempdir()}/cnn
 os.environ.setdefault("JAX_COMPILATION_CACHE_MAX_SIZE", str(2**30))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.3")
 
+# The tests compile thousands of programs and run each a few times: without LLVM's optimisations they take little more
+# than half as long. `XLA_FLAGS= scripts/test` tests the programs as users compile them.
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true")
+
 import jax
 import pytest
 from counting import pytest_terminal_summary  # noqa: F401 - prints the table of counted cases
