@@ -19,6 +19,7 @@ from cnn_jax.insight.functions import Function, Targets, selected
 
 Explainer = Callable[[Any, Any, Array, Any], Array]
 FRACTIONS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 0.9)  # rong2022consistent, of the pixels removed
+TINY = 1e-300
 HISTOGRAM = 100  # bins of the entropy of a map (hedstrom2024sanity)
 
 
@@ -55,15 +56,17 @@ def max_sensitivity(
     explainer: Explainer, function: Function, params: Any, images: Array, targets: Targets, key: Array,
     radius: float = 0.2, samples: int = 10,
 ) -> np.ndarray:  # fmt: skip
-    """The largest change of the map, relative to the size of the image, over random images within ± `radius`
-    (yeh2019fidelity, definition 2.3; relative as in Quantus)."""
+    """The largest change of the map, relative to its size, over random images within ± `radius` (yeh2019fidelity,
+    definition 2.3; relative as in Quantus)."""
     maps = np.asarray(explainer(function, params, images, targets), np.float64)
-    size = np.linalg.norm(np.asarray(images, np.float64).reshape(len(images), -1), axis=1)
+    size = np.linalg.norm(maps.reshape(len(maps), -1), axis=1)
     worst = np.zeros(len(images))
     for own in jax.random.split(key, samples):
         noise = jax.random.uniform(own, images.shape, images.dtype, -radius, radius)
         moved = np.asarray(explainer(function, params, images + noise, targets), np.float64)
-        worst = np.maximum(worst, np.linalg.norm((moved - maps).reshape(len(maps), -1), axis=1) / size)
+        worst = np.maximum(
+            worst, np.linalg.norm((moved - maps).reshape(len(maps), -1), axis=1) / np.maximum(size, TINY)
+        )
     return worst
 
 
@@ -72,7 +75,8 @@ def infidelity(
     fill: float = 0.0,
 ) -> np.ndarray:  # fmt: skip
     """The mean, over squares of `size` pixels that are replaced by `fill`, of (the change of the image times the map,
-    minus the fall of the output)² (yeh2019fidelity, definition 2.1)."""
+    minus the fall of the output)² (yeh2019fidelity, definition 2.1). Each square alone is replaced; in Quantus those
+    before it stay replaced."""
     maps = np.asarray(explainer(function, params, images, targets), np.float64)
     maps = np.broadcast_to(maps, images.shape)
     pixels, before = np.asarray(images, np.float64), _outputs(function, params, images, targets)
@@ -99,6 +103,24 @@ def pixel_flipping(
     return np.stack(
         [_outputs(function, params, np.where((places < count)[..., None], fill, pixels), targets) for count in counts]
     )
+
+
+def faithfulness_estimate(
+    explainer: Explainer, function: Function, params: Any, images: Array, targets: Targets, size: int = 4,
+    fill: float = 0.0,
+) -> np.ndarray:  # fmt: skip
+    """The correlation, over groups of `size` pixels in the order of relevance, of their relevance with the fall of the
+    output when they are replaced by `fill` (alvarezmelis2018towards, 5.1.2)."""
+    found = relevances(explainer, function, params, images, targets)
+    places, pixels = _places(found), np.asarray(images, np.float64)
+    before, sums, falls = _outputs(function, params, images, targets), [], []
+    for first in range(0, places[0].size, size):
+        group = (places >= first) & (places < first + size)
+        sums.append((found * group).sum((1, 2)))
+        falls.append(before - _outputs(function, params, np.where(group[..., None], fill, pixels), targets))
+    centred = [np.asarray(values) - np.mean(values, axis=0) for values in (sums, falls)]
+    product, *squares = ((x * y).sum(0) for x, y in (centred, centred[:1] * 2, centred[1:] * 2))
+    return product / np.maximum(np.sqrt(squares[0] * squares[1]), TINY)
 
 
 def _places(values: np.ndarray) -> np.ndarray:
@@ -196,6 +218,37 @@ def relevance_rank(found: np.ndarray, masks: np.ndarray) -> np.ndarray:
     inside = masks.reshape(len(masks), -1).astype(bool)
     first = _places(found).reshape(len(found), -1) < inside.sum(1)[:, None]
     return (first & inside).sum(1) / np.maximum(inside.sum(1), 1)
+
+
+def top_intersection(found: np.ndarray, masks: np.ndarray, count: int) -> np.ndarray:
+    """The share of the `count` most relevant pixels that lie in the mask."""
+    inside = masks.reshape(len(masks), -1).astype(bool)
+    return (inside & (_places(found).reshape(len(found), -1) < count)).sum(1) / count
+
+
+def mask_auc(found: np.ndarray, masks: np.ndarray) -> np.ndarray:
+    """The area under the receiver operating characteristic of relevance as a score of lying in the mask."""
+    from scipy import stats
+
+    inside = masks.reshape(len(masks), -1).astype(bool)
+    n = inside.sum(1)
+    ranks = stats.rankdata(found.reshape(len(found), -1), axis=1)
+    return ((ranks * inside).sum(1) - n * (n + 1) / 2) / (n * (inside.shape[1] - n))
+
+
+def sparseness(found: np.ndarray) -> np.ndarray:
+    """The Gini index of each map's magnitudes: 0 if all pixels have the same, near 1 if few have all
+    (chalasani2020concise, 2.2)."""
+    values = np.sort(np.abs(found.reshape(len(found), -1)) + 1e-7, axis=1)
+    n = values.shape[1]
+    return ((2 * np.arange(1, n + 1) - n - 1) * values).sum(1) / (n * values.sum(1))
+
+
+def complexity(found: np.ndarray) -> np.ndarray:
+    """The entropy, in nats, of each map's magnitudes as shares of their sum (bhatt2020evaluating, 3.3)."""
+    shares = np.abs(found.reshape(len(found), -1))
+    shares = shares / np.maximum(shares.sum(1, keepdims=True), TINY)
+    return -(shares * np.log(shares + 1e-12)).sum(1)
 
 
 def entropy(found: np.ndarray) -> np.ndarray:

@@ -51,7 +51,7 @@ def folder(tmp_path_factory):
 def config(folder, **more):
     fields = {
         "dataset": "small_imagenet", "data_dir": folder, "validation": 20, "resize": "crop",
-        "augment": "resized_crop0.08 flip", "epochs": 1, "batch_size": 64,
+        "augment": "resized_crop0.08 flip", "epochs": 1, "batch_size": 64, "devices": 1,
     } | more  # fmt: skip
     options = [text for name, value in fields.items() for text in (f"--{name.replace('_', '-')}", value)]
     return [*options, "--stream"]

@@ -1,5 +1,7 @@
 """Measures of explanations: where the truth is known, against loops, and by what they must prefer."""
 
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -50,7 +52,7 @@ def test_infidelity_of_no_explanation_is_the_mean_square_of_what_squares_do():
 def test_sensitivity_of_an_explanation_that_is_the_image_is_the_noise():
     found = judging.max_sensitivity(pictures, *GIVEN, KEY, radius=0.1, samples=3)
     noise = [np.asarray(jax.random.uniform(k, IMAGES.shape, minval=-0.1, maxval=0.1)) for k in jax.random.split(KEY, 3)]
-    size = np.linalg.norm(np.asarray(IMAGES).reshape(4, -1), axis=1)
+    size = np.linalg.norm(np.asarray(IMAGES).reshape(4, -1), axis=1)  # of the map, which is the image
     expected = np.max([np.linalg.norm(x.reshape(4, -1), axis=1) / size for x in noise], axis=0)
     np.testing.assert_allclose(found, expected, rtol=1e-4)
 
@@ -130,3 +132,61 @@ def test_the_entropy_of_a_map_rises_only_if_the_explainer_depends_on_the_paramet
     random = variables_of(LINEAR, 9)
     assert judging.entropy_rise(pictures, LINEAR, VARIABLES, random, IMAGES, TARGETS).tolist() == [0.0] * 4
     assert judging.entropy_rise(attribution.gradient, LINEAR, VARIABLES, random, IMAGES, TARGETS).any()
+
+
+QUANTUS = Path(__file__).with_name("quantus_values.npz")
+
+
+def test_measures_are_those_of_quantus():
+    """Eleven measures of the same maps and the same network, by Quantus 0.6.0 on torch: see quantus_values.py."""
+    with np.load(QUANTUS) as file:
+        arrays = {name: file[name] for name in file.files}
+    expected = {name.removeprefix("quantus/"): x for name, x in arrays.items() if name.startswith("quantus/")}
+    images, maps = (arrays[name].transpose(0, 2, 3, 1) for name in ("images", "maps"))
+    network = Network((12, 10, 1), parse("conv3-4:same relu dense-4"))
+    dense = arrays["dense_kernel"].reshape(4, 4, 12, 10).transpose(2, 3, 1, 0).reshape(-1, 4)
+    params = {
+        "conv1": {"kernel": arrays["kernel"].transpose(2, 3, 1, 0), "bias": arrays["bias"]},
+        "dense1": {"kernel": dense, "bias": arrays["dense_bias"]},
+    }
+    given = network, {"params": params, "batch_stats": {}}, jnp.asarray(images), jnp.asarray(arrays["targets"])
+    np.testing.assert_allclose(attribution.gradient_times_input(*given), maps, atol=1e-6)
+
+    def explainer(function, params, images, targets):
+        return maps
+
+    flat, masks = maps[..., 0].astype(np.float64), arrays["masks"][:, 0]
+    fractions = (0.025, 0.05, 0.075, 0.2)
+    survived = [
+        judging.right_without(sign * flat, *given[:3], arrays["targets"], KEY, fractions, noise=0.0).mean(1)
+        for sign in (1, -1)
+    ]
+    found = {
+        "pointing_game": judging.pointing_game(flat, masks),
+        "relevance_mass": judging.relevance_mass(np.abs(flat), masks),
+        "relevance_rank": judging.relevance_rank(flat, masks),
+        "top_intersection": judging.top_intersection(flat, masks, 20),
+        "mask_auc": judging.mask_auc(flat, masks),
+        "sparseness": judging.sparseness(flat),
+        "complexity": judging.complexity(flat),
+        "pixel_flipping": judging.pixel_flipping(explainer, *given, steps=30)[1:],
+        "faithfulness_estimate": judging.faithfulness_estimate(explainer, *given),
+        "entropy": judging.entropy(flat),
+        "road": survived[0], "road_least": survived[1],
+    }  # fmt: skip
+    assert set(found) == set(expected)
+    assert 0 < expected["road"].max() > expected["road"].min()
+    for name, values in expected.items():
+        np.testing.assert_allclose(np.asarray(found[name], float), values, rtol=1e-6, atol=1e-6, err_msg=name)
+
+
+def test_new_measures_of_a_map_by_hand():
+    found = np.array([[[4.0, 3.0], [2.0, 1.0]]])
+    masks = np.array([[[1, 0], [1, 0]]])
+    assert judging.top_intersection(found, masks, 2)[0] == 0.5
+    assert judging.mask_auc(found, masks)[0] == 0.75  # of four pairs, three are in order
+    assert judging.sparseness(found)[0] == pytest.approx(0.25, abs=1e-6)
+    assert judging.sparseness(np.ones((1, 4, 4)))[0] == pytest.approx(0)
+    assert judging.complexity(np.ones((1, 4, 4)))[0] == pytest.approx(np.log(16))
+    product = attribution.gradient_times_input
+    np.testing.assert_allclose(judging.faithfulness_estimate(product, *GIVEN), 1, atol=1e-4)
