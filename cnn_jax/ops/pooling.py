@@ -40,7 +40,7 @@ def average_pool(images: Float[Array, "n h w c"], rows: Window, columns: Window)
         total = _reduce_window(images, rows, columns, 0.0, lax.add)
     else:
         total = functools.reduce(jnp.add, canonical.slices(images, rows, columns, 0.0))
-    counts = _counts(rows)[:, None] * _counts(columns)[None, :]
+    counts = rows.covered[:, None] * columns.covered[None, :]
     return total * jnp.asarray(1.0 / counts, images.dtype)[None, :, :, None]
 
 
@@ -53,12 +53,6 @@ def _reduce_window(images: Array, rows: Window, columns: Window, outside: float,
         window_strides=(1, rows.stride, columns.stride, 1),
         padding=[(0, 0), *((axis.low, axis.high + axis.overhang) for axis in (rows, columns)), (0, 0)],
     )
-
-
-def _counts(axis: Window) -> np.ndarray:
-    """How many positions of the input or its declared padding each window covers."""
-    starts = np.arange(axis.output) * axis.stride
-    return np.minimum(starts + axis.size, axis.length + axis.low + axis.high) - starts
 
 
 def _numbers(rows: Window, columns: Window) -> np.ndarray:

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+
 from cnn_jax.errors import RequestError
 
 Padding = Literal["valid", "same"] | int
@@ -62,6 +64,12 @@ class Window:
         if ceil and free % stride and (free // stride + 1) * stride < length + low:
             overhang = stride - free % stride
         return cls(length, size, stride, dilation, low, high, overhang)
+
+    @property
+    def covered(self) -> np.ndarray:
+        """How many positions of the input or its padding each window of a pool covers, int (output,)."""
+        starts = np.arange(self.output) * self.stride
+        return np.minimum(starts + self.size, self.length + self.low + self.high) - starts
 
     @property
     def extent(self) -> int:
