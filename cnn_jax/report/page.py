@@ -9,23 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-_STYLE = """
-:root { color-scheme: light dark; --ink: #1b1f24; --paper: #fff; --line: #d0d7de; --soft: #f6f8fa; --mark: #fff3d6; }
-@media (prefers-color-scheme: dark) {
-  :root { --ink: #e6e8ea; --paper: #14171a; --line: #3a4048; --soft: #1e2328; --mark: #4a3a10; }
-}
-body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); max-width: 60rem;
-  margin: 2rem auto; padding: 0 1rem; }
-h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2rem; }
-figure { margin: 1rem 0; } img { max-width: 100%; background: #fff; }
-figcaption, .remark { font-size: .9rem; }
-.scroll { overflow-x: auto; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .9rem; }
-th, td { padding: .25rem .7rem; text-align: right; border-bottom: 1px solid var(--line); }
-td { white-space: nowrap; }
-th:last-child, td:last-child { text-align: left; } tr.best td { background: var(--mark); font-weight: 600; }
-pre { background: var(--soft); padding: .8rem; overflow-x: auto; font-size: .85rem; border: 1px solid var(--line); }
-"""
+from cnn_jax.report import assets
 
 
 def page(title: str, parts: Sequence[str], style: str = "") -> str:
@@ -33,7 +17,7 @@ def page(title: str, parts: Sequence[str], style: str = "") -> str:
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'
         '<meta name="viewport" content="width=device-width, initial-scale=1"><link rel="icon" href="data:,">'
-        f"<style>{_STYLE}{style}</style></head>\n<body><main>\n<h1>{html.escape(title)}</h1>\n"
+        f"<style>{assets.text('page.css')}{style}</style></head>\n<body><main>\n<h1>{html.escape(title)}</h1>\n"
         + "\n".join(parts)
         + "\n</main></body></html>\n"
     )

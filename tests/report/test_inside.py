@@ -14,6 +14,7 @@ from PIL import Image
 from cnn_jax.network import Network
 from cnn_jax.notation import parse
 from cnn_jax.report.inspect.inspection import layers_to_show
+from cnn_jax.runs.model import TrainedModel
 
 NETWORK = "conv3-6:same relu max2 conv3-8:same relu max2 dense-10"
 THREE = ROOT / "docs" / "three.png"
@@ -225,3 +226,61 @@ def test_the_pictures_of_an_imagenet_network_from_a_state_dict(tmp_path):
 )
 def test_the_layers_shown_are_the_first_convolution_and_the_last_part_of_each(text, shown):
     assert layers_to_show(Network((8, 8, 1), parse(text))) == shown
+
+
+LOGITS = "live.compute(); return Array.from(live.state.values.at(-1))"
+
+
+@pytest.mark.slow
+def test_the_browser_computes_what_jax_does(run, page, tmp_path):
+    """For every picture, at every checkpoint, on a drawing; and the window of a place adds up to its value."""
+    trained = TrainedModel.load(run)
+    with chromium(tmp_path / "profile") as browser:
+        browser.open(page)
+
+        def same(variables):
+            pixels = np.array(browser.run("return Array.from(live.state.pixels)")).reshape(1, 8, 8, 1)
+            expected = trained.network(variables, trained.normalise(255 * pixels))[0]
+            np.testing.assert_allclose(browser.run(LOGITS), expected, atol=1e-4)
+
+        for picture in range(3):
+            browser.run(f"live.choosePicture({picture})")
+            same(trained.variables)
+        count = browser.run("return JSON.parse(document.getElementById('live-data').textContent).checkpoints.length")
+        history = trained.history()
+        assert count == len(history) + 1 == 6
+        for number, (_, variables) in enumerate(history):
+            browser.run(f"live.atCheckpoint({number})")
+            same(variables)
+        browser.run("live.atCheckpoint(5)")
+        browser.click("#live-clear")
+        browser.click("#live-image")  # a spot in the middle
+        assert browser.run("return live.state.pixels.filter(x => x > 0).length") > 0
+        same(trained.variables)
+        assert words(browser, "live-window") == "Point at a place of a layer below."
+        for layer, unit, y, x in ((0, 3, 0, 0), (2, 1, 1, 2), (3, 7, 2, 2), (6, 4, 0, 0)):
+            browser.run(f"live.choose(live.layers[{layer}], {unit}, {y}, {x})")
+            value = browser.run(
+                f"const s = live.layers[{layer}], v = live.state.values[{layer + 1}];"
+                f"return v[({y} * s.columns + {x}) * s.step.shape.at(-1) + {unit}]"
+            )
+            text = words(browser, "live-window")
+            assert f"unit {unit}" in text
+            numbers = [float(part) for part in re.findall(r"-?\d+\.\d\d", text)]
+            assert any(abs(number - value) <= 0.006 * max(1, abs(value)) for number in numbers)
+            assert browser.run(NAMES) == []
+            assert browser.run(CONTRAST) == []
+        found = browser.run(SUMS)
+        np.testing.assert_allclose(found["sum"], found["value"], atol=1e-9)
+        assert browser.console() == []
+
+
+SUMS = """
+const step = live.layers[3].step, values = live.state.values, [oh, ow, filters] = step.shape;
+const [h, w, channels] = [4, 4, 6];
+const { kernel, bias } = live.state.weights[3];
+let sum = bias[7];
+for (let a = 0; a < 3; a++) for (let b = 0; b < 3; b++) for (let c = 0; c < channels; c++)
+  sum += values[3][((1 + a) * w + 1 + b) * channels + c] * kernel[((a * 3 + b) * channels + c) * filters + 7];
+return { sum, value: values[4][(2 * ow + 2) * filters + 7] };
+"""

@@ -12,6 +12,7 @@ from cnn_jax.report.explorer import MethodCard
 from cnn_jax.report.inspect.attributions import Explanations, explain
 from cnn_jax.report.inspect.figure_writer import FigureWriter
 from cnn_jax.report.inspect.inspection import Inspection, Request
+from cnn_jax.report.inspect.live import live_section
 from cnn_jax.report.inspect.overview import classification_mistakes, loss_surfaces, orientation, receptive_fields
 from cnn_jax.report.inspect.units import inspect_units, strips
 from cnn_jax.report.own_figures import registered_figures
@@ -57,6 +58,7 @@ def see(trained: TrainedModel, split: Split | None, out: Path, request: Request,
     writer.folder.write_json("record.json", record)
     parts = [
         page.paragraph(_sentence(inspection)),
+        live_section(inspection),
         explorer.explorer(layers, explanations.cards, methods),
         *writer.sections(),
         page.section("Run it again", page.command(command), page.record(record)),
