@@ -36,6 +36,11 @@ class See(common.Common):
     """Folder of the run's data (default: as in the run)."""
     network: str | None = None
     """Name or text of the network, if RUN is a weights file (npz, safetensors)."""
+    sections: tuple[str, ...] = ()
+    """Sections of the page (default: all): live, explanations, units, receptive-fields, tuning, loss-surfaces,
+    mistakes, figures."""
+    quick: bool = False
+    """Only the sections that take seconds: live, mistakes."""
     rank: bool = False
     """Instead of the page, rank all explanations by how far they may be trusted; of a sweep, over the seeds of its
     chosen cell."""
@@ -48,9 +53,10 @@ def command(arguments: Sequence[str]) -> None:
 
     compilations.enable()
     from cnn_jax import api
-    from cnn_jax.report.inspect import Request
+    from cnn_jax.report.inspect.inspection import QUICK, SECTIONS, Request
 
-    request = Request(parsed.images, parsed.count, parsed.layers, parsed.units, parsed.seed)
+    sections = parsed.sections or (QUICK if parsed.quick else SECTIONS)
+    request = Request(parsed.images, parsed.count, parsed.layers, parsed.units, parsed.seed, sections)
     words = ["scripts/run", "-m", "cnn_jax", *sys.argv[1:]]
     if parsed.rank:
         if parsed.network is not None:

@@ -9,12 +9,16 @@ import jax
 import numpy as np
 
 from cnn_jax.data import Split
-from cnn_jax.errors import RequestError
+from cnn_jax.errors import RequestError, quote
 from cnn_jax.insight import units
 from cnn_jax.layers import ACTIVATIONS, Conv
 from cnn_jax.network import Network, Variables
 from cnn_jax.runs.model import TrainedModel
 
+SECTIONS = (
+    "live", "explanations", "units", "receptive-fields", "tuning", "loss-surfaces", "mistakes", "figures",
+)  # fmt: skip
+QUICK = ("live", "mistakes")
 MOST_LAYERS, MOST_UNITS = 8, 12  # shown individually unless requested by name
 SEARCHED = 2000  # validation images searched for the strongest patches
 
@@ -28,6 +32,7 @@ class Request:
     layers: tuple[str, ...] = ()  # default: `layers_to_show`
     units: tuple[int, ...] = ()  # default: the first MOST_UNITS of each layer
     seed: int = 0  # of everything random
+    sections: tuple[str, ...] = SECTIONS
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +51,8 @@ class Inspection:
     def of(cls, trained: TrainedModel, split: Split | None, request: Request) -> "Inspection":
         """Raises RequestError for an unknown layer or unit or if there is no image, DataError for an image that does
         not fit the network."""
+        if unknown := [name for name in request.sections if name not in SECTIONS]:
+            raise RequestError(f"section {quote(unknown[0])} does not exist; there are {', '.join(SECTIONS)}")
         layers = list(request.layers) or layers_to_show(trained.network)
         for layer in layers:
             units.check_units(trained.network.node(layer), request.units)
@@ -109,6 +116,9 @@ class Inspection:
     def units_of(self, layer: str) -> list[int]:
         """The units of a layer to show."""
         return list(self.request.units) or list(range(min(self.network.node(layer).output[-1], MOST_UNITS)))
+
+    def wants(self, section: str) -> bool:
+        return section in self.request.sections
 
     @property
     def first_conv(self) -> str | None:

@@ -39,27 +39,34 @@ def see(trained: TrainedModel, split: Split | None, out: Path, request: Request,
         RunError: a registered figure fails.
     """
     inspection = Inspection.of(trained, split, request)
-    writer, started = FigureWriter(out, show), time.perf_counter()
+    writer, started, wants = FigureWriter(out, show), time.perf_counter(), inspection.wants
+    explanations, layers = Explanations([], [], 0.0), []
     with jax.default_matmul_precision(trained.config.precision):
-        explanations = writer.timed("explanations", lambda: explain(inspection, writer))
-        layers = writer.timed("units", lambda: inspect_units(inspection, writer))
-        writer.timed("receptive fields", lambda: receptive_fields(inspection, writer))
-        writer.timed("orientation tuning", lambda: orientation(inspection, writer))
-        if split is not None and inspection.history:
+        if wants("explanations"):
+            explanations = writer.timed("explanations", lambda: explain(inspection, writer))
+        if wants("units"):
+            layers = writer.timed("units", lambda: inspect_units(inspection, writer))
+        if wants("receptive-fields"):
+            writer.timed("receptive fields", lambda: receptive_fields(inspection, writer))
+        if wants("tuning"):
+            writer.timed("orientation tuning", lambda: orientation(inspection, writer))
+        if wants("loss-surfaces") and split is not None and inspection.history:
             writer.timed("loss surfaces", lambda: loss_surfaces(inspection, writer, split))
-        if split is not None:
+        if wants("mistakes") and split is not None:
             writer.timed("mistakes", lambda: classification_mistakes(inspection, writer, split))
-        registered_figures(inspection, writer)
-        for card, maps in zip(explanations.cards, strips(inspection, layers), strict=True):
-            card.maps.update(maps)
+        if wants("figures"):
+            registered_figures(inspection, writer)
+        if layers:
+            for card, maps in zip(explanations.cards, strips(inspection, layers), strict=False):
+                card.maps.update(maps)
     methods = [MethodCard(check.method, check.words(), check.depends_on_weights) for check in explanations.checks]
     writer.seconds["all"] = round(time.perf_counter() - started, 2)
     record = _record(inspection, explanations, writer, command)
     writer.folder.write_json("record.json", record)
     parts = [
         page.paragraph(_sentence(inspection)),
-        live_section(inspection),
-        explorer.explorer(layers, explanations.cards, methods),
+        *([live_section(inspection)] if wants("live") else []),
+        *([explorer.explorer(layers, explanations.cards, methods)] if layers or methods else []),
         *writer.sections(),
         page.section("Run it again", page.command(command), page.record(record)),
     ]
@@ -89,6 +96,7 @@ def _record(inspection: Inspection, explanations: Explanations, writer: FigureWr
         "run": None if folder is None else folder.read_json("record.json"),
         "images": inspection.names,
         "layers": inspection.layers,
+        "sections": inspection.request.sections,
         "seed": inspection.request.seed,
         "seconds": writer.seconds,
         "completeness_gap": explanations.gap,
