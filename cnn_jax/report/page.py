@@ -42,6 +42,22 @@ def paragraph(text: str) -> str:
     return f"<p>{html.escape(text)}</p>"
 
 
+def finding(shows: str, careful: str) -> str:
+    """What a section shows, and what to be careful about."""
+    return f'<p class="finding"><strong>{html.escape(shows)}</strong> {html.escape(careful)}</p>'
+
+
+def sheet(title: str, content: str) -> str:
+    """Something large that is opened on demand."""
+    return f"<details><summary>{html.escape(title)}</summary>{content}</details>"
+
+
+def facts(rows: Sequence[tuple[str, str]]) -> str:
+    """A list of names with what there is to say of each."""
+    items = "".join(f"<dt>{html.escape(name)}</dt><dd>{html.escape(text)}</dd>" for name, text in rows)
+    return f'<dl class="facts">{items}</dl>'
+
+
 def remarks(lines: Sequence[str]) -> str:
     items = "".join(f"<li>{html.escape(line)}</li>" for line in lines)
     return f'<ul class="remark">{items}</ul>' if items else ""

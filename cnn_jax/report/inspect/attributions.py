@@ -49,6 +49,14 @@ def explain(inspection: Inspection, writer: FigureWriter) -> Explanations:
     maps = {name: checks.importance(name, of_all(method)) for name, method in methods.items()}
     results = checks.examine(network, variables, images[:CHECKED], classes[:CHECKED], methods, inspection.key(2))
     gap = float(np.abs(of_all(lambda *args: attribution.integrated_gradients(*args)[1])).max())
+    good = [check.method for check in results if check.depends_on_weights and all(check.faithful)]
+    failed = [check.method for check in results if not check.depends_on_weights]
+    writer.find(
+        SECTION, f"{len(good)} of {len(results)} methods depend on the weights and are better than chance at deleting "
+        f"and inserting pixels: {', '.join(good) or 'none'}.",
+        (f"{', '.join(failed)} {'shows' if len(failed) == 1 else 'show'} the image more than the network. " if failed
+        else "") + f"n = {results[0].n} images of one network; --rank compares over seeds.",
+    )  # fmt: skip
     titles = [_title(inspection, i, probabilities[i]) for i in range(n)]
     _draw(inspection, writer, maps, titles, predicted, results, gap)
     cards = [

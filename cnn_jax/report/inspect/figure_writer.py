@@ -28,6 +28,7 @@ class FigureWriter:
         self.folder = Folder(out)
         self.folder.path.mkdir(parents=True, exist_ok=True)
         self.seconds: dict[str, float] = {}  # time of each part, compilation included
+        self.findings: dict[str, tuple[str, str]] = {}  # of each section: what it shows here, what to be careful about
         self._sections: dict[str, list[str]] = {}
 
     def timed(self, part: str, work: Callable[[], T]) -> T:
@@ -48,16 +49,27 @@ class FigureWriter:
         with writing(path):
             np.savez_compressed(path, **arrays)
 
-    def draw(self, section: str, name: str, caption: str, figure: Figure, **data: Any) -> None:
-        """Writes NAME.png, and its data to NAME.npz. The first sentence of the caption is the alternative text."""
+    def draw(
+        self, section: str, name: str, caption: str, figure: Figure, *, sheet: str | None = None, **data: Any
+    ) -> None:
+        """Writes NAME.png, and its data to NAME.npz. The first sentence of the caption is the alternative text. With
+        `sheet`, its title, the figure opens on demand."""
         path = self.folder.file(f"{name}.png")
         figures.save(figure, path)
         self.keep(name, **data)
-        self.add(section, page.figure(path, caption.split(". ")[0], caption))
+        html = page.figure(path, caption.split(". ")[0], caption)
+        self.add(section, html if sheet is None else page.sheet(sheet, html))
 
     def add(self, section: str, html: str) -> None:
         self._sections.setdefault(section, []).append(html)
 
+    def find(self, section: str, shows: str, careful: str) -> None:
+        """Opens a section with what it shows on this network, and with what to be careful about."""
+        self.findings[section] = shows, careful
+
     def sections(self) -> list[str]:
         """The sections as HTML, in the order of their first figure or paragraph."""
-        return [page.section(name, *parts) for name, parts in self._sections.items()]
+        return [
+            page.section(name, *([page.finding(*self.findings[name])] if name in self.findings else []), *parts)
+            for name, parts in self._sections.items()
+        ]

@@ -132,18 +132,19 @@ def evenly_spaced(size: int, count: int) -> np.ndarray:
 
 
 def layers_to_show(network: Network) -> list[str]:
-    """The layers inspected by default: the first convolution, and each layer together with the normalisation and
-    activation that follow it counted as one, named by its last part; without padding and dropout. At most MOST_LAYERS,
+    """The layers inspected by default: each layer together with the normalisation and activation that follow it counts
+    as one, named by its last part, the first convolution by its own; without padding and dropout. At most MOST_LAYERS,
     evenly spaced, the first and the last among them."""
     nodes = [node for node in network.walk() if node.layer.kind not in ("pad", "drop")]
     follow_ups = ("bn", "lrn", *ACTIVATIONS)
-    ends = [
-        node.name
-        for node, after in zip(nodes, [*nodes[1:], None], strict=True)
-        if after is None or after.layer.kind not in follow_ups
-    ]
-    first = next((node.name for node in nodes if isinstance(node.layer, Conv)), ends[0])
-    shown = [first, *(name for name in ends if name != first)]
+    first = next((node.name for node in nodes if isinstance(node.layer, Conv)), None)
+    shown: list[str] = []
+    group: list[str] = []
+    for node, after in zip(nodes, [*nodes[1:], None], strict=True):
+        group.append(node.name)
+        if after is None or after.layer.kind not in follow_ups:
+            shown.append(first if first in group else node.name)  # type: ignore[arg-type]
+            group = []
     if len(shown) <= MOST_LAYERS:
         return shown
     return [shown[round(i)] for i in np.linspace(0, len(shown) - 1, MOST_LAYERS)]

@@ -14,8 +14,10 @@ from cnn_jax.losses import LOSSES
 from cnn_jax.report import page, plots
 from cnn_jax.report.inspect.figure_writer import FigureWriter
 from cnn_jax.report.inspect.inspection import Inspection, evenly_spaced
+from cnn_jax.statistics import binomial_interval
 
 AVERAGED = 32  # images over which the effective receptive field is averaged
+UNTRAINED = 10  # networks that say which selectivity chance makes
 POINTS = 21  # along each side of a loss plane
 SURFACE = 256  # images of a loss surface
 RATES = np.concatenate([[0.0], np.geomspace(1e-4, 1e2, 37)])
@@ -27,6 +29,16 @@ def receptive_fields(inspection: Inspection, writer: FigureWriter) -> None:
     by_layer = fields.receptive_fields(inspection.network, inspection.variables, inspection.images[:AVERAGED])
     columns = ("layer", "size", "jump", "effective", "closed_form", "support")
     writer.keep("receptive-fields", **{name: [getattr(field, name) for field in by_layer] for name in columns})
+
+    deep = [field for field in by_layer if len(field.output) == 3]
+    if deep:
+        last, (height, width, _) = deep[-1], inspection.network.input_shape
+        writer.find(
+            "Receptive fields", f"A unit of {last.layer} can see {min(last.size[0], height)} x "
+            f"{min(last.size[1], width)} of {height} x {width} pixels; what matters to it lies in a square of "
+            f"{last.effective:.0f}.",
+            "The effective field is a mean over images of this network; it grows with training.",
+        )  # fmt: skip
 
     def span(axes: Any) -> str:
         return " x ".join(f"{low}–{high - 1}" for low, high in axes)
@@ -68,6 +80,14 @@ def orientation(inspection: Inspection, writer: FigureWriter) -> None:
 
     tuned = [(step, of(variables)) for step, variables in inspection.history]
     before, after = tuned[0][1], of(inspection.variables)
+    untrained = [of(inspection.network.init(key)) for key in jax.random.split(inspection.key(6), UNTRAINED)]
+    by_chance = np.nanquantile(np.concatenate([one.selectivity for one in untrained]), 0.95)
+    selective = int((after.selectivity > by_chance).sum())
+    writer.find(
+        "Orientation tuning", f"{selective} of {len(after.selectivity)} units of {layer} are more selective for an "
+        f"orientation than 95 % of untrained ones (selectivity above {by_chance:.2f}).",
+        f"By chance {0.05 * len(after.selectivity):.1f} would be; {UNTRAINED} untrained networks are the reference.",
+    )  # fmt: skip
     course = [(step, float(np.nanmedian(at_step.selectivity))) for step, at_step in tuned]
     writer.draw(
         "Orientation tuning", "tuning", f"Responses of the {len(after.selectivity)} units of {layer} to gratings of "
@@ -96,6 +116,14 @@ def loss_surfaces(inspection: Inspection, writer: FigureWriter, split: Split) ->
         f"The same {n} validation images before and after: too small a learning rate has hardly any effect, too large "
         "a one overshoots.", plots.loss_along(RATES, along, inspection.trained.config.learning_rate, loss.title),
         rates=RATES, losses=along,
+    )  # fmt: skip
+
+    best = int(np.nanargmin(along))
+    lower = f"falls to {along[best]:.3g} at a rate of {RATES[best]:.2g}" if best else "falls at no rate"
+    writer.find(
+        section, f"In one step from the untrained network the loss of {along[0]:.3g} {lower}.",
+        "Planes are cuts through a space of as many dimensions as there are weights: what looks like a bowl need not "
+        "be one.",
     )  # fmt: skip
 
     def surface(variables: Any, directions: Any, xs: np.ndarray, ys: np.ndarray) -> np.ndarray:
@@ -139,12 +167,26 @@ def classification_mistakes(inspection: Inspection, writer: FigureWriter, split:
     ]
     probabilities = np.concatenate([np.asarray(part) for part in parts])
     counts = mistakes.confusion(probabilities, split.labels)
+    calibration = mistakes.calibration(probabilities, split.labels)
+    right, n = int(counts.trace()), len(split)
+    interval = binomial_interval(right, n)
+    worst = np.unravel_index((counts - np.diag(np.diag(counts))).argmax(), counts.shape)
+    most = (
+        f" Most often {names[worst[0]]} is taken for {names[worst[1]]}, {int(counts[worst])} times."
+        if right < n
+        else ""
+    )
+    writer.find(
+        section, f"{100 * right / n:.2f} % of {n:,} validation images are classified rightly (95 % Wilson interval "
+        f"{100 * interval.low:.2f} – {100 * interval.high:.2f} %).{most}",
+        f"The probabilities are wrong by {100 * calibration.error:.1f} points in the mean. The interval is over "
+        "images, of one network.",
+    )  # fmt: skip
     writer.draw(
         section, "confusion", f"Confusion matrix of the validation images. {int(counts.trace()):,} of {len(split):,} "
         "are classified correctly. Right: accuracy by class with Wilson's 95 % interval over images.",
         plots.mistakes(counts, names), counts=counts,
     )  # fmt: skip
-    calibration = mistakes.calibration(probabilities, split.labels)
     writer.draw(
         section, "calibration", f"Reliability of the probabilities on {len(split):,} validation images. The expected "
         f"calibration error is the mean distance from the diagonal, weighted by the images in each of {mistakes.BINS} "

@@ -18,6 +18,8 @@ from cnn_jax.report.inspect.units import inspect_units, strips
 from cnn_jax.report.own_figures import registered_figures
 from cnn_jax.runs.model import TrainedModel
 
+MOST_NAMED = 12  # layers listed at a glance
+
 
 def see(trained: TrainedModel, split: Split | None, out: Path, request: Request, command: str, show: bool) -> Path:
     """Writes index.html, every figure as PNG with its data as NPZ, and record.json.
@@ -64,7 +66,7 @@ def see(trained: TrainedModel, split: Split | None, out: Path, request: Request,
     record = _record(inspection, explanations, writer, command)
     writer.folder.write_json("record.json", record)
     parts = [
-        page.paragraph(_sentence(inspection)),
+        page.section("At a glance", page.paragraph(_sentence(inspection)), page.facts(_glance(inspection, writer))),
         *([live_section(inspection)] if wants("live") else []),
         *([explorer.explorer(layers, explanations.cards, methods)] if layers or methods else []),
         *writer.sections(),
@@ -72,6 +74,15 @@ def see(trained: TrainedModel, split: Split | None, out: Path, request: Request,
     ]
     writer.folder.write_text("index.html", page.page(f"Inside a network: {_data(inspection)}", parts))
     return writer.folder.file("index.html")
+
+
+def _glance(inspection: Inspection, writer: FigureWriter) -> list[tuple[str, str]]:
+    """The network, and what each section found."""
+    nodes = [node for node in inspection.network.walk() if node.parameters]
+    layers = ", ".join(f"{node.name} {'x'.join(map(str, node.output))}" for node in nodes[:MOST_NAMED])
+    more = f", and {len(nodes) - MOST_NAMED} more" if len(nodes) > MOST_NAMED else ""
+    found = [(section, shows) for section, (shows, _) in writer.findings.items()]
+    return [("Layers with weights", layers + more), *sorted(found, key=lambda row: row[0] != "Mistakes")]
 
 
 def _data(inspection: Inspection) -> str:

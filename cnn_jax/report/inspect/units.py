@@ -32,6 +32,15 @@ def inspect_units(inspection: Inspection, writer: FigureWriter) -> list[LayerCar
     for layer in inspection.layers:
         filters = kernels if layer == inspection.first_conv else None
         cards.append(_layer(inspection, writer, layer, strongest[layer], inputs, tuned[layer], filters))
+    of_all = [strongest[layer].values[:, 0] for layer in inspection.layers]
+    dead = {layer: int((best <= 0).sum()) for layer, best in zip(inspection.layers, of_all, strict=True)}
+    listed = ", ".join(f"{count} in {layer}" for layer, count in dead.items() if count)
+    writer.find(
+        SECTION, f"{sum(dead.values())} of {sum(map(len, of_all))} units of the layers shown are not excited by any of "
+        f"{len(inputs):,} images{f': {listed}' if listed else ''}.",
+        "The strongest patches show what a unit answers to among these images, not what it is for; an image made for a "
+        "unit that reaches less than its strongest patch says little.",
+    )  # fmt: skip
     return cards
 
 
@@ -75,7 +84,8 @@ def _layer(
         f"{inspection.request.seed}); {_below(reached, strongest.values[chosen, 0])}; middle: the {indices.shape[1]} "
         f"patches of {len(inspection.searched):,} images that excite it most, cut to its receptive field; right: "
         f"{_about_projections(network)}",
-        plots.units(pictures, patches, projections, chosen), units=chosen, made=made.images, activations=reached,
+        plots.units(pictures, patches, projections, chosen), sheet=f"Units of {layer}",
+        units=chosen, made=made.images, activations=reached,
         patches=patches, **({} if projections is None else {"projections": projections}),
         image_ids=inspection.searched_at[indices], boxes=strongest.boxes[chosen], strongest=strongest.values[chosen],
     )  # fmt: skip
