@@ -3,19 +3,19 @@ report meet."""
 
 import contextlib
 import dataclasses
-import functools
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
-import numpy as np
 
 from cnn_jax.api.folders import backend_config, claim_shared, extend, open_existing, refuse_changes, refuse_other_grid
+from cnn_jax.api.loading import load_data, with_data_dir
 from cnn_jax.api.scoring import Prediction, Scored, predict, score
+from cnn_jax.api.seeing import rank, see
 from cnn_jax.api.sweeping import Sweep, SweepRunner
-from cnn_jax.data import Dataset, Split, load, open_stream
+from cnn_jax.data import Dataset, load
 from cnn_jax.data.load import remember
 from cnn_jax.errors import RequestError
 from cnn_jax.grids.grid import Grid
@@ -34,10 +34,7 @@ from cnn_jax.training.config import Config
 from cnn_jax.training.devices import gather, leads
 from cnn_jax.waiting import print_note, waiting
 
-if TYPE_CHECKING:
-    from cnn_jax.report.inspect import Request
-
-__all__ = ["Prediction", "Run", "Scored", "Sweep", "evaluate", "load_data", "predict", "see", "sweep", "train"]
+__all__ = ["Prediction", "Run", "Scored", "Sweep", "evaluate", "load_data", "predict", "rank", "see", "sweep", "train"]
 
 
 @dataclass(frozen=True)
@@ -208,79 +205,6 @@ def sweep(
             return SweepRunner(folder, grid, tasks, parallel, interrupt, listeners, progress).run(make_task)
 
 
-def see(
-    run: Path | str,
-    request: "Request | None" = None,
-    out: Path | None = None,
-    *,
-    network: str | None = None,
-    data: Dataset | None = None,
-    data_dir: str | None = None,
-    command: str = "cnn_jax.see",
-    show: bool = True,
-) -> Path:
-    """Inspects a trained network and writes a page of figures.
-
-    Args:
-      run: the folder of a run, or of a sweep to inspect its best run; with `network`, a weights file.
-      request: what to inspect.
-      out: the folder to write; by default `insight` in the run's folder.
-      network: the name or text of the network if `run` is a weights file; there are then no validation
-        images, only those of the request.
-      data: the run's data, if they were arrays that are no longer cached.
-      data_dir: the folder of the run's data; by default as in the run.
-      command: the command named on the page.
-      show: shows on standard error which part is in progress.
-
-    Returns:
-      The path of the page.
-
-    Raises:
-      RequestError: a layer or unit does not fit the network; nothing is written.
-      DataError: an image does not fit the network or cannot be read; nothing is written.
-      RunError: the run has no checkpoint, or a registered figure fails.
-    """
-    from cnn_jax.report.inspect import Request
-    from cnn_jax.report.inspect import see as inspect_model
-
-    request = request or Request()
-    if network is not None:
-        model = TrainedModel.of_weights(Path(run), network)
-        return inspect_model(model, None, out or Path(run).with_suffix(""), request, command, show)
-    model = TrainedModel.load(run)
-    assert model.folder is not None
-    split = (data or load_data(_with_data_dir(model.config, data_dir))).validation
-    return inspect_model(model, split, out or model.folder.file("insight"), request, command, show)
-
-
-def rank(
-    run: Path | str, out: Path | None = None, *, seed: int = 0, data_dir: str | None = None,
-    command: str = "cnn_jax.rank", show: bool = True,
-) -> str:  # fmt: skip
-    """Ranks all explanations of a run by how far they may be trusted, and writes ranking.json and ranking.md.
-
-    Args:
-      run: the folder of a run, or of a sweep, whose chosen cell's networks are compared over their seeds.
-      out: the folder to write; by default `insight` in the run's or sweep's folder.
-      seed: of everything random.
-      data_dir: the folder of the run's data; by default as in the run.
-      command: the command named in the record.
-      show: shows on standard error which network is in progress.
-
-    Returns:
-      The table, as Markdown.
-
-    Raises:
-      RequestError: not a run, or too few validation images.
-      RunError: the sweep is not finished or chose no cell; a checkpoint is missing or damaged.
-    """
-    from cnn_jax.report.inspect.ranking import rank as rank_models
-
-    models = TrainedModel.of_seeds(run)
-    splits = [load_data(_with_data_dir(model.config, data_dir)).validation for model in models]
-    return rank_models(models, splits, Path(out or Path(run) / "insight"), seed, command, show)
-
-
 def evaluate(
     run: Path | str,
     *,
@@ -308,15 +232,11 @@ def evaluate(
     if split not in ("train", "validation", "test"):
         raise RequestError(f"split {split!r} is unknown; there are train, validation, test")
     model = TrainedModel.load(run)
-    config = _with_data_dir(model.config, data_dir)
+    config = with_data_dir(model.config, data_dir)
     if dataset is not None:
         height, width, _ = model.network.input_shape
         data = load(dataset, data_dir=config.data_dir, image_size=f"{height}x{width}", resize=config.resize)
     return score(run, split, data or load_data(config), config.dataset)
-
-
-def _with_data_dir(config: Config, data_dir: str | None) -> Config:
-    return config if data_dir is None else dataclasses.replace(config, data_dir=data_dir)
 
 
 def _with_data(config: Config, data: Dataset) -> Config:
@@ -330,39 +250,3 @@ def _with_data(config: Config, data: Dataset) -> Config:
 def _check_folder(grid: Grid, out: Path | str, resume: bool) -> None:
     if (folder := open_existing(out, resume)) is not None:
         refuse_other_grid(folder, grid)
-
-
-@functools.lru_cache(maxsize=8)
-def _load(stream: bool, name: str, **options: Any) -> Dataset:
-    return (open_stream if stream else load)(name, **options)
-
-
-def load_data(config: Config) -> Dataset:
-    """The data of a config, loaded or opened as a stream; cached in this process.
-
-    Args:
-      config: names the data set and its options.
-
-    Returns:
-      The data set; with `final_fit`, the validation images are added to train.
-
-    Raises:
-      DataError: the data are missing, damaged or unknown.
-      RequestError: impossible options, such as `final_fit` with `stream`.
-    """
-    dataset = _load(
-        config.stream, config.dataset, data_dir=config.data_dir, image_size=config.image_size, resize=config.resize,
-        validation=config.validation, train_examples=config.train_examples, split_seed=config.seed_of_split,
-        without_test=config.without_test,
-    )  # fmt: skip
-    return _join_validation(dataset) if config.final_fit else dataset
-
-
-@functools.lru_cache(maxsize=2)
-def _join_validation(dataset: Dataset) -> Dataset:
-    """Adds the validation images to train. Raises RequestError for a stream."""
-    parts = (dataset.train, dataset.validation)
-    if not isinstance(dataset.train, Split):
-        raise RequestError("final_fit needs the training images in memory: leave out stream")
-    train = Split(*(np.concatenate([getattr(part, name) for part in parts]) for name in ("images", "labels")))
-    return dataclasses.replace(dataset, train=train, source={**dataset.source, "final_fit": True}, known=None)

@@ -38,8 +38,8 @@ class Recipe:
     Attributes:
       steps: at most so many steps of Adam.
       rate: its step size.
-      jitter: the image is rolled by up to so many pixels before each step, but by no more than an eighth of the unit's
-        receptive field.
+      jitter: the image is rolled by up to so many pixels before each step, but by no more than a sixteenth of the
+        unit's receptive field.
       restarts: random beginnings of each parameterisation.
       patience: looks without progress after which the ascent ends.
     """
@@ -83,7 +83,7 @@ def maximise(
             dense layer.
         recipe: settings.
     """
-    jitter = min(recipe.jitter, field_size(network, layer) // 8)
+    jitter = min(recipe.jitter, field_size(network, layer) // 16)
     return _maximise(network, variables, jnp.asarray(units), key, span, layer, target, recipe, jitter)
 
 

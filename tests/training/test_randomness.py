@@ -76,7 +76,8 @@ def test_the_streams_and_the_table_are_one():
 
 # What draws outside of a run's training: figures about a trained network, weights that are then replaced, shapes.
 ELSEWHERE = {
-    "insight/fields.py", "report/inspect/inspection.py", "report/plots.py", "runs/model.py",
+    "insight/fields.py", "report/inspect/inspection.py", "report/inspect/ranking.py", "report/plots.py",
+    "runs/model.py",
     "layers/base.py", "layers/wrapped.py", "training/augment.py", "training/groups.py",
 }  # fmt: skip
 SOURCES = (

@@ -340,8 +340,9 @@ def test_a_last_batch_of_one_value_is_said(batch_size, accumulate, devices, exam
 def test_a_batch_norm_of_one_value_teaches_nothing_before_it():
     """What the refusal says, measured: the kernels before it stay as they are, the bias behind it moves."""
     config = Config(batch_size=1, momentum=0.0, learning_rate=0.1)
-    start = initial_state(config, Program.of(config, DENSE_NORM, 1)).params
-    _, state = run_steps(config, DENSE_NORM, 3, n=3)
+    network = Network((8, 8, 1), parse("conv3-4:same bn relu max2 dense-6 bn dense-10"))
+    start = initial_state(config, Program.of(config, network, 1)).params
+    _, state = run_steps(config, network, 3, n=3)
     np.testing.assert_array_equal(state.params["dense1"]["kernel"], start["dense1"]["kernel"])
     assert (state.params["bn2"]["bias"] != start["bn2"]["bias"]).any()
 

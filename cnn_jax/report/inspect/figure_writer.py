@@ -49,16 +49,19 @@ class FigureWriter:
         with writing(path):
             np.savez_compressed(path, **arrays)
 
-    def draw(
-        self, section: str, name: str, caption: str, figure: Figure, *, sheet: str | None = None, **data: Any
-    ) -> None:
-        """Writes NAME.png, and its data to NAME.npz. The first sentence of the caption is the alternative text. With
-        `sheet`, its title, the figure opens on demand."""
+    def draw(self, section: str, name: str, caption: str, figure: Figure, **data: Any) -> None:
+        """Writes NAME.png, and its data to NAME.npz. The first sentence of the caption is the alternative text."""
+        self.add(section, self._written(name, caption, figure, data))
+
+    def draw_sheet(self, title: str, section: str, name: str, caption: str, figure: Figure, **data: Any) -> None:
+        """As `draw`, for a large figure that is opened on demand."""
+        self.add(section, page.sheet(title, self._written(name, caption, figure, data)))
+
+    def _written(self, name: str, caption: str, figure: Figure, data: dict[str, Any]) -> str:
         path = self.folder.file(f"{name}.png")
         figures.save(figure, path)
         self.keep(name, **data)
-        html = page.figure(path, caption.split(". ")[0], caption)
-        self.add(section, html if sheet is None else page.sheet(sheet, html))
+        return page.figure(path, caption.split(". ")[0], caption)
 
     def add(self, section: str, html: str) -> None:
         self._sections.setdefault(section, []).append(html)

@@ -143,7 +143,7 @@ def layers_to_show(network: Network) -> list[str]:
     for node, after in zip(nodes, [*nodes[1:], None], strict=True):
         group.append(node.name)
         if after is None or after.layer.kind not in follow_ups:
-            shown.append(first if first in group else node.name)  # type: ignore[arg-type]
+            shown.append(first if first in group else node.name)
             group = []
     if len(shown) <= MOST_LAYERS:
         return shown

@@ -78,14 +78,13 @@ def _layer(
     pictures = _cut_to_middle_field(inspection, layer, np.asarray(made.images))
     patches, projections = _patches(inspection, layer, strongest, inputs, chosen)
     indices = strongest.images[chosen]
-    writer.draw(
-        SECTION, f"units-{layer}", f"Units of {layer}. Left: a synthetic image for the unit in the middle of the maps "
+    writer.draw_sheet(
+        f"Units of {layer}", SECTION, f"units-{layer}", f"Units of {layer}. Left: a synthetic image for the unit in the middle of the maps "
         "(activation maximisation in pixels and Fourier coefficients, Olah et al. 2017; seed "
         f"{inspection.request.seed}); {_below(reached, strongest.values[chosen, 0])}; middle: the {indices.shape[1]} "
         f"patches of {len(inspection.searched):,} images that excite it most, cut to its receptive field; right: "
         f"{_about_projections(network)}",
-        plots.units(pictures, patches, projections, chosen), sheet=f"Units of {layer}",
-        units=chosen, made=made.images, activations=reached,
+        plots.units(pictures, patches, projections, chosen), units=chosen, made=made.images, activations=reached,
         patches=patches, **({} if projections is None else {"projections": projections}),
         image_ids=inspection.searched_at[indices], boxes=strongest.boxes[chosen], strongest=strongest.values[chosen],
     )  # fmt: skip
