@@ -79,8 +79,9 @@ def _layer(
     patches, projections = _patches(inspection, layer, strongest, inputs, chosen)
     indices = strongest.images[chosen]
     writer.draw_sheet(
-        f"Units of {layer}", SECTION, f"units-{layer}", f"Units of {layer}. Left: a synthetic image for the unit in the middle of the maps "
-        "(activation maximisation in pixels and Fourier coefficients, Olah et al. 2017; seed "
+        f"Units of {layer}", SECTION, f"units-{layer}",
+        f"Units of {layer}. Left: a synthetic image for the unit in the middle of the maps (activation "
+        "maximisation in pixels and Fourier coefficients, Olah et al. 2017; seed "
         f"{inspection.request.seed}); {_below(reached, strongest.values[chosen, 0])}; middle: the {indices.shape[1]} "
         f"patches of {len(inspection.searched):,} images that excite it most, cut to its receptive field; right: "
         f"{_about_projections(network)}",
