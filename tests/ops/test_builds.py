@@ -1,6 +1,7 @@
 """The tests of the native operations pass on other processors than this one, and under sanitizers; of arm64 the inner
 loops, under emulation."""
 
+import os
 import platform
 import shutil
 import subprocess
@@ -42,7 +43,8 @@ def run(*more, **variables):
 @pytest.mark.parametrize("processor", PROCESSORS)
 def test_every_test_holds_without_the_widest_vectors(processor, tmp_path):
     flags, isa = PROCESSORS[processor]
-    variables = {"CNN_JAX_CACHE": str(tmp_path), "CNN_JAX_CXXFLAGS": flags, "XLA_FLAGS": f"--xla_cpu_max_isa={isa}"}
+    xla = f"{os.environ['XLA_FLAGS']} --xla_cpu_max_isa={isa}"
+    variables = {"CNN_JAX_CACHE": str(tmp_path), "CNN_JAX_CXXFLAGS": flags, "XLA_FLAGS": xla}
     run(*([] if processor == "avx2" else ["-k", "native"]), **variables)
     assert finish("-c", VECTORS, **variables)[1] == f"{processor}\n"
 
