@@ -15,7 +15,10 @@ from cnn_jax.training.config import Config
 
 
 class FigureWriter(dict):
-    """Keeps what is drawn: name -> (caption, labels of the axes, data)."""
+    """Keeps what is drawn: name -> (caption, labels of the axes, data), and what a section says that it shows."""
+
+    def find(self, section, shows, careful):
+        self.shows = shows
 
     def draw(self, section, name, caption, figure, **data):
         self[name] = caption, [label for axes in figure.axes for label in (axes.get_ylabel(), axes.get_xlabel())], data
@@ -57,5 +60,8 @@ def test_the_surfaces_are_those_of_the_runs_loss(name, title, of):
     assert middle == pytest.approx(mean(history[-1][1]), rel=1e-5)
     assert LOSSES[name].title == title
     assert f"the run's own loss ({title})" in album["loss-along-gradient"][0]
+    losses, rates = album["loss-along-gradient"][2]["losses"], album["loss-along-gradient"][2]["rates"]
+    best = losses.argmin()
+    assert f"the loss of {losses[0]:.3g} falls to {losses[best]:.3g} at a rate of {rates[best]:.2g}." in album.shows
     for drawn in album:
         assert any(f"mean {title}" in label for label in album[drawn][1]), drawn
