@@ -27,7 +27,7 @@ def _linear(features: np.ndarray, targets: np.ndarray, penalty: float) -> np.nda
 
 
 def probe(features: np.ndarray, labels: np.ndarray, penalty: float = PENALTY, folds: int = 2) -> np.ndarray:
-    """Whether a linear classifier on a layer, fitted to other examples, names each rightly (alain2017understanding).
+    """Whether a linear classifier on a layer, fitted to other examples, names each correctly (alain2017understanding).
 
     Args:
         features: (n, …), the layer's outputs, which are standardised.

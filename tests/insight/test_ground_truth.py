@@ -86,5 +86,5 @@ def test_what_does_not_know_the_network_does_not_find_the_cause(solved):
         judging.relevances(attribution.gradient_times_input, network, random, images, jnp.asarray(labels)),
     ):
         on = [judging.relevance_mass(maps, mask) for mask in (cause, distractor)]
-        assert paired_t(on[0].tolist(), on[1].tolist()).low < 0.05
+        assert paired_t(on[0].tolist(), on[1].tolist()).low <= 0
         assert judging.pointing_game(maps, cause).mean() < 0.6

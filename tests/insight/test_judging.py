@@ -180,7 +180,7 @@ def test_measures_are_those_of_quantus():
         np.testing.assert_allclose(np.asarray(found[name], float), values, rtol=1e-6, atol=1e-6, err_msg=name)
 
 
-def test_new_measures_of_a_map_by_hand():
+def test_measures_of_a_map_by_hand():
     found = np.array([[[4.0, 3.0], [2.0, 1.0]]])
     masks = np.array([[[1, 0], [1, 0]]])
     assert judging.top_intersection(found, masks, 2)[0] == 0.5

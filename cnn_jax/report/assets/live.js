@@ -355,15 +355,15 @@ const live = (() => {
   const time = at('live-time');
   time.max = weights.length - 1;
   at('live-training').hidden = weights.length < 2;
-  function at_checkpoint(i) {
+  function atCheckpoint(i) {
     time.value = i;
     time.nextElementSibling.textContent = given.checkpoints[i].title;
     state.weights = weights[i];
   }
-  time.addEventListener('input', () => { at_checkpoint(Number(time.value)); update(); });
+  time.addEventListener('input', () => { atCheckpoint(Number(time.value)); update(); });
 
-  at_checkpoint(weights.length - 1);
+  atCheckpoint(weights.length - 1);
   if (given.pictures.length) state.pixels = decodePicture(given.pictures[0].pixels);
   compute();
-  return { state, compute, layers, choose, atCheckpoint: at_checkpoint, choosePicture };
+  return { state, compute, layers, choose, atCheckpoint, choosePicture };
 })();

@@ -177,9 +177,9 @@ def classification_mistakes(inspection: Inspection, writer: FigureWriter, split:
         else ""
     )
     writer.find(
-        section, f"{100 * right / n:.2f} % of {n:,} validation images are classified rightly (95 % Wilson interval "
+        section, f"{100 * right / n:.2f} % of {n:,} validation images are classified correctly (95 % Wilson interval "
         f"{100 * interval.low:.2f} – {100 * interval.high:.2f} %).{most}",
-        f"The probabilities are wrong by {100 * calibration.error:.1f} points in the mean. The interval is over "
+        f"The probabilities are wrong by {100 * calibration.error:.1f} points on average. The interval is over "
         "images, of one network.",
     )  # fmt: skip
     writer.draw(

@@ -8,7 +8,6 @@ import numpy as np
 
 from cnn_jax.errors import RequestError
 from cnn_jax.layers import (
-    ACTIVATIONS,
     Activation,
     BatchNorm,
     Block,
@@ -77,7 +76,7 @@ class ProgramWriter:
             return self._embed(node, value, border=layer.amount, fill=layer.value)
         if isinstance(layer, Dense):
             return self._step(node, "dense", [value], scale=layer.scale)
-        if isinstance(layer, Activation) and layer.kind in KNOWN and layer.kind in ACTIVATIONS:
+        if isinstance(layer, Activation) and layer.kind in KNOWN:
             return self._step(node, "activation", [value], function=layer.kind)
         for kinds, name in (((BatchNorm, ChannelScale, Gate), "affine"), ((LeakyReLU, PReLU), "leaky"),
                             ((GlobalPool,), "mean")):  # fmt: skip
