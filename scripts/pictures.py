@@ -64,7 +64,7 @@ def draw_residual(axes: Axes, node: Node, x: float, y: float, largest: int) -> f
     return end
 
 
-def draw(network: Network, path: Path) -> None:
+def draw(network: Network, stem: Path) -> None:
     """The activations of a network as boxes, each with its shape above and the token that makes it below."""
     with matplotlib.rc_context({**figures.STYLE, "font.size": 7}):
         figure, axes = figures.subplots(figsize=(6.4, 2.9), layout="constrained")
@@ -75,13 +75,13 @@ def draw(network: Network, path: Path) -> None:
         end = draw_nodes(axes, network.nodes, 0.3, 0.0, largest, figures.COLOURS[0])
         axes.set(xlim=(-0.1, end), ylim=(-1.8, 1.7 if any(node.body for node in network.nodes) else 1.2))
         axes.axis("off")
-        figures.save(figure, path)
+        figures.save(figure, stem)
 
 
 def command(_arguments: object) -> None:
     PICTURES.mkdir(exist_ok=True)
     for name, (text, shape) in NETWORKS.items():
-        draw(build(text, shape, 10), PICTURES / f"{name}.png")
+        draw(build(text, shape, 10), PICTURES / name)
     with tempfile.TemporaryDirectory() as folder:
         config = Config(network="conv5-16:same relu max2 conv3-32:same relu max2 dense-classes")
         run = api.train(config, Path(folder) / "run")

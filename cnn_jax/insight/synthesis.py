@@ -84,19 +84,20 @@ def maximise(
         recipe: settings.
     """
     jitter = min(recipe.jitter, field_size(network, layer) // 16)
-    return _maximise(network, variables, jnp.asarray(units), key, span, layer, target, recipe, jitter)
+    drawn = _draw(key, len(units), network.input_shape, recipe, jitter)  # a program of its own, once for all layers
+    return _maximise(network, variables, jnp.asarray(units), drawn, span, layer, target, recipe)
 
 
-@functools.partial(jax.jit, static_argnames=("network", "layer", "target", "recipe", "jitter"))
+@functools.partial(jax.jit, static_argnames=("network", "layer", "target", "recipe"))
 def _maximise(
-    network: Network, variables: Variables, units: Array, key: Array, span: Span, layer: str, target: Target,
-    recipe: Recipe, jitter: int,
+    network: Network, variables: Variables, units: Array, drawn: "_Drawn", span: Span, layer: str, target: Target,
+    recipe: Recipe,
 ) -> Synthetic:  # fmt: skip
     redirected = network if network.opaque else Ruled(network, ReLURule("redirected"))
     score, first = (_activation(f, variables, layer, target) for f in (network, redirected))
-    return ascend(
-        lambda images: score(images, units), len(units), network.input_shape, key, span, recipe, jitter,
-        lambda images: first(images, units),
+    return _ascend(
+        lambda images: score(images, units), lambda images: first(images, units), drawn, network.input_shape, span,
+        recipe,
     )  # fmt: skip
 
 
@@ -118,61 +119,73 @@ def field_size(network: Network, layer: str) -> int:
 
 
 def ascend(
-    score: Callable[[Array], Array], count: int, shape: Shape, key: Array, span: Span,
-    recipe: Recipe = USUAL, jitter: int = 0, first: Callable[[Array], Array] | None = None,
-) -> Synthetic:  # fmt: skip
+    score: Callable[[Array], Array], count: int, shape: Shape, key: Array, span: Span, recipe: Recipe = USUAL
+) -> Synthetic:
     """Images of `shape` that maximise `score`, a function of images (count, h, w, c) that returns (count,); the best of
-    all parameterisations and restarts for each. `first` is followed in its place in the first quarter of the steps."""
-    start_key, jitter_key = jax.random.split(key)
-    scores = jax.vmap(score), jax.vmap(first or score)
-    found = []
-    for fourier in (False, True):
-        keys = jax.random.split(jax.random.fold_in(start_key, fourier), recipe.restarts)
-        start = jax.vmap(lambda own, f=fourier: _beginning(own, count, shape, f))(keys)
-        found.append(_climb(scores, start, shape, jitter_key, span, recipe, jitter, fourier))
-    all_found = Synthetic(*(jnp.concatenate(values) for values in zip(*found, strict=True)))  # (restarts, count, …)
-    best = jnp.argmax(all_found.reached, axis=0)
-    return Synthetic(*(values[best, jnp.arange(count)] for values in all_found))
+    all parameterisations and restarts for each. There is no jitter."""
+    return _ascend(score, score, _draw(key, count, shape, recipe, 0), shape, span, recipe)
+
+
+class _Coordinates(NamedTuple):
+    """Those of the images: pixels (restarts, count, h, w, c), and Fourier coefficients of as many more images
+    (restarts, count, h, w // 2 + 1, c, 2)."""
+
+    pixels: Array
+    coefficients: Array
+
+
+class _Drawn(NamedTuple):
+    """What is random: the beginning, and how far the image is rolled before each step, int (steps, 2)."""
+
+    start: _Coordinates
+    shifts: Array
+
+
+@functools.partial(jax.jit, static_argnames=("count", "shape", "recipe", "jitter"))
+def _draw(key: Array, count: int, shape: Shape, recipe: Recipe, jitter: int) -> _Drawn:
+    height, width, channels = shape
+    keys = jax.random.split(key, 3)
+    pixels = jax.random.normal(keys[0], (recipe.restarts, count, *shape))
+    coefficients = jax.random.normal(keys[1], (recipe.restarts, count, height, width // 2 + 1, channels, 2))
+    shifts = jax.random.randint(keys[2], (recipe.steps + CHECK, 2), -jitter, jitter + 1)
+    return _Drawn(_Coordinates(0.1 * pixels, 0.1 * coefficients), shifts)
 
 
 class _State(NamedTuple):
-    """Of the ascent: `steps` counts for all; the others have one row for each restart."""
+    """Of the ascent: `steps` counts for all; `best` (2 restarts, count), `image` (2 restarts, count, h, w, c) and
+    `idle` (2 restarts,) have a row for each beginning, pixels first."""
 
-    z: Array
-    mean: Array
-    square: Array
+    z: _Coordinates
+    mean: _Coordinates
+    square: _Coordinates
     steps: Array
     best: Array
     image: Array
     idle: Array
 
 
-def _climb(
-    scores: tuple[Callable[[Array], Array], Callable[[Array], Array]], z: Array, shape: Shape, jitter_key: Array,
-    span: Span, recipe: Recipe, jitter: int, fourier: bool,
+def _ascend(
+    score: Callable[[Array], Array], first: Callable[[Array], Array], drawn: _Drawn, shape: Shape, span: Span,
+    recipe: Recipe,
 ) -> Synthetic:  # fmt: skip
-    """From z (restarts, units, …). Of the scores, functions of images (restarts, units, h, w, c), the second is that
-    of the first steps."""
-    score, first = scores
+    """As `ascend`; `first` is followed in place of `score` in the first quarter of the steps."""
+    score, first = jax.vmap(score), jax.vmap(first)  # over beginnings
     low, high = (jnp.broadcast_to(jnp.asarray(end, jnp.float32), shape[-1:]) for end in span)
 
-    def image_of(z: Array) -> Array:
-        values = _from_fourier(z, shape) if fourier else z
+    def image_of(z: _Coordinates) -> Array:
+        values = jnp.concatenate([z.pixels, _from_fourier(z.coefficients, shape)])
         share = jnp.clip(0.5 + 1.05 * (jax.nn.sigmoid(values) - 0.5), 0.0, 1.0)
         return low[None, None, None, None] + (high - low)[None, None, None, None] * share
 
-    def slope_of(score: Callable[[Array], Array], z: Array, number: Array) -> Array:
-        shift = jax.random.randint(jax.random.fold_in(jitter_key, number), (2,), -jitter, jitter + 1)
-        return jax.grad(lambda z: score(jnp.roll(image_of(z), shift, (2, 3))).sum())(z)
-
     def step(score: Callable[[Array], Array], _: Array, state: _State) -> _State:
-        slope = slope_of(score, state.z, state.steps)
-        mean, square = 0.9 * state.mean + 0.1 * slope, 0.999 * state.square + 0.001 * slope**2
+        """One of Adam."""
+        slope = jax.grad(lambda z: score(jnp.roll(image_of(z), drawn.shifts[state.steps], (2, 3))).sum())(state.z)
+        mean = jax.tree.map(lambda m, g: 0.9 * m + 0.1 * g, state.mean, slope)
+        square = jax.tree.map(lambda v, g: 0.999 * v + 0.001 * g**2, state.square, slope)
         done = state.steps + 1
-        size = jnp.sqrt(square / (1 - 0.999**done)) + 1e-8
-        return state._replace(
-            z=state.z + recipe.rate * mean / (1 - 0.9**done) / size, mean=mean, square=square, steps=done
-        )
+        rate = recipe.rate * jnp.sqrt(1 - 0.999**done) / (1 - 0.9**done)
+        moved = jax.tree.map(lambda x, m, v: x + rate * m / (jnp.sqrt(v) + 1e-8), state.z, mean, square)
+        return state._replace(z=moved, mean=mean, square=square, steps=done)
 
     def look(state: _State) -> _State:
         state = lax.fori_loop(0, CHECK, functools.partial(step, score), state)
@@ -185,20 +198,14 @@ def _climb(
             image=jnp.where(better[..., None, None, None], image, state.image),
         )  # fmt: skip
 
-    image = image_of(z)
+    image, zeros = image_of(drawn.start), jax.tree.map(jnp.zeros_like, drawn.start)
     before = score(image)
-    idle = jnp.zeros(len(z), jnp.int32)
-    state = _State(z, jnp.zeros_like(z), jnp.zeros_like(z), jnp.zeros((), jnp.int32), before, image, idle)
+    idle = jnp.zeros(len(image), jnp.int32)
+    state = _State(drawn.start, zeros, zeros, jnp.zeros((), jnp.int32), before, image, idle)
     state = lax.fori_loop(0, recipe.steps // 4, functools.partial(step, first), state)
     state = lax.while_loop(lambda s: (s.steps < recipe.steps) & (s.idle < recipe.patience).any(), look, state)
-    return Synthetic(state.image, before, state.best, jnp.full(before.shape, fourier))
-
-
-def _beginning(key: Array, count: int, shape: Shape, fourier: bool) -> Array:
-    if not fourier:
-        return 0.1 * jax.random.normal(key, (count, *shape))
-    height, width, channels = shape
-    return 0.1 * jax.random.normal(key, (count, height, width // 2 + 1, channels, 2))
+    best, each = jnp.argmax(state.best, axis=0), jnp.arange(before.shape[1])
+    return Synthetic(state.image[best, each], before[best, each], state.best[best, each], best >= recipe.restarts)
 
 
 def _from_fourier(z: Array, shape: Shape) -> Array:

@@ -9,7 +9,6 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
-from matplotlib import colormaps
 from PIL import Image
 
 from cnn_jax.report import assets
@@ -58,18 +57,12 @@ class MethodCard:
 
 
 def picture(values: np.ndarray) -> str:
-    """A data URI of a PNG of values 0 to 1: (h, w), (h, w, 1) or (h, w, 3)."""
+    """A data URI of a PNG of values 0 to 1: (h, w), (h, w, 1), (h, w, 3) or, with alpha, (h, w, 4)."""
     array = np.clip(np.nan_to_num(values) * 255 + 0.5, 0, 255).astype(np.uint8)
     array = array[..., 0] if array.ndim == 3 and array.shape[-1] == 1 else array
     file = io.BytesIO()
     Image.fromarray(array).save(file, "png", optimize=True)
     return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
-
-
-def coloured(values: np.ndarray, colours: str, low: float, high: float) -> str:
-    """A data URI of a PNG of an array (h, w), coloured by a matplotlib colour map from `low` to `high`."""
-    scaled = (values - low) / (high - low if high > low else 1.0)
-    return picture(colormaps[colours](np.clip(scaled, 0, 1))[..., :3])
 
 
 def drawing(svg: str) -> str:

@@ -1,5 +1,5 @@
-"""Figures for papers: labelled axes with units, log scales for values that span a decade or more, colour-blind-safe
-colours, n in the caption."""
+"""Figures for papers: labelled axes with units, logarithmic where values multiply, colour-blind-safe colours. Captions
+stand below the PNG only, for those who see it without its text; PDF and SVG have none."""
 
 import itertools
 import textwrap
@@ -10,6 +10,7 @@ from typing import Any
 import matplotlib
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
@@ -29,6 +30,7 @@ STYLE = {
     "grid.alpha": 0.25,
     "legend.frameon": False,
 }
+DARK = "#111111"  # on a light field; pages draw black as the colour of their text, light in dark mode
 LABELS = {"learning_rate": "learning rate", "filters": "filters of the first convolution", "seed": "seed"}
 
 
@@ -50,18 +52,35 @@ def subplots(
     return figure, figure.subplots(rows, columns, **grid)
 
 
-def save(figure: Figure, path: Path) -> None:
-    """Writes a PNG at 200 dots per inch."""
+def save(figure: Figure, stem: Path, caption: str = "") -> None:
+    """Writes STEM.pdf and STEM.svg, transparent, and STEM.png, 200 dots per inch, white, with the caption below."""
+    layout = figure.get_layout_engine()
+    for suffix, date in ((".pdf", "CreationDate"), (".svg", "Date")):
+        path = stem.with_name(stem.name + suffix)
+        with writing(path), matplotlib.rc_context({"svg.hashsalt": stem.name}):  # equal figures are equal files
+            figure.savefig(path, transparent=True, metadata={date: None})
+        figure.set_layout_engine("none")  # once is enough, and half of the time
+    if caption:
+        figure.set_layout_engine(layout)
+        lines = textwrap.fill(caption, int(17 * figure.get_figwidth()))  # characters per inch at this font size
+        figure.supxlabel(plain(lines), fontsize=7, color="0.3")
+    path = stem.with_name(stem.name + ".png")
     with writing(path):
         figure.savefig(path, dpi=200)
 
 
 def needs_log_axis(values: Sequence[float]) -> bool:
-    """True if all values are positive and the largest is at least ten times the smallest."""
-    return min(values) > 0 and max(values) >= 10 * min(values)
+    """True if all values are positive and span a decade, or are nearer to a geometric than to an arithmetic series."""
+    if min(values) <= 0:
+        return False
+    ordered = np.unique(np.asarray(values, float))
+    if len(ordered) < 3:
+        return bool(ordered[-1] >= 10 * ordered[0])
+    steps, factors = np.diff(ordered), np.diff(np.log(ordered))
+    return bool(ordered[-1] >= 10 * ordered[0] or factors.max() / factors.min() < steps.max() / steps.min())
 
 
-def heatmap(summary: pd.DataFrame, axes: Sequence[str], caption: str) -> Figure:
+def heatmap(summary: pd.DataFrame, axes: Sequence[str]) -> Figure:
     """Median validation accuracy over a grid: the first axis horizontally, all others vertically. Cells whose median
     seed diverged are hatched; the chosen cell is framed."""
     across, others = axes[0], list(axes[1:])
@@ -90,7 +109,7 @@ def heatmap(summary: pd.DataFrame, axes: Sequence[str], caption: str) -> Figure:
                 text = f"{'' if median_diverged else text}\n{cell['diverged']} of {cell['n']}\ndiverged".strip()
             elif cell["at_chance"]:
                 text += f"\n{cell['at_chance']} of {cell['n']}\nat chance"
-            colour = "black" if median_diverged or values[y, x] > middle else "white"
+            colour = DARK if median_diverged or values[y, x] > middle else "white"
             box = {"facecolor": "white", "edgecolor": "none", "pad": 1.0} if median_diverged else None
             plot.text(x, y, text, ha="center", va="center", fontsize=7, color=colour, bbox=box)
             if cell["chosen"]:
@@ -101,13 +120,10 @@ def heatmap(summary: pd.DataFrame, axes: Sequence[str], caption: str) -> Figure:
         plot.set_ylabel(", ".join(map(label, others)))
         if finite.size:
             figure.colorbar(image, ax=plot, label="median validation accuracy (%)")
-        _caption(figure, caption + "; orange frame: chosen; hatched: the median seed diverged")
     return figure
 
 
-def curves(
-    summary: pd.DataFrame, axes: Sequence[str], histories: Sequence[Sequence[Sequence[EpochMetrics]]], caption: str
-) -> Figure:
+def curves(summary: pd.DataFrame, axes: Sequence[str], histories: Sequence[Sequence[Sequence[EpochMetrics]]]) -> Figure:
     """Accuracy along the first axis of a grid (left, if that axis has several values) and by epoch (right).
 
     Left: median validation accuracy with quartiles, one line for each combination of the other axes; a cell whose
@@ -118,7 +134,6 @@ def curves(
         summary: one row per cell.
         axes: names of the grid's axes.
         histories: the metrics of each cell's seeds, in the order of `summary`.
-        caption: below the figure.
     """
     across, others = axes[0], list(axes[1:])
     groups = _groups(summary, others)
@@ -144,19 +159,25 @@ def curves(
         if several:
             plots[0, 0].set_xlabel(label(across))
             plots[0, 0].set_ylabel("median validation accuracy (%)")
-            columns = _ordered(summary[across])
-            if not all(map(is_number, columns)):
-                plots[0, 0].set_xticks(range(len(columns)), [plain(show(value)) for value in columns])
-            elif needs_log_axis(columns):
-                plots[0, 0].set_xscale("log")
+            _ticks(plots[0, 0], _ordered(summary[across]))
         plots[0, -1].set_xlabel("epoch")
         plots[0, -1].set_ylabel("validation accuracy (%)")
         plots[0, -1].xaxis.get_major_locator().set_params(integer=True)
         handles, labels = plots[0, -1].get_legend_handles_labels()
         if handles:
             figure.legend(handles, labels, fontsize=7, loc="outside upper center", ncols=1 if len(handles) < 4 else 2)
-        _caption(figure, caption)
     return figure
+
+
+def _ticks(plot: Axes, values: list[Any]) -> None:
+    """Ticks at the values of the horizontal axis and nowhere else."""
+    numbers = all(map(is_number, values))
+    if numbers and needs_log_axis(values):
+        plot.set_xscale("log")
+    plot.set_xticks(values if numbers else range(len(values)), [plain(show(value)) for value in values])
+    plot.minorticks_off()
+    if sum(len(show(value)) + 1 for value in values) > 36:  # as many letters as fit side by side
+        plot.tick_params(axis="x", rotation=45)
 
 
 def _ordered(values: pd.Series) -> list[Any]:
@@ -213,10 +234,10 @@ def _by_epoch(
     )
 
 
-def by_variant(values: Mapping[str, Mapping[int, float | None]], unit: str, caption: str) -> Figure:
+def by_variant(values: Mapping[str, Mapping[int, float | None]], unit: str) -> Figure:
     """A column of dots for each variant, one dot per seed, with a thin line between the dots of a seed and a bar at the
-    median; a seed that diverged (None) is a cross at the lower edge. The only text is the variants' names, `unit` and
-    `caption`."""
+    median; a seed that diverged (None) is a cross at the lower edge. The only text is the variants'
+    names and `unit`."""
     names = list(values)
     with matplotlib.rc_context(STYLE):
         figure, plot = subplots(figsize=(1.4 + 0.8 * max(len(names), 2), 3.0), layout="constrained")
@@ -238,11 +259,10 @@ def by_variant(values: Mapping[str, Mapping[int, float | None]], unit: str, capt
         )
         plot.set_xlim(-0.6, len(names) - 0.4)
         plot.set_ylabel(unit)
-        _caption(figure, caption)
     return figure
 
 
-def training_curve(history: Sequence[EpochMetrics], caption: str) -> Figure:
+def training_curve(history: Sequence[EpochMetrics]) -> Figure:
     """Loss and accuracy of one run by epoch, on the training split and, unless it was used for training, on the
     validation split."""
     splits = ("train", "validation") if history[0].validation is not None else ("train",)
@@ -264,10 +284,4 @@ def training_curve(history: Sequence[EpochMetrics], caption: str) -> Figure:
             plot.set_xlabel("epoch")
             plot.xaxis.get_major_locator().set_params(integer=True)
             plot.legend()
-        _caption(figure, caption)
     return figure
-
-
-def _caption(figure: Figure, text: str) -> None:
-    lines = textwrap.fill(text, int(17 * figure.get_figwidth()))  # characters per inch at this font size
-    figure.supxlabel(plain(lines), fontsize=7, color="0.3")

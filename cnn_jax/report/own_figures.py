@@ -35,7 +35,7 @@ def register_figure(name: str, caption: str) -> Callable[[Draw], Draw]:
     """Registers a figure of every inspection page: a function of a network, its variables and the images to explain,
     normalised, (n, height, width, channels), that returns a matplotlib figure. `caption` is printed below it.
 
-    The figure is written to `figure-NAME.png`.
+    The figure is written to `figure-NAME.png`, `.pdf` and `.svg`.
     """
 
     def add(draw: Draw) -> Draw:
@@ -52,4 +52,4 @@ def registered_figures(inspection: "Inspection", writer: "FigureWriter") -> None
             drawn = figure.draw(inspection.network, inspection.variables, inspection.images)
         except Exception as error:  # of any type: the code is not ours
             raise RunError(f"figure {name} failed: {type(error).__name__}: {reason(error)}") from error
-        writer.draw("Your figures", f"figure-{name}", figure.caption, drawn)
+        writer.draw("Your figures", f"figure-{name}", figure.caption, lambda drawn=drawn: drawn)  # type: ignore[misc]

@@ -1,8 +1,10 @@
 """One self-contained HTML page: no network access, no script, readable in light and dark mode and on paper."""
 
 import base64
+import hashlib
 import html
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,8 @@ from typing import Any
 import pandas as pd
 
 from cnn_jax.report import assets
+
+LARGEST_SVG = 1_000_000
 
 
 def page(title: str, parts: Sequence[str], style: str = "") -> str:
@@ -67,15 +71,26 @@ def command(text: str) -> str:
     return f"<pre><code>{html.escape(text)}</code></pre>"
 
 
-def figure(path: Path, alt: str, caption: str) -> str:
-    """A PNG embedded in the page, at two image pixels per CSS pixel."""
-    content = path.read_bytes()
-    width = int.from_bytes(content[16:20], "big") // 2  # from the header of the PNG
-    data = base64.b64encode(content).decode()
-    return (
-        f'<figure><img alt="{html.escape(alt)}" width="{width}" src="data:image/png;base64,{data}">'
-        f"<figcaption>{html.escape(caption)}</figcaption></figure>"
-    )
+def figure(stem: Path, alt: str, caption: str) -> str:
+    """The figure that `figures.save` wrote: its SVG as a part of the page, in which black is the colour of the text; if
+    that is larger than 1 MB, its PNG at two image pixels per CSS pixel."""
+    drawn = stem.with_name(stem.name + ".svg").read_text(encoding="utf-8")
+    if len(drawn) > LARGEST_SVG:
+        content = stem.with_name(stem.name + ".png").read_bytes()
+        width = int.from_bytes(content[16:20], "big") // 2  # from the header of the PNG
+        data = base64.b64encode(content).decode()
+        shown = f'<img alt="{html.escape(alt)}" width="{width}" src="data:image/png;base64,{data}">'
+    else:
+        shown = _inline(drawn, alt, f"{stem.name}-{hashlib.sha256(drawn.encode()).hexdigest()[:8]}-")
+    return f"<figure>{shown}<figcaption>{html.escape(caption)}</figcaption></figure>"
+
+
+def _inline(svg: str, alt: str, prefix: str) -> str:
+    """An SVG of matplotlib as an element of a page: its ids, of which a page may have only one each, get a prefix."""
+    svg = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>", "", svg[svg.index("<svg") :], flags=re.DOTALL)
+    svg = re.sub(r' xmlns:xlink="[^"]*"', "", svg).replace("xlink:href", "href").replace("#000000", "currentColor")
+    svg = re.sub(r'(\bid="|href="#|url\(#)', rf"\1{prefix}", svg)
+    return svg.replace("<svg", f'<svg role="img" fill="currentColor" aria-label="{html.escape(alt)}"', 1).strip()
 
 
 def table(frame: pd.DataFrame, best: int | None = None) -> str:

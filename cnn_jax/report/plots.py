@@ -8,21 +8,19 @@ from typing import Any
 
 import matplotlib
 import numpy as np
+from matplotlib import colormaps
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 
 from cnn_jax.insight.checks import SAME, SIGNED, SanityCheck
 from cnn_jax.insight.landscape import Trajectory
 from cnn_jax.insight.mistakes import Calibration, accuracy_by_class
 from cnn_jax.insight.tuning import Tuning
-from cnn_jax.report.figures import COLOURS, MARKERS, STYLE, plain, subplots
+from cnn_jax.report.figures import COLOURS, DARK, MARKERS, STYLE, plain, subplots
 
 PLAIN = STYLE | {"axes.grid": False}
 DIVERGING, SEQUENTIAL = "RdBu_r", "inferno"
-
-
-def drawable(image: np.ndarray) -> np.ndarray:
-    """Converts an image (h, w, 1 or 3) to what matplotlib expects: (h, w) or (h, w, 3)."""
-    return image[..., 0] if image.shape[-1] == 1 else image
 
 
 def stretched(values: np.ndarray) -> np.ndarray:
@@ -31,81 +29,120 @@ def stretched(values: np.ndarray) -> np.ndarray:
     return 0.5 + 0.5 * values / largest if largest > 0 else np.full_like(values, 0.5)
 
 
+def painted(values: np.ndarray, cmap: str, vmin: float, vmax: float) -> np.ndarray:
+    """An array (h, w) as colours (h, w, 3) of a matplotlib colour map that goes from `vmin` to `vmax`."""
+    scaled = (values - vmin) / (vmax - vmin if vmax > vmin else 1.0)
+    return colormaps[cmap](np.clip(scaled, 0, 1))[..., :3]
+
+
+def opaque(image: np.ndarray) -> np.ndarray:
+    """An image (h, w, 1 or 3; 0 to 1) as (h, w, 4), red, green, blue and alpha 1."""
+    height, width, _ = image.shape
+    colours = np.broadcast_to(np.clip(np.nan_to_num(image), 0, 1), (height, width, 3))
+    return np.concatenate([colours, np.ones((height, width, 1))], axis=2)
+
+
 def tiles(images: np.ndarray, columns: int, gap: int = 1) -> np.ndarray:
-    """Images (n, h, w, c; 0 to 1) tiled in rows of `columns` with white lines between them: (height, width, c)."""
-    n, height, width, channels = images.shape
+    """Images (n, h, w, 1 or 3; 0 to 1) tiled in rows of `columns`, transparent between them: (height, width, 4)."""
+    n, height, width, _ = images.shape
     rows = -(-n // columns)
-    sheet = np.ones((rows * (height + gap) - gap, columns * (width + gap) - gap, channels), np.float32)
+    sheet = np.zeros((rows * (height + gap) - gap, columns * (width + gap) - gap, 4))
     for i, image in enumerate(images):
         y, x = i // columns * (height + gap), i % columns * (width + gap)
-        sheet[y : y + height, x : x + width] = image
+        sheet[y : y + height, x : x + width] = opaque(image)
     return sheet
 
 
+def mosaic(
+    rows: Sequence[Sequence[np.ndarray | None]], names: Sequence[str], titles: Sequence[str] = (), cell: float = 0.6,
+    pitch: float = 1.0, size: float = 7.0,
+) -> tuple[Figure, Axes]:  # fmt: skip
+    """Images (h, w, 1 or 3; 0 to 1) in rows, None leaving a place empty, with the rows' names on the left and the
+    columns' titles above, in one plot: column j begins at x = j, row i at y = `pitch` · i.
+
+    Args:
+        rows: the images.
+        names, titles: of rows and columns.
+        cell: the width of a column in inches.
+        pitch: the distance of rows in widths of a column.
+        size: of the letters, in points.
+    """
+    columns = max(map(len, rows))
+    with matplotlib.rc_context(PLAIN):
+        left = 0.15 + 0.075 * max((len(line) for name in names for line in name.split("\n")), default=0) * size / 9
+        above = 0.1 + 0.16 * max((title.count("\n") + 1 for title in titles), default=0) * size / 9
+        figure, plot = subplots(figsize=(left + cell * columns, above + cell * pitch * len(rows)), layout="constrained")
+        for i, row in enumerate(rows):
+            strip, filled = _side_by_side(row)
+            plot.imshow(strip, extent=(0, len(row), pitch * i + filled, pitch * i), interpolation="none")
+        plot.set(xlim=(-0.05, columns), ylim=(pitch * len(rows), min(0.95 - pitch, -0.05)), aspect="equal")
+        plot.set_yticks([pitch * i + 0.45 for i in range(len(names))], map(plain, names), fontsize=size)
+        plot.set_xticks([j + 0.45 for j in range(len(titles))], titles, fontsize=size)
+        plot.tick_params(length=0, labelbottom=False, labeltop=True)
+        plot.spines[:].set_visible(False)
+    return figure, plot
+
+
+def _side_by_side(row: Sequence[np.ndarray | None]) -> tuple[np.ndarray, float]:
+    """Images in squares as large as the largest, transparent around and between them: (side, width, 4); and the share
+    of its place that a square fills, about 0.9."""
+    largest = max(max(image.shape[:2]) for image in row if image is not None)
+    times = -(-9 // largest)  # so that a ninth is a pixel
+    row = [None if image is None else image.repeat(times, 0).repeat(times, 1) for image in row]
+    side = largest * times
+    place = side + max(round(side / 9), 1)
+    strip = np.zeros((side, place * len(row), 4))
+    for j, image in enumerate(row):
+        if image is not None:
+            height, width = image.shape[:2]
+            y, x = (side - height) // 2, place * j + (side - width) // 2
+            strip[y : y + height, x : x + width] = opaque(image)
+    return strip, side / place
+
+
 def filters(kernels: np.ndarray) -> Figure:
-    """First-layer filters (n, h, w, c), -1 to 1. Three channels are shown as RGB, one channel in red (positive) and
-    blue; for any other number the channels of a filter are shown side by side."""
+    """First-layer filters (n, h, w, c), -1 to 1, each in the row and column whose numbers sum to its own. Three
+    channels are shown as RGB, one channel in red (positive) and blue; for any other number the channels of a filter are
+    shown side by side."""
     if kernels.shape[-1] not in (1, 3):
         kernels = np.concatenate(np.split(kernels, kernels.shape[-1], -1), 2)
-    columns = min(len(kernels), 16 if kernels.shape[-1] == 1 else 12)
-    rows = -(-len(kernels) // columns)
-    with matplotlib.rc_context(PLAIN):
-        figure, grid = subplots(
-            rows, columns, figsize=(0.55 * columns + 0.6, 0.6 * rows + 0.3), layout="constrained", squeeze=False
-        )
-        for plot in grid.flat:
-            plot.axis("off")
-        for i, (plot, kernel) in enumerate(zip(grid.flat, kernels, strict=False)):
-            grey = kernel.shape[-1] == 1
-            picture = kernel[..., 0] if grey else 0.5 + 0.5 * kernel
-            image = plot.imshow(picture, cmap=DIVERGING, vmin=-1, vmax=1)  # the map has no effect on RGB
-            plot.set_title(str(i), fontsize=6, pad=1)
-        if grey:
-            bar = figure.colorbar(image, ax=grid, fraction=0.02, ticks=(-1, 0, 1))
-            bar.set_label("weight / largest" if rows > 1 else "weight", fontsize=6)
+    grey = kernels.shape[-1] == 1
+    columns = min(len(kernels), 16 if grey else 12)
+    pictures = [painted(k[..., 0], DIVERGING, -1, 1) if grey else 0.5 + 0.5 * k for k in kernels]
+    rows = [pictures[i : i + columns] for i in range(0, len(pictures), columns)]
+    figure, plot = mosaic(rows, [str(columns * i) for i in range(len(rows))], list(map(str, range(columns))))
+    if grey:
+        with matplotlib.rc_context(PLAIN):
+            scale = matplotlib.cm.ScalarMappable(matplotlib.colors.Normalize(-1, 1), DIVERGING)
+            bar = figure.colorbar(scale, ax=plot, ticks=(-1, 0, 1), pad=0.02, aspect=8)
+            bar.set_label("weight / largest", fontsize=7)
+            bar.ax.tick_params(labelsize=7)
     return figure
 
 
 def units(synthesis: np.ndarray, patches: np.ndarray, projections: np.ndarray | None, names: Sequence[int]) -> Figure:
     """A row for each unit: its synthetic image (u, h, w, c), its strongest patches (u, n, h, w, c) and, if any, their
     deconvnet projections (the same shape), all 0 to 1."""
-    count, sides = patches.shape[1], [patches] if projections is None else [patches, projections]
-    with matplotlib.rc_context(PLAIN):
-        figure, grid = subplots(
-            len(names), 1 + len(sides), figsize=(7.2, 0.62 * len(names) + 0.5), layout="constrained", squeeze=False,
-            width_ratios=(1, *[count] * len(sides)),
-        )  # fmt: skip
-        for row, unit in enumerate(names):
-            sheets = (synthesis[row], *(tiles(side[row], count) for side in sides))
-            for plot, sheet in zip(grid[row], sheets, strict=True):
-                plot.imshow(drawable(sheet), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
-                plot.set_xticks([])
-                plot.set_yticks([])
-                for spine in plot.spines.values():
-                    spine.set_visible(False)
-            grid[row, 0].set_ylabel(f"{unit}", rotation=0, ha="right", va="center", fontsize=7)
-        for plot, title in zip(grid[0], ("synthetic", "strongest patches", "their deconvnet"), strict=False):
-            plot.set_title(title, fontsize=8)
-    return figure
+    count = patches.shape[1]
+    rows: list[list[np.ndarray | None]] = [[image, None, *own] for image, own in zip(synthesis, patches, strict=True)]
+    titles = ["synthetic", "", *[""] * count]
+    titles[2 + count // 2] = "strongest patches"
+    if projections is not None:
+        rows = [[*row, None, *own] for row, own in zip(rows, projections, strict=True)]
+        titles += ["", *[""] * count]
+        titles[3 + count + count // 2] = "their deconvnet"
+    return mosaic(rows, list(map(str, names)), titles, cell=0.36)[0]
 
 
 def maps(by_layer: Mapping[str, np.ndarray], image: np.ndarray, most: int = 12) -> Figure:
     """The activation maps of one image: a row for each layer (h, w, channels) with its first `most` channels; each
     layer has its own scale."""
-    with matplotlib.rc_context(PLAIN):
-        figure, grid = subplots(
-            len(by_layer), most + 1, figsize=(0.6 * (most + 1) + 0.6, 0.66 * len(by_layer)), layout="constrained",
-            squeeze=False,
-        )  # fmt: skip
-        for plot in grid.flat:
-            plot.axis("off")
-        grid[0, 0].imshow(drawable(image), cmap="gray", vmin=0, vmax=1)
-        for row, (name, activations) in zip(grid, by_layer.items(), strict=True):
-            largest = max(float(np.abs(activations).max()), 1e-12)
-            row[0].text(-0.1, 0.5, name, fontsize=7, ha="right", va="center", transform=row[0].transAxes)
-            for plot, channel in zip(row[1:], np.moveaxis(activations, -1, 0), strict=False):
-                plot.imshow(channel, cmap=DIVERGING, vmin=-largest, vmax=largest)
-    return figure
+    rows: list[list[np.ndarray | None]] = []
+    for activations in by_layer.values():
+        largest = max(float(np.abs(activations).max()), 1e-12)
+        channels = np.moveaxis(activations, -1, 0)[:most]
+        rows.append([None if rows else image, *(painted(one, DIVERGING, -largest, largest) for one in channels)])
+    return mosaic(rows, list(by_layer))[0]
 
 
 def attributions(
@@ -113,28 +150,20 @@ def attributions(
 ) -> Figure:
     """A row for each image (n, h, w, c; 0 to 1), a column for each method's maps (n, h, w); signed maps in red (for the
     class) and blue. Each column is headed by the method's name and the numbers of its sanity check."""
-    columns = 1 + len(by_method)
-    with matplotlib.rc_context(PLAIN):
-        figure, grid = subplots(
-            len(images), columns, figsize=(columns, 0.95 * len(images) + 0.75), layout="constrained", squeeze=False
-        )
-        for plot in grid.flat:
-            plot.set_xticks([])
-            plot.set_yticks([])
-            for spine in plot.spines.values():
-                spine.set_visible(False)
-        for i, row in enumerate(grid):
-            row[0].imshow(drawable(images[i]), cmap="gray", vmin=0, vmax=1)
-            row[0].set_ylabel(plain(titles[i]).replace(" (", "\n(", 1).replace(": ", "\n", 1), fontsize=5)
-            for plot, (name, method_maps) in zip(row[1:], by_method.items(), strict=True):
-                plot.imshow(method_maps[i], **scale_of(name, method_maps[i]))
-        for plot, check in zip(grid[0, 1:], results, strict=True):
-            failed = "" if check.depends_on_weights else "\nFAILS"
-            plot.set_title(
-                f"{check.method.replace(' ', chr(10), 1)}\nρ {check.correlation:.2f}\ndel {check.deletion:.2f}, "
-                f"ins {check.insertion:.2f}{failed}",
-                fontsize=5.5, color="black" if check.depends_on_weights else "#b00000",
-            )  # fmt: skip
+    rows = [
+        [image, *(painted(of_all[i], **scale_of(name, of_all[i])) for name, of_all in by_method.items())]
+        for i, image in enumerate(images)
+    ]
+    heads = [
+        f"{check.method.replace(' ', chr(10), 1)}\nρ {check.correlation:.2f}\ndel {check.deletion:.2f}\nins "
+        f"{check.insertion:.2f}{'' if check.depends_on_weights else chr(10) + 'FAILS'}"
+        for check in results
+    ]
+    names = [title.replace(" (", "\n(", 1).replace(": ", "\n", 1) for title in titles]
+    figure, plot = mosaic(rows, names, ["", *heads], cell=0.8, size=6.0)
+    for label, check in zip(plot.get_xticklabels()[1:], results, strict=True):
+        if not check.depends_on_weights:
+            label.set_color("#c62828")
     return figure
 
 
@@ -158,6 +187,7 @@ def checks(results: Sequence[SanityCheck]) -> Figure:
         left.set_xticks(range(len(layers)), layers, fontsize=7)
         left.set_xlabel("reinitialised down to this layer")
         left.set_ylabel("rank correlation with the true map")
+        left.set_ylim(min(0.0, *(value for check in results for _, value in check.cascade)) - 0.03, 1.03)
         left.axhline(SAME, color="0.6", lw=0.8, ls=":")
         left.legend(fontsize=6, ncols=2)
         y = np.arange(len(results))
@@ -201,6 +231,7 @@ def tuning(before: Tuning, after: Tuning, course: Sequence[tuple[int, float]], l
             plots[2].plot(*np.transpose(course), marker="o", ms=3, color=COLOURS[2])
             plots[2].set_xlabel("step")
             plots[2].set_ylabel("median selectivity")
+            plots[2].set_ylim(0, 1)
     return figure
 
 
@@ -215,6 +246,9 @@ def loss_along(rates: np.ndarray, losses: np.ndarray, trained: float, title: str
         plot.set_xscale("log")
         if np.isfinite(losses).all() and losses.max() > 10 * losses.min():
             plot.set_yscale("log")
+            plot.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+            plot.yaxis.set_major_formatter("{x:g}")
+            plot.yaxis.set_minor_formatter("")
         plot.set_xlabel("learning rate of one step along the gradient")
         plot.set_ylabel(f"mean {title}")
         plot.legend(fontsize=7)
@@ -228,7 +262,7 @@ def plane(xs: np.ndarray, ys: np.ndarray, losses: np.ndarray, title: str, path: 
         figure, plot = subplots(figsize=(4.4, 3.4), layout="constrained")
         logs = np.log10(np.clip(losses, 1e-6, 1e6))
         contours = plot.contourf(xs, ys, logs, 24, cmap="viridis")
-        plot.contour(xs, ys, logs, 24, colors="white", linewidths=0.3)
+        plot.contour(xs, ys, logs, contours.levels, colors="white", linewidths=0.3)
         figure.colorbar(contours, ax=plot, label=f"log₁₀ of the mean {title}")
         if path is None:
             plot.plot(0, 0, "*", color="white", ms=9, mec="black")
@@ -253,7 +287,7 @@ def mistakes(counts: np.ndarray, names: Sequence[str]) -> Figure:
         if n <= 12:
             for i, j in np.ndindex(n, n):
                 if counts[i, j]:
-                    colour = "black" if shares[i, j] > 0.5 else "white"
+                    colour = DARK if shares[i, j] > 0.5 else "white"
                     left.text(j, i, str(counts[i, j]), ha="center", va="center", fontsize=5.5, color=colour)
         left.set_xticks(range(n), names, rotation=90, fontsize=7)
         left.set_yticks(range(n), names, fontsize=7)
@@ -292,15 +326,10 @@ def reliability(calibration: Calibration) -> Figure:
 
 
 def gallery(images: np.ndarray, titles: Sequence[str], columns: int = 5) -> Figure:
-    """Images (n, h, w, c; 0 to 1) with a line of text above each."""
-    rows = max(-(-len(images) // columns), 1)
-    with matplotlib.rc_context(PLAIN):
-        figure, grid = subplots(
-            rows, columns, figsize=(1.45 * columns, 1.5 * rows), layout="constrained", squeeze=False
-        )
-        for plot in grid.flat:
-            plot.axis("off")
-        for plot, image, title in zip(grid.flat, images, titles, strict=False):
-            plot.imshow(drawable(image), cmap="gray", vmin=0, vmax=1)
-            plot.set_title(plain(title), fontsize=5.5)
+    """Images (n, h, w, c; 0 to 1) with two lines of text above each."""
+    rows = [list(images[i : i + columns]) for i in range(0, len(images), columns)]
+    figure, plot = mosaic(rows, [], cell=1.4, pitch=1.3)
+    for i, title in enumerate(titles):
+        x, y = i % columns + 0.45, 1.3 * (i // columns) - 0.03
+        plot.text(x, y, plain(title), fontsize=6.5, ha="center", va="bottom")
     return figure

@@ -43,7 +43,7 @@ def _accuracy_text(score: Evaluation) -> str:
 
 
 def write_report(folder: Folder) -> None:
-    """Writes figures/training.png and report.html into a run's folder."""
+    """Writes figures/training.png, .pdf and .svg and report.html into a run's folder."""
     run = Run.open(folder.path)
     config, record, result, history = run.trial.config, run.record, run.trial.result, run.trial.history
     assert result is not None
@@ -51,10 +51,10 @@ def write_report(folder: Folder) -> None:
     parts = [page.paragraph(sentence(result))]
     if history:
         caption = f"{record.data.name}, seed {config.seed}, n = 1 run"
-        path = folder.file("figures/training.png")
-        figures.save(figures.training_curve(history, caption), path)
+        stem = folder.file("figures/training")
+        figures.save(figures.training_curve(history), stem, f"Training and validation: {caption}")
         parts.append(
-            page.figure(path, f"Loss and accuracy by epoch: {caption}", "Loss and accuracy, training and validation.")
+            page.figure(stem, f"Loss and accuracy by epoch: {caption}", "Loss and accuracy, training and validation.")
         )
     network = config.network if isinstance(config.network, str) else "described in config.json"
     parts += [

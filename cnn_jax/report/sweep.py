@@ -1,6 +1,7 @@
 """The report of a sweep: summary as CSV, Markdown and LaTeX, heatmap, curves, page."""
 
 import pandas as pd
+from matplotlib.figure import Figure
 
 from cnn_jax.grids.grid import show
 from cnn_jax.grids.table import Table
@@ -32,10 +33,25 @@ def report_sweep(folder: Folder, table: Table) -> None:
     several = [name for name in axes if len(grid.axes[name]) > 1] or list(axes[:1])
     fixed = "".join(f", {figures.label(name)} {show(grid.axes[name][0])}" for name in axes if name not in several)
     caption = f"{about}{fixed}, {page.count(grid.base.epochs, 'epoch')}, median over n = {len(grid.seeds)} seeds"
-    figures.save(figures.heatmap(summary, several, caption), folder.file("heatmap.png"))
-    bands = f"{caption}; bands: quartiles (left), range over seeds (by epoch); cross: the median seed diverged"
-    figures.save(figures.curves(summary, several, _histories(folder, table), bands), folder.file("curves.png"))
-    _write_page(folder, table, for_reader, [chosen, *remarks], record, caption)
+    grid_caption = (
+        f"Median validation accuracy for each cell of the grid: {caption}; orange frame: chosen; hatched: the median "
+        "seed diverged."
+    )
+    curves_caption = (
+        f"Validation accuracy along the first axis, where that has several values, and by epoch: {caption}; bands: "
+        "quartiles (left), range over seeds (by epoch); cross: the median seed diverged."
+    )
+    shown = [
+        _figure(folder, "heatmap", figures.heatmap(summary, several), grid_caption),
+        _figure(folder, "curves", figures.curves(summary, several, _histories(folder, table)), curves_caption),
+    ]
+    _write_page(folder, table, for_reader, [chosen, *remarks], record, shown)
+
+
+def _figure(folder: Folder, name: str, figure: Figure, caption: str) -> str:
+    """Writes a figure, and returns it for the page."""
+    figures.save(figure, folder.file(name), caption)
+    return page.figure(folder.file(name), caption.partition(":")[0], caption)
 
 
 def _histories(folder: Folder, table: Table) -> list[list[list]]:
@@ -85,16 +101,12 @@ def failures(seeds: tuple[SeedScore, ...]) -> str:
 
 
 def _write_page(
-    folder: Folder, table: Table, for_reader: pd.DataFrame, lines: list[str], record: Record, caption: str
+    folder: Folder, table: Table, for_reader: pd.DataFrame, lines: list[str], record: Record, shown: list[str]
 ) -> None:
     chosen, *remarks = lines
     parts = [page.paragraph(page.sentence(chosen)), page.remarks(remarks)]
-    for name, shows in (
-        ("heatmap.png", "Median validation accuracy for each cell of the grid."),
-        ("curves.png", "Validation accuracy: along the first axis where that has several values, and by epoch."),
-    ):
-        parts.append(page.figure(folder.file(name), f"{shows} {caption}", shows))
     parts += [
+        *shown,
         page.section("Cells", page.table(for_reader, table.chosen_cell)),
         page.section("Run it again", page.command(record.provenance.command)),
         page.section("Record", page.record(record.to_json())),

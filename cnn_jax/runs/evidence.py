@@ -7,7 +7,7 @@ from cnn_jax.runs import manifest
 from cnn_jax.runs.folder import Folder
 from cnn_jax.runs.outcome import outcome_of, verdict_of
 
-SHOWN = ("summary.md", "summary.csv", "summary.tex", "*.png")
+SHOWN = ("summary.md", "summary.csv", "summary.tex", "*.png", "*.svg")
 
 
 def keep(source: Path, target: Path) -> None:

@@ -138,7 +138,7 @@ def compare(
             for seed, value in by_seed.items()
         ],
     )
-    study.draw("figure", figures.by_variant(values, "%", f"n = {len(study.seeds)}"))
+    study.draw("figure", figures.by_variant(values, "%"), f"n = {len(study.seeds)}")
     everything = {
         **(more or {}),
         "median_test_accuracy": {name: median(list(by_seed.values())) for name, by_seed in values.items()},

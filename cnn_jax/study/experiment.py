@@ -201,9 +201,9 @@ class Study:
         frame.to_csv(self.out / f"{name}.csv", index=False, float_format="%.6g", lineterminator="\n")
         return frame
 
-    def draw(self, name: str, figure: Figure) -> None:
-        """Saves a figure beside the verdict, as PNG."""
-        figures.save(figure, self.out / f"{name}.png")
+    def draw(self, name: str, figure: Figure, caption: str = "") -> None:
+        """Saves a figure beside the verdict, as PNG with its caption, PDF and SVG."""
+        figures.save(figure, self.out / name, caption)
 
 
 def _duration(record: Record) -> float:

@@ -226,8 +226,8 @@ def _claim(claim: dict[str, Any], known: list[Verdict], results: Path) -> str:
         )
     below = []
     for verdict in known:
-        drawn = results / claim["key"] / label(verdict.dataset) / verdict.block / "figure.png"
-        if drawn.is_file():
+        drawn = results / claim["key"] / label(verdict.dataset) / verdict.block / "figure"
+        if drawn.with_suffix(".svg").is_file():
             alt = f"{claim['en']} {sentence(verdict)}"
             caption = f"n = {verdict.finding.n} · {verdict.dataset} · {verdict.question} Rule: {verdict.rule}."
             below.append(page.figure(drawn, alt, caption))

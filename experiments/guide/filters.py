@@ -85,7 +85,7 @@ def draw(study: Study, trained: TrainedModel, before: list[float], after: list[f
         for plot, variables, title in zip(panels, history, ("0", "→"), strict=False):
             filters = plots.stretched(units.first_filters(trained.network, variables))
             tiled = plots.tiles(filters, 4)
-            plot.imshow(plots.drawable(tiled), cmap="gray", vmin=0, vmax=1)
+            plot.imshow(tiled, interpolation="none")
             plot.set_title(title, fontsize=9)
             plot.axis("off")
         for a, b in zip(before, after, strict=True):

@@ -49,7 +49,7 @@ def investigate(study: Study) -> Finding:
         for i, cell in enumerate(table.grid.cells())
     }
     values = {f"{rate:g}": dict(zip(study.seeds, by_seed, strict=True)) for rate, by_seed in by_rate.items()}
-    study.draw("figure", figures.by_variant(values, "%", f"η; n = {len(study.seeds)}"))
+    study.draw("figure", figures.by_variant(values, "%"), f"η; n = {len(study.seeds)}")
     smallest, largest, right = min(by_rate), max(by_rate), min(by_rate) if study.quick else RIGHT
     small = Finding.paired("", "points", by_rate[right], by_rate[smallest])
     more: dict[str, Any] = {

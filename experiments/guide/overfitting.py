@@ -39,7 +39,7 @@ def investigate(study: Study) -> Finding:
     outcomes, _ = COMPARISON.train(study)
     gaps = {name: gap(study, outcome) for name, outcome in outcomes.items()}
     study.write("seeds", [{"variant": v, "seed": s, "gap": x} for v, by in gaps.items() for s, x in by.items()])
-    study.draw("figure", figures.by_variant(gaps, "Δ%", f"n = {len(study.seeds)}"))
+    study.draw("figure", figures.by_variant(gaps, "Δ%"), f"n = {len(study.seeds)}")
     more: dict[str, Any] = {
         "chosen": COMPARISON.chosen(outcomes),
         "at chance": {name: outcome.at_chance for name, outcome in outcomes.items()},

@@ -90,7 +90,7 @@ def investigate(study: Study) -> Finding:
     study.write(
         "seeds", [{"collection": n, "seed": s, "test_accuracy": x} for n, by in accuracy.items() for s, x in by.items()]
     )
-    study.draw("figure", figures.by_variant(accuracy, "%", f"n = {len(study.seeds)}"))
+    study.draw("figure", figures.by_variant(accuracy, "%"), f"n = {len(study.seeds)}")
     more = {"chosen": chosen, "median": {name: median(list(by.values())) for name, by in accuracy.items()}}
     a, b = ([by_seed[seed] for seed in study.seeds] for by_seed in accuracy.values())
     statistic = "test accuracy with a camera that was not seen, three cameras minus one"

@@ -75,7 +75,7 @@ def lost_by_shifts(study: Study, comparison: Comparison, difference: str) -> Fin
         return [lost[variant, seed][kind] if (variant, seed) in lost else None for seed in study.seeds]
 
     values = {name: dict(zip(study.seeds, by_seed(name, "shift"), strict=True)) for name in outcomes}
-    study.draw("figure", figures.by_variant(values, "Δ%", f"n = {len(study.seeds)}"))
+    study.draw("figure", figures.by_variant(values, "Δ%"), f"n = {len(study.seeds)}")
     more: dict[str, Any] = {"chosen": comparison.chosen(outcomes)}
     more["at chance"] = {name: outcome.at_chance for name, outcome in outcomes.items()}
     better, worse = comparison.better, comparison.worse

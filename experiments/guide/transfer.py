@@ -64,7 +64,7 @@ def investigate(study: Study) -> Finding:
     table = study.write("accuracy", rows)
     places = ("at home", "at home, coarse", "elsewhere")
     values = {name: dict(zip(table["seed"], table[name], strict=True)) for name in places}
-    study.draw("figure", figures.by_variant(values, "%", f"n = {len(table)}"))
+    study.draw("figure", figures.by_variant(values, "%"), f"n = {len(table)}")
     more = {name: float(table[name].mean()) for name in places} | {"chance": 10.0, "left out": study.left_out(outcome)}
     statistic = "accuracy on coarse MNIST images minus on scikit-learn's digits"
     return study.paired(statistic, "points", table["at home, coarse"].tolist(), table["elsewhere"].tolist(), more)

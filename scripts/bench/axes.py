@@ -48,7 +48,7 @@ def rivals(axis: str, value: int) -> list[Contender]:
     return [contender for contender in known if contender.name in ("ours", "flax")]
 
 
-def plot(measured: dict[str, Any], path: Path) -> None:
+def plot(measured: dict[str, Any], stem: Path) -> None:
     """Median time of a step against the axis, both logarithmic, with quartiles."""
     import matplotlib
 
@@ -72,4 +72,4 @@ def plot(measured: dict[str, Any], path: Path) -> None:
         axes.set_ylabel("milliseconds per step")
         axes.set_title(f"network L, median and quartiles of n = {measured['rounds']} rounds", fontsize=9)
         axes.legend()
-        figures.save(figure, path)
+        figures.save(figure, stem)

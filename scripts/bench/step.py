@@ -110,7 +110,7 @@ def measure(args: Step) -> dict[str, Any]:
     if args.axis:
         measured["points"] = axes.measure_axis(args.axis, turns, measured["ceiling"]["gflops_per_second"])
         if args.out:
-            axes.plot(measured, args.out / f"{args.file}.png")
+            axes.plot(measured, args.out / args.file)
         return measured | facts(measured["points"][0])
     for name in ("L",) if args.quick else args.works or CPU_WORKS:
         _say(f"network {name}")

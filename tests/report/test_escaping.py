@@ -159,9 +159,9 @@ def test_a_class_name_is_no_formula_in_a_figure(name, tmp_path):
     from cnn_jax.report import figures
 
     figure = plots.mistakes(np.eye(2, dtype=int), [name, "other"])
-    figures.save(figure, tmp_path / "figure.png")
+    figures.save(figure, tmp_path / "figure")
     from matplotlib import cbook
 
     label = figure.axes[0].get_xticklabels()[0].get_text()
     assert not cbook.is_math_text(label)
-    figures.save(plots.gallery(np.zeros((1, 2, 2, 1)), [name]), tmp_path / "gallery.png")
+    figures.save(plots.gallery(np.zeros((1, 2, 2, 1)), [name]), tmp_path / "gallery")

@@ -34,14 +34,17 @@ def test_a_sweep_leaves_the_contracts_files(sweep):
         image = Image.open(sweep / name).convert("L")
         assert image.width > 600
         assert len(set(image.tobytes())) > 50  # something is drawn
+    assert {path.suffix for path in sweep.glob("curves.*")} == {".png", ".pdf", ".svg"}
 
 
 def test_a_page_loads_nothing(sweep):
     for page in (sweep / "report.html", sweep / "best" / "report.html"):
         text = page.read_text()
-        assert not re.search(r"(src|href)=[\"'](?!data:)", text)
+        assert not re.search(r"(src|href)=[\"'](?!data:|#)", text)
         assert "<script" not in text
-        assert all(re.search(r'alt="[^"]+"', tag) for tag in re.findall(r"<img[^>]*>", text))
+        drawn = re.findall(r"<(?:img|svg)[^>]*>", text)
+        assert drawn
+        assert all(re.search(r'(alt|aria-label)="[^"]+"', tag) for tag in drawn)
 
 
 def test_a_page_in_a_real_browser(sweep, tmp_path):

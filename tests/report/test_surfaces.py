@@ -21,7 +21,11 @@ class FigureWriter(dict):
         self.shows = shows
 
     def draw(self, section, name, caption, figure, **data):
-        self[name] = caption, [label for axes in figure.axes for label in (axes.get_ylabel(), axes.get_xlabel())], data
+        self[name] = (
+            caption,
+            [label for axes in figure().axes for label in (axes.get_ylabel(), axes.get_xlabel())],
+            data,
+        )
 
 
 def softmax(logits):

@@ -82,7 +82,7 @@ def _draw(
         f"with the map when all weights are random, mean over n = {n} images; above {checks.SAME} a method fails. "
         "del, ins: areas under the probability while pixels are deleted or inserted in the map's order. The "
         f"completeness gap of integrated gradients is at most {gap:.1e} logits.{_left_out(inspection.network)}",
-        plots.attributions(
+        lambda: plots.attributions(
             inspection.shown[:DRAWN] / 255.0, {name: values[:DRAWN] for name, values in maps.items()}, titles[:DRAWN],
             results,
         ),
@@ -94,7 +94,7 @@ def _draw(
         "reinitialised from the top down (Adebayo et al. 2018, 3.1); a map that stays above the dotted line does not "
         "show what was learned. Right: areas of deletion and insertion (Petsiuk et al. 2018, 3.2) minus those of "
         f"random orders, mean and 95 % t interval over n = {n} images.",
-        plots.checks(results), methods=[check.method for check in results],
+        lambda: plots.checks(results), methods=[check.method for check in results],
         layers=[layer for layer, _ in results[0].cascade],
         rank_correlation=[[value for _, value in check.cascade] for check in results],
         deletion=[check.deletion for check in results], insertion=[check.insertion for check in results],
@@ -108,8 +108,7 @@ def _left_out(network: Network) -> str:
 
 
 def _coloured(name: str, values: np.ndarray) -> str:
-    scale = plots.scale_of(name, values)
-    return explorer.coloured(values, scale["cmap"], scale["vmin"], scale["vmax"])
+    return explorer.picture(plots.painted(values, **plots.scale_of(name, values)))
 
 
 def _title(inspection: Inspection, i: int, probabilities: np.ndarray) -> str:

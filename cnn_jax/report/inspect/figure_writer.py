@@ -1,9 +1,12 @@
-"""Writes figures with their data to a folder, and collects them with their captions in the sections of a page."""
+"""Runs the parts of an inspection side by side, writes their figures with their data to a folder, and collects them
+with their captions in the sections of a page."""
 
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -13,33 +16,54 @@ from cnn_jax.report import figures, page
 from cnn_jax.runs.folder import Folder
 from cnn_jax.waiting import waiting
 
-T = TypeVar("T")
+SIDE_BY_SIDE = 2  # parts at a time: while one compiles or draws on one processor, another computes
 # The share of the time that each part takes, measured on a small network: for the estimate of the time left.
 SHARES = {
-    "explanations": 0.45, "units": 0.25, "receptive fields": 0.07, "orientation tuning": 0.05, "loss surfaces": 0.15,
-    "mistakes": 0.03,
+    "explanations": 0.27, "units": 0.4, "receptive fields": 0.06, "orientation tuning": 0.04, "loss surfaces": 0.15,
+    "mistakes": 0.08,
 }  # fmt: skip
 
 
 class FigureWriter:
-    def __init__(self, out: Path, show: bool = True):
-        """With `show`, each part is announced on standard error."""
-        self.show, self.done = show, 0.0
+    def __init__(self, out: Path, show: bool = True, sections: tuple[str, ...] = ()):
+        """With `show`, what is being done is said on standard error. `sections` are the first of the page, in their
+        order; others follow in the order of their first content."""
+        self.show = show
         self.folder = Folder(out)
         self.folder.path.mkdir(parents=True, exist_ok=True)
-        self.seconds: dict[str, float] = {}  # time of each part, compilation included
+        self.seconds: dict[str, float] = {}  # time of each part, compilation and waiting for the others included
         self.findings: dict[str, tuple[str, str]] = {}  # of each section: what it shows here, what to be careful about
-        self._sections: dict[str, list[str]] = {}
+        self._sections: dict[str, list[str]] = {name: [] for name in sections}
+        self._drawing = threading.Lock()  # matplotlib's settings are those of the process
+        self._stopped = False
 
-    def timed(self, part: str, work: Callable[[], T]) -> T:
-        """Calls `work`, records its time, and returns its result."""
+    def run(self, parts: Mapping[str, Callable[[], Any]]) -> dict[str, Any]:
+        """Calls the functions, SIDE_BY_SIDE at a time, and returns their results by name; `seconds` has their times.
+        The first error, or an interruption, ends the others at their next figure."""
+        started, total = time.perf_counter(), sum(SHARES.get(part, 0.05) for part in parts)
+        with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
+            futures = {pool.submit(self._timed, part, work): part for part, work in parts.items()}
+            try:
+                pending = set(futures)
+                while pending:
+                    running = [part for future, part in futures.items() if future in pending][:SIDE_BY_SIDE]
+                    done = 1 - sum(SHARES.get(futures[future], 0.05) for future in pending) / total
+                    left = (time.perf_counter() - started) * (1 - done) / done if done else 0.0
+                    about = f", about {left:.0f} s left" if left else ""
+                    with waiting(f"inspecting: {' and '.join(running)}{about}", show=self.show, after=0.0):
+                        ready, pending = wait(pending, return_when=FIRST_COMPLETED)
+                    for future in ready:
+                        future.result()
+            except BaseException:
+                self._stopped = True
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+            return {part: future.result() for future, part in futures.items()}
+
+    def _timed(self, part: str, work: Callable[[], Any]) -> Any:
         started = time.perf_counter()
-        left = sum(self.seconds.values()) * (1 - self.done) / self.done if self.done else 0.0
-        about = f", about {left:.0f} s left" if left else ""
-        with waiting(f"inspecting: {part}{about}", show=self.show, after=0.0):
-            result = work()
+        result = work()
         self.seconds[part] = round(time.perf_counter() - started, 2)
-        self.done += SHARES.get(part, 0.0)
         return result
 
     def keep(self, name: str, **data: Any) -> None:
@@ -49,19 +73,25 @@ class FigureWriter:
         with writing(path):
             np.savez_compressed(path, **arrays)
 
-    def draw(self, section: str, name: str, caption: str, figure: Figure, **data: Any) -> None:
-        """Writes NAME.png, and its data to NAME.npz. The first sentence of the caption is the alternative text."""
+    def draw(self, section: str, name: str, caption: str, figure: Callable[[], Figure], **data: Any) -> None:
+        """Writes what `figure` draws to NAME.png, NAME.pdf and NAME.svg, and its data to NAME.npz. The first sentence
+        of the caption is the alternative text."""
         self.add(section, self._written(name, caption, figure, data))
 
-    def draw_sheet(self, title: str, section: str, name: str, caption: str, figure: Figure, **data: Any) -> None:
+    def draw_sheet(
+        self, title: str, section: str, name: str, caption: str, figure: Callable[[], Figure], **data: Any
+    ) -> None:
         """As `draw`, for a large figure that is opened on demand."""
         self.add(section, page.sheet(title, self._written(name, caption, figure, data)))
 
-    def _written(self, name: str, caption: str, figure: Figure, data: dict[str, Any]) -> str:
-        path = self.folder.file(f"{name}.png")
-        figures.save(figure, path)
+    def _written(self, name: str, caption: str, figure: Callable[[], Figure], data: dict[str, Any]) -> str:
+        if self._stopped:
+            raise InterruptedError
+        stem = self.folder.file(name)
+        with self._drawing:
+            figures.save(figure(), stem, caption)
         self.keep(name, **data)
-        return page.figure(path, caption.split(". ")[0], caption)
+        return page.figure(stem, caption.split(". ")[0], caption)
 
     def add(self, section: str, html: str) -> None:
         self._sections.setdefault(section, []).append(html)
@@ -71,8 +101,13 @@ class FigureWriter:
         self.findings[section] = shows, careful
 
     def sections(self) -> list[str]:
-        """The sections as HTML, in the order of their first figure or paragraph."""
+        """The sections that have content, as HTML."""
         return [
             page.section(name, *([page.finding(*self.findings[name])] if name in self.findings else []), *parts)
             for name, parts in self._sections.items()
+            if parts
         ]
+
+    def found(self) -> list[tuple[str, str]]:
+        """The sections with what they show on this network, in the order of the page."""
+        return [(name, self.findings[name][0]) for name in self._sections if name in self.findings]

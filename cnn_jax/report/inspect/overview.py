@@ -95,7 +95,7 @@ def orientation(inspection: Inspection, writer: FigureWriter) -> None:
         "phases. A response is the largest activation over phases minus the activation for a blank image; selectivity "
         "is |Σ R(θ) exp(2iθ)| / Σ R(θ), one minus the circular variance (Ringach et al. 2002). One network, n = 1 "
         "seed: its units are not independent samples.",
-        plots.tuning(before, after, course, layer), orientations=after.orientations, curves=after.curves,
+        lambda: plots.tuning(before, after, course, layer), orientations=after.orientations, curves=after.curves,
         curves_untrained=before.curves, selectivity=after.selectivity, selectivity_untrained=before.selectivity,
         preferred=after.preferred, bandwidth=after.bandwidth, course=course,
     )  # fmt: skip
@@ -114,8 +114,9 @@ def loss_surfaces(inspection: Inspection, writer: FigureWriter, split: Split) ->
         section, "loss-along-gradient", "The loss of the untrained network after one step along its gradient. "
         f"It is the run's own loss ({loss.title}), here and below without label smoothing and weight decay. "
         f"The same {n} validation images before and after: too small a learning rate has hardly any effect, too large "
-        "a one overshoots.", plots.loss_along(RATES, along, inspection.trained.config.learning_rate, loss.title),
-        rates=RATES, losses=along,
+        "a one overshoots.",
+        lambda: plots.loss_along(RATES, along, inspection.trained.config.learning_rate, loss.title), rates=RATES,
+        losses=along,
     )  # fmt: skip
 
     best = int(np.nanargmin(along))
@@ -136,7 +137,8 @@ def loss_surfaces(inspection: Inspection, writer: FigureWriter, split: Split) ->
     writer.draw(
         section, "loss-plane", "The loss around the trained weights (star) on a random plane. Directions are "
         f"normalised filter by filter (Li et al. 2018, 4), seed {inspection.request.seed}; {n} validation images; "
-        "batch norm keeps its statistics.", plots.plane(side, side, losses, loss.title), x=side, y=side, losses=losses,
+        "batch norm keeps its statistics.", lambda: plots.plane(side, side, losses, loss.title), x=side, y=side,
+        losses=losses,
     )  # fmt: skip
     try:
         path = landscape.trajectory([variables["params"] for _, variables in inspection.history])
@@ -146,12 +148,12 @@ def loss_surfaces(inspection: Inspection, writer: FigureWriter, split: Split) ->
     low, high = path.places.min(0), path.places.max(0)
     margin = 0.25 * max(float((high - low).max()), 1e-6)
     xs, ys = (np.linspace(low[i] - margin, high[i] + margin, POINTS) for i in (0, 1))
-    losses = surface(last, (path.first, path.second), xs, ys)
+    along_path = surface(last, (path.first, path.second), xs, ys)
     writer.draw(
         section, "loss-trajectory", f"The training trajectory through {len(inspection.history)} checkpoints. It runs "
         "from the untrained network to the last weights (star), on the plane of its first two principal components "
         f"(Li et al. 2018, 7); the loss is over {n} validation images.",
-        plots.plane(xs, ys, losses, loss.title, path), x=xs, y=ys, losses=losses, path=path.places,
+        lambda: plots.plane(xs, ys, along_path, loss.title, path), x=xs, y=ys, losses=along_path, path=path.places,
         steps=[step for step, _ in inspection.history],
     )  # fmt: skip
 
@@ -185,12 +187,12 @@ def classification_mistakes(inspection: Inspection, writer: FigureWriter, split:
     writer.draw(
         section, "confusion", f"Confusion matrix of the validation images. {int(counts.trace()):,} of {len(split):,} "
         "are classified correctly. Right: accuracy by class with Wilson's 95 % interval over images.",
-        plots.mistakes(counts, names), counts=counts,
+        lambda: plots.mistakes(counts, names), counts=counts,
     )  # fmt: skip
     writer.draw(
         section, "calibration", f"Reliability of the probabilities on {len(split):,} validation images. The expected "
         f"calibration error is the mean distance from the diagonal, weighted by the images in each of {mistakes.BINS} "
-        "bins of equal width (Guo et al. 2017, 2).", plots.reliability(calibration), counts=calibration.counts,
+        "bins of equal width (Guo et al. 2017, 2).", lambda: plots.reliability(calibration), counts=calibration.counts,
         confidence=calibration.confidence, accuracy=calibration.accuracy, error=calibration.error,
     )  # fmt: skip
     wrong = mistakes.surest_mistakes(probabilities, split.labels)
@@ -203,6 +205,6 @@ def classification_mistakes(inspection: Inspection, writer: FigureWriter, split:
     ]
     writer.draw(
         section, "surest-mistakes", "The misclassified validation images with the largest probability of the wrong "
-        "class.", plots.gallery(split.images[wrong] / 255.0, titles), ids=wrong, called=predicted,
+        "class.", lambda: plots.gallery(split.images[wrong] / 255.0, titles), ids=wrong, called=predicted,
         labels=split.labels[wrong],
     )  # fmt: skip

@@ -1,6 +1,7 @@
 """Writes the inspection page of a trained network."""
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import jax
 from cnn_jax.data import Split
 from cnn_jax.report import explorer, page
 from cnn_jax.report.explorer import MethodCard
+from cnn_jax.report.inspect import attributions, units
 from cnn_jax.report.inspect.attributions import Explanations, explain
 from cnn_jax.report.inspect.figure_writer import FigureWriter
 from cnn_jax.report.inspect.inspection import Inspection, Request
@@ -19,6 +21,9 @@ from cnn_jax.report.own_figures import registered_figures
 from cnn_jax.runs.model import TrainedModel
 
 MOST_NAMED = 12  # layers listed at a glance
+ORDER = (
+    attributions.SECTION, units.SECTION, "Receptive fields", "Orientation tuning", "Loss landscape", "Mistakes",
+)  # fmt: skip
 
 
 def see(trained: TrainedModel, split: Split | None, out: Path, request: Request, command: str, show: bool) -> Path:
@@ -41,21 +46,24 @@ def see(trained: TrainedModel, split: Split | None, out: Path, request: Request,
         RunError: a registered figure fails.
     """
     inspection = Inspection.of(trained, split, request)
-    writer, started, wants = FigureWriter(out, show), time.perf_counter(), inspection.wants
-    explanations, layers = Explanations([], [], 0.0), []
-    with jax.default_matmul_precision(trained.config.precision):
-        if wants("explanations"):
-            explanations = writer.timed("explanations", lambda: explain(inspection, writer))
-        if wants("units"):
-            layers = writer.timed("units", lambda: inspect_units(inspection, writer))
-        if wants("receptive-fields"):
-            writer.timed("receptive fields", lambda: receptive_fields(inspection, writer))
-        if wants("tuning"):
-            writer.timed("orientation tuning", lambda: orientation(inspection, writer))
-        if wants("loss-surfaces") and split is not None and inspection.history:
-            writer.timed("loss surfaces", lambda: loss_surfaces(inspection, writer, split))
-        if wants("mistakes") and split is not None:
-            writer.timed("mistakes", lambda: classification_mistakes(inspection, writer, split))
+    writer, started, wants = FigureWriter(out, show, ORDER), time.perf_counter(), inspection.wants
+    parts: dict[str, Callable[[], Any]] = {}  # the longest first
+    if wants("units"):
+        parts["units"] = lambda: inspect_units(inspection, writer)
+    if wants("explanations"):
+        parts["explanations"] = lambda: explain(inspection, writer)
+    if wants("loss-surfaces") and split is not None and inspection.history:
+        parts["loss surfaces"] = lambda: loss_surfaces(inspection, writer, split)
+    if wants("mistakes") and split is not None:
+        parts["mistakes"] = lambda: classification_mistakes(inspection, writer, split)
+    if wants("receptive-fields"):
+        parts["receptive fields"] = lambda: receptive_fields(inspection, writer)
+    if wants("tuning"):
+        parts["orientation tuning"] = lambda: orientation(inspection, writer)
+    precision = trained.config.precision
+    results = writer.run({name: _in_precision(work, precision) for name, work in parts.items()})
+    explanations, layers = results.get("explanations", Explanations([], [], 0.0)), results.get("units", [])
+    with jax.default_matmul_precision(precision):
         if wants("figures"):
             registered_figures(inspection, writer)
         if layers:
@@ -65,15 +73,25 @@ def see(trained: TrainedModel, split: Split | None, out: Path, request: Request,
     writer.seconds["all"] = round(time.perf_counter() - started, 2)
     record = _record(inspection, explanations, writer, command)
     writer.folder.write_json("record.json", record)
-    parts = [
+    sections = [
         page.section("At a glance", page.paragraph(_sentence(inspection)), page.facts(_glance(inspection, writer))),
         *([live_section(inspection)] if wants("live") else []),
         *([explorer.explorer(layers, explanations.cards, methods)] if layers or methods else []),
         *writer.sections(),
         page.section("Run it again", page.command(command), page.record(record)),
     ]
-    writer.folder.write_text("index.html", page.page(f"Inside a network: {_data(inspection)}", parts))
+    writer.folder.write_text("index.html", page.page(f"Inside a network: {_data(inspection)}", sections))
     return writer.folder.file("index.html")
+
+
+def _in_precision(work: Callable[[], Any], precision: str) -> Callable[[], Any]:
+    """The same function; JAX's setting is that of a thread."""
+
+    def run() -> Any:
+        with jax.default_matmul_precision(precision):
+            return work()
+
+    return run
 
 
 def _glance(inspection: Inspection, writer: FigureWriter) -> list[tuple[str, str]]:
@@ -81,8 +99,7 @@ def _glance(inspection: Inspection, writer: FigureWriter) -> list[tuple[str, str
     nodes = [node for node in inspection.network.walk() if node.parameters]
     layers = ", ".join(f"{node.name} {'x'.join(map(str, node.output))}" for node in nodes[:MOST_NAMED])
     more = f", and {len(nodes) - MOST_NAMED} more" if len(nodes) > MOST_NAMED else ""
-    found = [(section, shows) for section, (shows, _) in writer.findings.items()]
-    return [("Layers with weights", layers + more), *sorted(found, key=lambda row: row[0] != "Mistakes")]
+    return [("Layers with weights", layers + more), *sorted(writer.found(), key=lambda row: row[0] != "Mistakes")]
 
 
 def _data(inspection: Inspection) -> str:

@@ -1,7 +1,9 @@
 """The units of the inspected layers: what excites them, their orientation tuning, their activation maps."""
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -9,12 +11,13 @@ from cnn_jax.errors import RequestError
 from cnn_jax.insight import attribution, synthesis, tuning, units
 from cnn_jax.insight.functions import Ruled
 from cnn_jax.insight.rules import ReLURule
+from cnn_jax.insight.synthesis import Synthetic
 from cnn_jax.insight.tuning import Tuning
 from cnn_jax.insight.units import Strongest
 from cnn_jax.network import Network
 from cnn_jax.report import explorer, plots
 from cnn_jax.report.explorer import LayerCard, UnitCard
-from cnn_jax.report.inspect.figure_writer import FigureWriter
+from cnn_jax.report.inspect.figure_writer import SIDE_BY_SIDE, FigureWriter
 from cnn_jax.report.inspect.inspection import Inspection
 
 PATCHES = 9  # per unit
@@ -28,10 +31,12 @@ def inspect_units(inspection: Inspection, writer: FigureWriter) -> list[LayerCar
     inputs = inspection.trained.normalise(inspection.searched)
     strongest = units.strongest(inspection.network, inspection.variables, inputs, inspection.layers, PATCHES)
     tuned = tuning.tuning(inspection.network, inspection.variables, inspection.layers)
-    cards = []
-    for layer in inspection.layers:
-        filters = kernels if layer == inspection.first_conv else None
-        cards.append(_layer(inspection, writer, layer, strongest[layer], inputs, tuned[layer], filters))
+    with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:  # compilations side by side
+        made = pool.map(lambda layer: _made(inspection, layer), inspection.layers)
+        cards = [
+            _layer(inspection, writer, layer, strongest[layer], inputs, tuned[layer], images, kernels)
+            for layer, images in zip(inspection.layers, made, strict=True)
+        ]
     of_all = [strongest[layer].values[:, 0] for layer in inspection.layers]
     dead = {layer: int((best <= 0).sum()) for layer, best in zip(inspection.layers, of_all, strict=True)}
     listed = ", ".join(f"{count} in {layer}" for layer, count in dead.items() if count)
@@ -51,7 +56,7 @@ def _first_filters(inspection: Inspection, writer: FigureWriter) -> np.ndarray |
         return None
     writer.draw(
         SECTION, "filters", f"The filters of {inspection.first_conv}, all on one scale that is symmetric around zero. "
-        "Zero is white, or grey for filters with colours.", plots.filters(kernels), filters=kernels,
+        "Zero is white, or grey for filters with colours.", lambda: plots.filters(kernels), filters=kernels,
     )  # fmt: skip
     return kernels
 
@@ -62,18 +67,24 @@ def _draw_maps(inspection: Inspection, writer: FigureWriter) -> None:
     if maps:
         writer.draw(
             SECTION, "maps", f"Activation maps of {inspection.names[0]} (left), the first channels of each layer. Red "
-            "is positive, blue negative, each layer on its own scale.", plots.maps(maps, inspection.shown[0] / 255.0),
-            **maps,
+            "is positive, blue negative, each layer on its own scale.",
+            lambda: plots.maps(maps, inspection.shown[0] / 255.0), **maps,
         )  # fmt: skip
+
+
+def _made(inspection: Inspection, layer: str) -> Synthetic:
+    """The images made for the units of a layer."""
+    span = synthesis.span_of(inspection.trained.mean, inspection.trained.std)
+    chosen = jnp.asarray(inspection.units_of(layer))
+    with jax.default_matmul_precision(inspection.trained.config.precision):
+        return synthesis.maximise(inspection.network, inspection.variables, layer, chosen, inspection.key(5), span)
 
 
 def _layer(
     inspection: Inspection, writer: FigureWriter, layer: str, strongest: Strongest, inputs: Any, tuned: Tuning,
-    kernels: np.ndarray | None,
+    made: Synthetic, kernels: np.ndarray | None,
 ) -> LayerCard:  # fmt: skip
     network, node, chosen = inspection.network, inspection.network.node(layer), inspection.units_of(layer)
-    span = synthesis.span_of(inspection.trained.mean, inspection.trained.std)
-    made = synthesis.maximise(network, inspection.variables, layer, jnp.asarray(chosen), inspection.key(5), span)
     reached = np.asarray(made.reached)
     pictures = _cut_to_middle_field(inspection, layer, np.asarray(made.images))
     patches, projections = _patches(inspection, layer, strongest, inputs, chosen)
@@ -85,7 +96,8 @@ def _layer(
         f"{inspection.request.seed}); {_below(reached, strongest.values[chosen, 0])}; middle: the {indices.shape[1]} "
         f"patches of {len(inspection.searched):,} images that excite it most, cut to its receptive field; right: "
         f"{_about_projections(network)}",
-        plots.units(pictures, patches, projections, chosen), units=chosen, made=made.images, activations=reached,
+        lambda: plots.units(pictures, patches, projections, chosen), units=chosen, made=made.images,
+        activations=reached,
         patches=patches, **({} if projections is None else {"projections": projections}),
         image_ids=inspection.searched_at[indices], boxes=strongest.boxes[chosen], strongest=strongest.values[chosen],
     )  # fmt: skip
@@ -93,7 +105,7 @@ def _layer(
         UnitCard(
             unit,
             _words(strongest, inspection.searched_at, float(reached[i]), tuned, unit),
-            kernel="" if kernels is None else _kernel_picture(kernels[unit]),
+            kernel="" if kernels is None or layer != inspection.first_conv else _kernel_picture(kernels[unit]),
             made=explorer.picture(pictures[i]),
             patches=explorer.picture(plots.tiles(patches[i], 3)),
             projected="" if projections is None else explorer.picture(plots.tiles(projections[i], 3)),
@@ -176,7 +188,7 @@ def _words(strongest: Strongest, ids: np.ndarray, synthetic: float, tuned: Tunin
 def _kernel_picture(kernel: np.ndarray) -> str:
     if kernel.shape[-1] == 3:
         return explorer.picture(0.5 + 0.5 * kernel)
-    return explorer.coloured(kernel.mean(-1), plots.DIVERGING, -1, 1)
+    return explorer.picture(plots.painted(kernel.mean(-1), plots.DIVERGING, -1, 1))
 
 
 def _curve(tuned: Tuning, unit: int) -> str:
@@ -205,5 +217,5 @@ def strips(inspection: Inspection, layers: list[LayerCard]) -> list[dict[str, st
         for image_maps, by_layer in zip(maps, by_image, strict=True):
             largest = max(float(np.abs(image_maps).max()), 1e-12)
             strip = np.moveaxis(image_maps, -1, 0).reshape(-1, image_maps.shape[1])
-            by_layer[layer.name] = explorer.coloured(strip, plots.DIVERGING, -largest, largest)
+            by_layer[layer.name] = explorer.picture(plots.painted(strip, plots.DIVERGING, -largest, largest))
     return by_image
