@@ -19,7 +19,7 @@ def test_attributions_are_timed(tmp_path):
     code, out, err = finish("-m", "cnn_jax", "bench", "insight", run, "--rounds", "2", "--out", tmp_path / "out")
     assert code == 0, err
     measured = json.loads((tmp_path / "out" / "insight.json").read_text())
-    assert len(measured["methods"]) == 8
+    assert len(measured["methods"]) == 19
     for one in measured["methods"].values():
         assert len(one["ours"]["ms_per_image"]) == 2
         assert one["first_call_seconds"] > 0

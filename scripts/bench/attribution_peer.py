@@ -1,21 +1,26 @@
-"""Worker: captum's attributions of a network with copied weights. Runs in an environment with torch and captum.
+"""Worker: the attributions of captum and of pytorch-grad-cam for a network with copied weights. Runs in an environment
+with torch and both.
 
-    PYTHON -m bench.captum_peer FOLDER
+    PYTHON -m bench.attribution_peer FOLDER
 
 FOLDER holds weights.npz, examples.npz (images (n, h, w, c), the same with noise, classes) and task.json, all written by
-insight.py. Writes captum.npz, the maps of every method in float64; then answers each line, the name of a method, with
+insight.py. Writes peer.npz, the maps of every method in float64; then answers each line, the name of a method, with
 the time that the method took.
 """
 
 import json
 import sys
 import time
+from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 
-import captum
 import numpy as np
+import pytorch_grad_cam as cams
 import torch
 from captum import attr
+from captum.attr._utils.lrp_rules import EpsilonRule
+from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 
 from bench.worker import serve_lines
 
@@ -58,8 +63,41 @@ def dense(kernel: torch.Tensor, shape: list[int]) -> torch.Tensor:
 
 
 def methods(model: torch.nn.Sequential, task: dict) -> dict:
+    """Functions of images and classes, by our names of the methods."""
+    return of_captum(model, task) | of_grad_cam(model, task)
+
+
+def of_grad_cam(model: torch.nn.Sequential, task: dict) -> dict:
+    layer = getattr(model, task["grad_cam_layer"])
+
+    def method(of_class: type) -> Callable:
+        def maps(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+            with of_class(model=model, target_layers=[layer]) as cam:
+                return torch.from_numpy(cam(x, [ClassifierOutputTarget(int(one)) for one in y]))[:, None]
+
+        return maps
+
+    return {
+        "Grad-CAM++": method(cams.GradCAMPlusPlus),
+        "HiResCAM": method(cams.HiResCAM),
+        "LayerCAM": method(cams.LayerCAM),
+        "ScoreCAM": method(cams.ScoreCAM),
+        "EigenCAM": method(cams.EigenCAM),
+    }
+
+
+def of_captum(model: torch.nn.Sequential, task: dict) -> dict:
     square, stride, channels = task["size"], task["stride"], task["layers"][0]["input"][-1]
-    cam = attr.LayerGradCam(model, getattr(model, task["grad_cam_layer"]))
+    layer = getattr(model, task["grad_cam_layer"])
+    cam, conductance = attr.LayerGradCam(model, layer), attr.LayerConductance(model, layer)
+    segments = torch.tensor(task["segments"])[None, None]
+
+    def relevance(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        for module in model:
+            if isinstance(module, torch.nn.Flatten):  # which captum does not know
+                module.rule = EpsilonRule()
+        return attr.LRP(model).attribute(x, target=y)
+
     smooth = attr.NoiseTunnel(attr.Saliency(model))
     noise = task["smooth_grad_noise"]
     return {
@@ -78,6 +116,16 @@ def methods(model: torch.nn.Sequential, task: dict) -> dict:
             x, target=y, sliding_window_shapes=(channels, square, square), strides=(channels, stride, stride),
         ),
         "Grad-CAM": lambda x, y: cam.attribute(x, target=y, relu_attributions=True),
+        "DeepLIFT": lambda x, y: attr.DeepLift(model).attribute(x, target=y),
+        "relevance propagation": relevance,
+        "gradient SHAP": lambda x, y: attr.GradientShap(model).attribute(
+            x, x[: task["baselines"]], n_samples=task["shap_samples"], target=y
+        ),
+        "feature ablation": lambda x, y: attr.FeatureAblation(model).attribute(x, target=y, feature_mask=segments),
+        "Shapley sampling": lambda x, y: attr.ShapleyValueSampling(model).attribute(
+            x, target=y, feature_mask=segments, n_samples=task["permutations"]
+        ),
+        "layer conductance": lambda x, y: conductance.attribute(x, target=y, n_steps=task["steps"]),
     }  # fmt: skip
 
 
@@ -102,8 +150,8 @@ def main(folder: Path) -> None:
         exact = {name: method(noisy, classes) for name, method in methods(model.double(), task).items()}
         arrays = {name: tensor.detach().permute(0, 2, 3, 1).numpy() for name, tensor in exact.items()}
         model.float()
-        np.savez(folder / "captum.npz", **arrays)
-        return {"versions": {"torch": torch.__version__, "captum": captum.__version__}}
+        np.savez(folder / "peer.npz", **arrays)
+        return {"versions": {name: version(name) for name in ("torch", "captum", "grad-cam")}}
 
     serve_lines(ready, answer)
 
