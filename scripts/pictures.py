@@ -25,7 +25,7 @@ NETWORKS = {
     "lenet5": ("lenet5", (32, 32, 1)),
     "residual": ("conv3-16:same relu res( conv3-32/2:same relu conv3-32:same ):proj relu gap dense-10", (32, 32, 3)),
 }
-SEEN = ("attributions", "calibration", "filters", "units-conv1")
+SHOWN = (*NETWORKS, "attributions", "calibration", "filters", "units-conv1")
 
 
 def height_of(shape: tuple[int, ...], largest: int) -> float:
@@ -80,14 +80,15 @@ def draw(network: Network, stem: Path) -> None:
 
 def command(_arguments: object) -> None:
     PICTURES.mkdir(exist_ok=True)
-    for name, (text, shape) in NETWORKS.items():
-        draw(build(text, shape, 10), PICTURES / name)
     with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "seen").mkdir()
+        for name, (text, shape) in NETWORKS.items():
+            draw(build(text, shape, 10), Path(folder) / "seen" / name)
         config = Config(network="conv5-16:same relu max2 conv3-32:same relu max2 dense-classes")
         run = api.train(config, Path(folder) / "run")
         api.see(run.path, Request((), 4), Path(folder) / "seen")
         for picture in sorted((Path(folder) / "seen").glob("*.png")):
-            if picture.stem in SEEN:
+            if picture.stem in SHOWN:
                 shutil.copyfile(picture, PICTURES / picture.name)
 
 

@@ -15,7 +15,7 @@ BENCHMARKS = {
     "step": "a training step, beside Flax and PyTorch",
     "sweep": "a whole grid, from the command to its table",
     "data": "batches from memory, from records and from other loaders",
-    "insight": "attribution methods, beside captum",
+    "insight": "attribution methods, beside captum and pytorch-grad-cam",
     "compile": "the time to the first step, without, before and with the cache of compiled programs",
     "vmap": "whether trials batched with vmap reach other accuracies than alone",
     "pages": "write the tables in DIR into docs/performance.md and README.md",
