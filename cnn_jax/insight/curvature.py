@@ -47,9 +47,8 @@ class Lanczos(NamedTuple):
 def lanczos(loss: LossOfParams, params: Any, key: Array, steps: int = 30) -> Lanczos:
     """The Lanczos method on the Hessian from a random start, with full reorthogonalisation (golub2013matrix, 10.1 and
     10.3.1). The largest and smallest eigenvalues converge first. `steps` is at most the number of parameters."""
-    flat, unravel = jax.flatten_util.ravel_pytree(params)
-    count = min(steps, flat.size)
-    diagonal, beside = _tridiagonal(lambda v: _flat_product(loss, params, unravel, v), key, flat, count)
+    count = min(steps, sum(leaf.size for leaf in jax.tree.leaves(params)))
+    diagonal, beside = _tridiagonal(loss, params, key, count)
     matrix = np.diag(np.asarray(diagonal, np.float64))
     off = np.asarray(beside, np.float64)[: count - 1]
     matrix += np.diag(off, 1) + np.diag(off, -1)
@@ -57,35 +56,28 @@ def lanczos(loss: LossOfParams, params: Any, key: Array, steps: int = 30) -> Lan
     return Lanczos(eigenvalues, vectors[0] ** 2)
 
 
-def _flat_product(loss: LossOfParams, params: Any, unravel: Callable[[Array], Any], vector: Array) -> Array:
-    return jax.flatten_util.ravel_pytree(hessian_product(loss, params, unravel(vector)))[0]
-
-
-def _tridiagonal(product: Callable[[Array], Array], key: Array, flat: Array, steps: int) -> tuple[Array, Array]:
-    """The diagonal and the entries beside it of the matrix in the basis that Lanczos builds, (steps,) each."""
+@functools.partial(jax.jit, static_argnames=("loss", "steps"))
+def _tridiagonal(loss: LossOfParams, params: Any, key: Array, steps: int) -> tuple[Array, Array]:
+    """The diagonal and the entries beside it of the Hessian in the basis that Lanczos builds, (steps,) each."""
+    flat, unravel = jax.flatten_util.ravel_pytree(params)
     start = jax.random.normal(key, flat.shape, flat.dtype)
-    start = start / jnp.linalg.norm(start)
 
-    @jax.jit
-    def run(start: Array) -> tuple[Array, Array]:
-        def step(number: Array, state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
-            basis, diagonal, beside = state
-            vector = basis[number]
-            image = product(vector)
-            alpha = image @ vector
-            for _ in range(2):  # twice is enough (golub2013matrix, 10.3.1)
-                image = image - basis.T @ (basis @ image)
-            beta = jnp.linalg.norm(image)
-            following = jnp.where(beta > 1e-10, image / jnp.maximum(beta, 1e-30), 0.0)
-            basis = basis.at[number + 1].set(following)
-            return basis, diagonal.at[number].set(alpha), beside.at[number].set(beta)
+    def step(number: Array, state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+        basis, diagonal, beside = state
+        vector = basis[number]
+        image = jax.flatten_util.ravel_pytree(hessian_product(loss, params, unravel(vector)))[0]
+        alpha = image @ vector
+        for _ in range(2):  # twice is enough (golub2013matrix, 10.3.1)
+            image = image - basis.T @ (basis @ image)
+        beta = jnp.linalg.norm(image)
+        following = jnp.where(beta > 1e-10, image / jnp.maximum(beta, 1e-30), 0.0)
+        basis = basis.at[number + 1].set(following)
+        return basis, diagonal.at[number].set(alpha), beside.at[number].set(beta)
 
-        basis = jnp.zeros((steps + 1, start.size), start.dtype).at[0].set(start)
-        zeros = jnp.zeros(steps, start.dtype)
-        _, diagonal, beside = lax.fori_loop(0, steps, step, (basis, zeros, zeros))
-        return diagonal, beside
-
-    return run(start)
+    basis = jnp.zeros((steps + 1, flat.size), flat.dtype).at[0].set(start / jnp.linalg.norm(start))
+    zeros = jnp.zeros(steps, flat.dtype)
+    _, diagonal, beside = lax.fori_loop(0, steps, step, (basis, zeros, zeros))
+    return diagonal, beside
 
 
 def top_eigenvalues(loss: LossOfParams, params: Any, key: Array, count: int = 5, steps: int = 30) -> np.ndarray:

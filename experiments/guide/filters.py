@@ -20,7 +20,7 @@ from cnn_jax.cli.study import main
 from cnn_jax.insight import tuning, units
 from cnn_jax.network import Network
 from cnn_jax.notation import parse
-from cnn_jax.report import figures, plots
+from cnn_jax.report import figures, pictures
 from cnn_jax.runs.model import TrainedModel
 from cnn_jax.study import Finding, Question, Study
 
@@ -79,12 +79,12 @@ def measured(trained: TrainedModel) -> dict[str, float]:
 
 def draw(study: Study, trained: TrainedModel, before: list[float], after: list[float]) -> None:
     """The filters of one network before and after, and the selectivity of all networks."""
-    with matplotlib.rc_context(plots.PLAIN):
+    with matplotlib.rc_context(pictures.PLAIN):
         figure, panels = figures.subplots(1, 3, figsize=(8.5, 3.0), layout="constrained")
         history = trained.history()[0][1], trained.variables
         for plot, variables, title in zip(panels, history, ("0", "→"), strict=False):
-            filters = plots.stretched(units.first_filters(trained.network, variables))
-            tiled = plots.tiles(filters, 4)
+            filters = pictures.stretched(units.first_filters(trained.network, variables))
+            tiled = pictures.tiles(filters, 4)
             plot.imshow(tiled, interpolation="none")
             plot.set_title(title, fontsize=9)
             plot.axis("off")

@@ -12,7 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from cnn_jax.report import explorer, page, plots, tables
+from cnn_jax.report import explorer, page, pictures, plots, tables
 
 SPECIAL = "\\{}$&#^_~%|`*[]<>()!\"'-,–\n\r\t\x00\x1b\u2028\u202eäπ猫 a1"
 texts = st.one_of(st.text(SPECIAL, max_size=12), st.text(max_size=12))
@@ -164,4 +164,4 @@ def test_a_class_name_is_no_formula_in_a_figure(name, tmp_path):
 
     label = figure.axes[0].get_xticklabels()[0].get_text()
     assert not cbook.is_math_text(label)
-    figures.save(plots.gallery(np.zeros((1, 2, 2, 1)), [name]), tmp_path / "gallery")
+    figures.save(pictures.gallery(np.zeros((1, 2, 2, 1)), [name]), tmp_path / "gallery")

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cnn_jax.report import figures, page, plots
+from cnn_jax.report import figures, page, pictures, plots
 
 SUMMARY = pd.DataFrame(
     {"learning_rate": [0.02, 0.05, 0.3], "median": [0.5, 0.9, 0.8], "q1": [0.4, 0.8, 0.7], "q3": [0.6, 0.95, 0.9]}
@@ -39,7 +39,7 @@ def test_vector_figures_have_no_caption_and_are_equal_when_written_again(tmp_pat
 def test_figures_share_a_page_without_sharing_ids(tmp_path):
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
-        figures.save(small() if name == "one" else plots.filters(np.zeros((2, 3, 3, 1))), tmp_path / name / "figure")
+        figures.save(small() if name == "one" else pictures.filters(np.zeros((2, 3, 3, 1))), tmp_path / name / "figure")
     text = "".join(page.figure(tmp_path / name / "figure", "alt & more", "caption") for name in ("one", "two"))
     ids = re.findall(r'\bid="([^"]+)"', text)
     assert len(ids) == len(set(ids)) > 10
@@ -82,7 +82,7 @@ def test_ticks_are_the_values_of_the_grid(values):
 def test_a_mosaic_shows_every_pixel(tmp_path):
     """Each place of a row holds its image, nothing else is opaque, and the gaps are a tenth or so."""
     image = np.linspace(0, 1, 20).reshape(5, 4, 1)
-    strip, filled = plots._side_by_side([image, None, image])
+    strip, filled = pictures._side_by_side([image, None, image])
     assert 0.85 < filled < 0.95
     assert (strip[..., 3] == 1).sum() == 2 * 4 * image.size
     shown = strip[strip[..., 3] == 1][:, 0]

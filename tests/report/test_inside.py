@@ -62,7 +62,7 @@ def test_every_figure_is_a_png_with_its_data(page):
     names = {path.stem for path in page.parent.glob("*.png")}
     assert names == {
         "attributions", "checks", "filters", "maps", "tuning", "confusion", "calibration", "surest-mistakes",
-        "loss-along-gradient", "loss-plane", "loss-trajectory", "units-conv1", "units-max1",
+        "loss-along-gradient", "loss-plane", "loss-trajectory", "curvature", "units-conv1", "units-max1",
         "units-relu2", "units-max2", "units-dense1",
     }  # fmt: skip
     for name in names:

@@ -11,7 +11,7 @@ from cnn_jax.errors import RequestError
 from cnn_jax.insight import attribution, checks, units
 from cnn_jax.insight.checks import SanityCheck
 from cnn_jax.network import Network
-from cnn_jax.report import explorer, plots
+from cnn_jax.report import explorer, pictures, plots
 from cnn_jax.report.explorer import ImageCard
 from cnn_jax.report.inspect.figure_writer import FigureWriter
 from cnn_jax.report.inspect.inspection import Inspection
@@ -82,7 +82,7 @@ def _draw(
         f"with the map when all weights are random, mean over n = {n} images; above {checks.SAME} a method fails. "
         "del, ins: areas under the probability while pixels are deleted or inserted in the map's order. The "
         f"completeness gap of integrated gradients is at most {gap:.1e} logits.{_left_out(inspection.network)}",
-        lambda: plots.attributions(
+        lambda: pictures.attributions(
             inspection.shown[:DRAWN] / 255.0, {name: values[:DRAWN] for name, values in maps.items()}, titles[:DRAWN],
             results,
         ),
@@ -108,7 +108,7 @@ def _left_out(network: Network) -> str:
 
 
 def _coloured(name: str, values: np.ndarray) -> str:
-    return explorer.picture(plots.painted(values, **plots.scale_of(name, values)))
+    return explorer.picture(pictures.painted(values, **pictures.scale_of(name, values)))
 
 
 def _title(inspection: Inspection, i: int, probabilities: np.ndarray) -> str:

@@ -19,8 +19,8 @@ from cnn_jax.waiting import waiting
 SIDE_BY_SIDE = 2  # parts at a time: while one compiles or draws on one processor, another computes
 # The share of the time that each part takes, measured on a small network: for the estimate of the time left.
 SHARES = {
-    "explanations": 0.27, "units": 0.4, "receptive fields": 0.06, "orientation tuning": 0.04, "loss surfaces": 0.15,
-    "mistakes": 0.08,
+    "explanations": 0.25, "units": 0.34, "receptive fields": 0.06, "orientation tuning": 0.04, "loss surfaces": 0.15,
+    "curvature": 0.08, "mistakes": 0.08,
 }  # fmt: skip
 
 

@@ -16,7 +16,8 @@ from cnn_jax.network import Network, Variables
 from cnn_jax.runs.model import TrainedModel
 
 SECTIONS = (
-    "live", "explanations", "units", "receptive-fields", "tuning", "loss-surfaces", "mistakes", "figures",
+    "live", "explanations", "units", "receptive-fields", "tuning", "loss-surfaces", "curvature", "mistakes",
+    "figures",
 )  # fmt: skip
 QUICK = ("live", "mistakes")
 MOST_LAYERS, MOST_UNITS = 8, 12  # shown individually unless requested by name

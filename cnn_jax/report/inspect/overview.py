@@ -11,7 +11,7 @@ from cnn_jax.data import Split
 from cnn_jax.errors import RequestError
 from cnn_jax.insight import fields, landscape, mistakes, tuning
 from cnn_jax.losses import LOSSES
-from cnn_jax.report import page, plots
+from cnn_jax.report import page, pictures, plots
 from cnn_jax.report.inspect.figure_writer import FigureWriter
 from cnn_jax.report.inspect.inspection import Inspection, evenly_spaced
 from cnn_jax.statistics import binomial_interval
@@ -205,6 +205,6 @@ def classification_mistakes(inspection: Inspection, writer: FigureWriter, split:
     ]
     writer.draw(
         section, "surest-mistakes", "The misclassified validation images with the largest probability of the wrong "
-        "class.", lambda: plots.gallery(split.images[wrong] / 255.0, titles), ids=wrong, called=predicted,
+        "class.", lambda: pictures.gallery(split.images[wrong] / 255.0, titles), ids=wrong, called=predicted,
         labels=split.labels[wrong],
     )  # fmt: skip

@@ -10,8 +10,9 @@ import jax
 from cnn_jax.data import Split
 from cnn_jax.report import explorer, page
 from cnn_jax.report.explorer import MethodCard
-from cnn_jax.report.inspect import attributions, units
+from cnn_jax.report.inspect import attributions, course, units
 from cnn_jax.report.inspect.attributions import Explanations, explain
+from cnn_jax.report.inspect.course import curvature_along
 from cnn_jax.report.inspect.figure_writer import FigureWriter
 from cnn_jax.report.inspect.inspection import Inspection, Request
 from cnn_jax.report.inspect.live import live_section
@@ -22,7 +23,8 @@ from cnn_jax.runs.model import TrainedModel
 
 MOST_NAMED = 12  # layers listed at a glance
 ORDER = (
-    attributions.SECTION, units.SECTION, "Receptive fields", "Orientation tuning", "Loss landscape", "Mistakes",
+    attributions.SECTION, units.SECTION, "Receptive fields", "Orientation tuning", "Loss landscape", course.SECTION,
+    "Mistakes",
 )  # fmt: skip
 
 
@@ -54,6 +56,8 @@ def see(trained: TrainedModel, split: Split | None, out: Path, request: Request,
         parts["explanations"] = lambda: explain(inspection, writer)
     if wants("loss-surfaces") and split is not None and inspection.history:
         parts["loss surfaces"] = lambda: loss_surfaces(inspection, writer, split)
+    if wants("curvature") and split is not None and inspection.history:
+        parts["curvature"] = lambda: curvature_along(inspection, writer, split)
     if wants("mistakes") and split is not None:
         parts["mistakes"] = lambda: classification_mistakes(inspection, writer, split)
     if wants("receptive-fields"):

@@ -15,7 +15,7 @@ from cnn_jax.insight.synthesis import Synthetic
 from cnn_jax.insight.tuning import Tuning
 from cnn_jax.insight.units import Strongest
 from cnn_jax.network import Network
-from cnn_jax.report import explorer, plots
+from cnn_jax.report import explorer, pictures
 from cnn_jax.report.explorer import LayerCard, UnitCard
 from cnn_jax.report.inspect.figure_writer import SIDE_BY_SIDE, FigureWriter
 from cnn_jax.report.inspect.inspection import Inspection
@@ -56,7 +56,7 @@ def _first_filters(inspection: Inspection, writer: FigureWriter) -> np.ndarray |
         return None
     writer.draw(
         SECTION, "filters", f"The filters of {inspection.first_conv}, all on one scale that is symmetric around zero. "
-        "Zero is white, or grey for filters with colours.", lambda: plots.filters(kernels), filters=kernels,
+        "Zero is white, or grey for filters with colours.", lambda: pictures.filters(kernels), filters=kernels,
     )  # fmt: skip
     return kernels
 
@@ -68,7 +68,7 @@ def _draw_maps(inspection: Inspection, writer: FigureWriter) -> None:
         writer.draw(
             SECTION, "maps", f"Activation maps of {inspection.names[0]} (left), the first channels of each layer. Red "
             "is positive, blue negative, each layer on its own scale.",
-            lambda: plots.maps(maps, inspection.shown[0] / 255.0), **maps,
+            lambda: pictures.maps(maps, inspection.shown[0] / 255.0), **maps,
         )  # fmt: skip
 
 
@@ -86,7 +86,7 @@ def _layer(
 ) -> LayerCard:  # fmt: skip
     network, node, chosen = inspection.network, inspection.network.node(layer), inspection.units_of(layer)
     reached = np.asarray(made.reached)
-    pictures = _cut_to_middle_field(inspection, layer, np.asarray(made.images))
+    cut = _cut_to_middle_field(inspection, layer, np.asarray(made.images))
     patches, projections = _patches(inspection, layer, strongest, inputs, chosen)
     indices = strongest.images[chosen]
     writer.draw_sheet(
@@ -96,7 +96,7 @@ def _layer(
         f"{inspection.request.seed}); {_below(reached, strongest.values[chosen, 0])}; middle: the {indices.shape[1]} "
         f"patches of {len(inspection.searched):,} images that excite it most, cut to its receptive field; right: "
         f"{_about_projections(network)}",
-        lambda: plots.units(pictures, patches, projections, chosen), units=chosen, made=made.images,
+        lambda: pictures.units(cut, patches, projections, chosen), units=chosen, made=made.images,
         activations=reached,
         patches=patches, **({} if projections is None else {"projections": projections}),
         image_ids=inspection.searched_at[indices], boxes=strongest.boxes[chosen], strongest=strongest.values[chosen],
@@ -106,9 +106,9 @@ def _layer(
             unit,
             _words(strongest, inspection.searched_at, float(reached[i]), tuned, unit),
             kernel="" if kernels is None or layer != inspection.first_conv else _kernel_picture(kernels[unit]),
-            made=explorer.picture(pictures[i]),
-            patches=explorer.picture(plots.tiles(patches[i], 3)),
-            projected="" if projections is None else explorer.picture(plots.tiles(projections[i], 3)),
+            made=explorer.picture(cut[i]),
+            patches=explorer.picture(pictures.tiles(patches[i], 3)),
+            projected="" if projections is None else explorer.picture(pictures.tiles(projections[i], 3)),
             tuning=_curve(tuned, unit),
         )
         for i, unit in enumerate(chosen)
@@ -157,7 +157,7 @@ def _patches(
         jnp.repeat(jnp.asarray(chosen), count), jnp.asarray(strongest.rows[chosen].ravel()),
         jnp.asarray(strongest.columns[chosen].ravel()),
     )  # fmt: skip
-    stretched = [plots.stretched(x) for x in np.asarray(projected)]
+    stretched = [pictures.stretched(x) for x in np.asarray(projected)]
     return patches, cut(np.array(stretched).reshape(*indices.shape, *inspection.network.input_shape), 0.5)
 
 
@@ -188,7 +188,7 @@ def _words(strongest: Strongest, ids: np.ndarray, synthetic: float, tuned: Tunin
 def _kernel_picture(kernel: np.ndarray) -> str:
     if kernel.shape[-1] == 3:
         return explorer.picture(0.5 + 0.5 * kernel)
-    return explorer.picture(plots.painted(kernel.mean(-1), plots.DIVERGING, -1, 1))
+    return explorer.picture(pictures.painted(kernel.mean(-1), pictures.DIVERGING, -1, 1))
 
 
 def _curve(tuned: Tuning, unit: int) -> str:
@@ -217,5 +217,5 @@ def strips(inspection: Inspection, layers: list[LayerCard]) -> list[dict[str, st
         for image_maps, by_layer in zip(maps, by_image, strict=True):
             largest = max(float(np.abs(image_maps).max()), 1e-12)
             strip = np.moveaxis(image_maps, -1, 0).reshape(-1, image_maps.shape[1])
-            by_layer[layer.name] = explorer.picture(plots.painted(strip, plots.DIVERGING, -largest, largest))
+            by_layer[layer.name] = explorer.picture(pictures.painted(strip, pictures.DIVERGING, -largest, largest))
     return by_image
