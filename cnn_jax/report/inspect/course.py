@@ -55,10 +55,11 @@ def curvature_along(inspection: Inspection, writer: FigureWriter, split: Split) 
     )  # fmt: skip
     writer.draw(
         SECTION, "curvature", "The loss around the weights along training. Left: the largest eigenvalue of the "
-        f"Hessian ({PRODUCTS} steps of Lanczos). Middle: the rise of the loss within a radius of 0.05 (Foret et al. 2021), "
-        "also measured in units of each weight (Kwon et al. 2021). Right: the batch size at which the noise of the "
-        f"gradient equals the gradient, from {BATCHES} batches of {BATCH} (McCandlish et al. 2018, A.1). {len(at)} validation "
-        "images, one network.", lambda: plots.curvature(steps, eigenvalues, sharpness, adaptive, noise_scale),
+        f"Hessian ({PRODUCTS} steps of Lanczos). Middle: the rise of the loss within a radius of 0.05 (Foret et al. "
+        "2021), also measured in units of each weight (Kwon et al. 2021). Right: the batch size at which the noise "
+        f"of the gradient equals the gradient, from {BATCHES} batches of {BATCH} (McCandlish et al. 2018, A.1). "
+        f"{len(at)} validation images, one network.",
+        lambda: plots.curvature(steps, eigenvalues, sharpness, adaptive, noise_scale),
         steps=steps, largest_eigenvalue=eigenvalues, sharpness=sharpness, adaptive_sharpness=adaptive,
         noise_scale=noise_scale,
     )  # fmt: skip
