@@ -3,7 +3,8 @@
 Each function takes arrays and returns a figure; the same arrays are saved beside it as NPZ.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
@@ -125,7 +126,7 @@ def curvature(
     with matplotlib.rc_context(STYLE):
         figure, (left, middle, right) = subplots(1, 3, figsize=(9.0, 2.8), layout="constrained")
         left.plot(steps, eigenvalues, "o-", ms=4, color=COLOURS[0])
-        left.set_ylabel("largest eigenvalue of the Hessian")
+        left.set_ylabel("largest eigenvalue\nof the Hessian")
         left.set_ylim(bottom=min(0.0, float(eigenvalues.min())))
         middle.plot(steps, sharpness, "o-", ms=4, color=COLOURS[0], label="plain")
         middle.plot(steps, adaptive, "s-", ms=4, color=COLOURS[1], label="adaptive")
@@ -134,7 +135,7 @@ def curvature(
         middle.legend(fontsize=7)
         known = np.isfinite(noise) & (noise > 0)
         right.plot(np.array(steps)[known], noise[known], "o-", ms=4, color=COLOURS[2])
-        right.set_ylabel("noise scale of the gradient (images)")
+        right.set_ylabel("noise scale of the\ngradient (images)")
         if known.any():
             right.set_yscale("log")
         for plot in (left, middle, right):
