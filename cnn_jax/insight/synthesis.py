@@ -127,8 +127,8 @@ def ascend(
 
 
 class _Coordinates(NamedTuple):
-    """Those of the images: pixels (restarts, count, h, w, c), and Fourier coefficients of as many more images
-    (restarts, count, h, w // 2 + 1, c, 2)."""
+    """What the images are computed from: pixels (restarts, count, h, w, c), and Fourier coefficients of as many more
+    images (restarts, count, h, w // 2 + 1, c, 2)."""
 
     pixels: Array
     coefficients: Array
@@ -178,7 +178,7 @@ def _ascend(
         return low[None, None, None, None] + (high - low)[None, None, None, None] * share
 
     def step(score: Callable[[Array], Array], _: Array, state: _State) -> _State:
-        """One of Adam."""
+        """A step of Adam."""
         slope = jax.grad(lambda z: score(jnp.roll(image_of(z), drawn.shifts[state.steps], (2, 3))).sum())(state.z)
         mean = jax.tree.map(lambda m, g: 0.9 * m + 0.1 * g, state.mean, slope)
         square = jax.tree.map(lambda v, g: 0.999 * v + 0.001 * g**2, state.square, slope)

@@ -236,8 +236,8 @@ def _by_epoch(
 
 def by_variant(values: Mapping[str, Mapping[int, float | None]], unit: str) -> Figure:
     """A column of dots for each variant, one dot per seed, with a thin line between the dots of a seed and a bar at the
-    median; a seed that diverged (None) is a cross at the lower edge. The only text is the variants'
-    names and `unit`."""
+    median; a seed that diverged (None) is a cross at the lower edge. The only text is the variants' names
+    and `unit`."""
     names = list(values)
     with matplotlib.rc_context(STYLE):
         figure, plot = subplots(figsize=(1.4 + 0.8 * max(len(names), 2), 3.0), layout="constrained")

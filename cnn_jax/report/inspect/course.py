@@ -10,10 +10,9 @@ from jax import Array
 
 from cnn_jax.data import Split
 from cnn_jax.insight import curvature
-from cnn_jax.insight.landscape import mean_loss
 from cnn_jax.losses import LOSSES, Loss
 from cnn_jax.network import Network, Variables
-from cnn_jax.report import plots
+from cnn_jax.report import page, plots
 from cnn_jax.report.inspect.figure_writer import FigureWriter
 from cnn_jax.report.inspect.inspection import Inspection, evenly_spaced
 
@@ -31,6 +30,7 @@ def curvature_along(inspection: Inspection, writer: FigureWriter, split: Split) 
     count = min(len(inspection.history), CHECKPOINTS)
     shown = [inspection.history[round(i)] for i in np.linspace(0, len(inspection.history) - 1, count)]
     steps = [step for step, _ in shown]
+    starts = range(0, len(at), BATCH) if len(at) == BATCHES * BATCH else ()  # equal batches or none
     rows = []
     of_params = curvature.loss_of(network, loss, shown[0][1], images, labels)
     for _, variables in shown:
@@ -39,16 +39,13 @@ def curvature_along(inspection: Inspection, writer: FigureWriter, split: Split) 
         params = variables["params"]
         [largest] = curvature.top_eigenvalues(of_params, params, inspection.key(8), 1, PRODUCTS)
         sharp = [float(curvature.sharpness(of_params, params, adaptive=adaptive)) for adaptive in (False, True)]
-        pairs = (
-            zip(np.split(images, BATCHES), np.split(labels, BATCHES), strict=True) if len(at) == BATCHES * BATCH else ()
-        )
-        gradients = [_gradient(network, loss, variables, *pair) for pair in pairs]
+        gradients = [_gradient(network, loss, variables, images[i : i + BATCH], labels[i : i + BATCH]) for i in starts]
         noise = curvature.gradient_noise(gradients, BATCH).scale if gradients else np.nan
         rows.append((float(largest), *sharp, noise))
     eigenvalues, sharpness, adaptive, noise_scale = np.transpose(rows)
     writer.find(
         SECTION, f"The largest eigenvalue of the Hessian goes from {eigenvalues[0]:.3g} to {eigenvalues[-1]:.3g} "
-        f"{'over' if count > 1 else 'at'} {count} checkpoints, the sharpness from {sharpness[0]:.2g} to "
+        f"over {page.count(count, 'checkpoint')}, the sharpness from {sharpness[0]:.2g} to "
         f"{sharpness[-1]:.2g}.",
         f"On {len(at)} validation images, without augmentation; sharpness depends on the scale of the weights, its "
         "adaptive form less so.",
@@ -67,7 +64,4 @@ def curvature_along(inspection: Inspection, writer: FigureWriter, split: Split) 
 
 @functools.partial(jax.jit, static_argnames=("network", "loss"))
 def _gradient(network: Network, loss: Loss, variables: Variables, images: Array, labels: Array) -> Any:
-    def of(params: Any) -> Array:
-        return mean_loss(network, loss, {**variables, "params": params}, images, labels)
-
-    return jax.grad(of)(variables["params"])
+    return jax.grad(curvature.loss_of(network, loss, variables, images, labels))(variables["params"])
