@@ -9,7 +9,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array
 
 from cnn_jax.errors import RequestError, quote
@@ -105,7 +104,7 @@ class Network:
         """Whether the first layer is computed from training images (`with_images`)."""
         return self.layers[0].of_images
 
-    def with_images(self, variables: Variables, images: np.ndarray) -> Variables:
+    def with_images(self, variables: Variables, images: Array) -> Variables:
         """`variables` with the arrays that the first layer computes from normalised training images (n, h, w, c)."""
         first = self.nodes[0]
         fixed = {**variables["batch_stats"], first.name: first.layer.fixed(images)}

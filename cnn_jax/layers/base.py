@@ -14,7 +14,6 @@ from typing import Any, ClassVar, TypeVar
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array, lax
 
 from cnn_jax.errors import RequestError, quote, reason
@@ -130,7 +129,7 @@ class Layer(nn.Module):
         return ()
 
     @nn.nowrap
-    def fixed(self, images: np.ndarray) -> dict[str, Array]:
+    def fixed(self, images: Array) -> dict[str, Array]:
         """For a layer `of_images`: the arrays that it computes from normalised training images (n, h, w, c)."""
         raise NotImplementedError
 

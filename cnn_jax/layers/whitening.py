@@ -1,9 +1,11 @@
 """A fixed first convolution that makes its outputs uncorrelated, from the training images."""
 
+import functools
 import math
 from typing import Any
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -51,11 +53,20 @@ class Whiten(Sliding):
         maps = ops.convolution(images, kernel.value.astype(images.dtype), *self.windows(images.shape[1:]), groups=1)
         return maps + bias.astype(images.dtype)[None, None, None]
 
-    def fixed(self, images: np.ndarray) -> dict[str, Any]:
+    def fixed(self, images: Array) -> dict[str, Any]:
         """The arrays that do not learn, from normalised images (n, h, w, c)."""
-        side, channels = self.size, images.shape[-1]
-        patches = np.lib.stride_tricks.sliding_window_view(images.astype(np.float64), (side, side), (1, 2))
-        flat = np.moveaxis(patches, 3, -1).reshape(-1, side * side * channels)  # (positions, row · column · channel)
-        values, vectors = np.linalg.eigh(flat.T @ flat / len(flat))
-        kernel = (vectors / np.sqrt(values + self.epsilon)).reshape(side, side, channels, -1)
+        covariance = np.asarray(_covariance_of_patches(images, self.size), np.float64)
+        values, vectors = np.linalg.eigh(covariance)
+        kernel = (vectors / np.sqrt(values + self.epsilon)).reshape(self.size, self.size, images.shape[-1], -1)
         return {"kernel": jnp.asarray(np.concatenate([kernel, -kernel], -1), jnp.float32)}
+
+
+@functools.partial(jax.jit, static_argnames="side")
+def _covariance_of_patches(images: Array, side: int) -> Array:
+    """The mean product of each two values of a patch, numbered by row, column and channel: (side · side · c,) twice."""
+    n, height, width, channels = images.shape
+    rows, columns = height - side + 1, width - side + 1
+    shifts = [images[:, i : i + rows, j : j + columns] for i in range(side) for j in range(side)]
+    flat = jnp.concatenate(shifts, -1).reshape(n, rows * columns, side * side * channels)
+    products = jnp.einsum("npi,npj->nij", flat, flat, precision="highest")  # first within an image: smaller errors
+    return products.mean(0) / (rows * columns)

@@ -26,6 +26,10 @@ def deviations(config: Config, data: Data) -> list[str]:
         clauses.append(f"{validation:,} of {available + validation:,} training images held out for validation")
     if config.split_seed is None:
         clauses.append("a split of its own for each seed")
+    if config.precision != "highest":
+        clauses.append(f"products at precision {config.precision}")
+    if config.dtype != "float32":
+        clauses.append(f"{config.dtype} activations")
     if config.views != "one":
         clauses.append(f"logits averaged over {len(VIEWS[config.views])} views of each test image")
     if config.select == "best":

@@ -88,7 +88,7 @@ def figure(stem: Path, alt: str, caption: str) -> str:
 def _inline(svg: str, alt: str, prefix: str) -> str:
     """An SVG of matplotlib as an element of a page: its ids, of which a page may have only one each, get a prefix."""
     svg = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>", "", svg[svg.index("<svg") :], flags=re.DOTALL)
-    svg = re.sub(r' xmlns:xlink="[^"]*"', "", svg).replace("xlink:href", "href").replace("#000000", "currentColor")
+    svg = re.sub(r' xmlns(:xlink)?="[^"]*"', "", svg).replace("xlink:href", "href").replace("#000000", "currentColor")
     svg = re.sub(r'(\bid="|href="#|url\(#)', rf"\1{prefix}", svg)
     return svg.replace("<svg", f'<svg role="img" fill="currentColor" aria-label="{html.escape(alt)}"', 1).strip()
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from cnn_jax import losses
@@ -24,6 +25,7 @@ from cnn_jax.training.epoch import StreamedExamples, check_batch_norm, check_wra
 from cnn_jax.training.fit import evaluate
 from cnn_jax.training.schedule import check_schedule
 from cnn_jax.training.state import Answers, Examples, Program, Teacher, TrainState, initial_state
+from cnn_jax.training.step import normalise
 
 FIRST_IMAGES = 5000  # training images that a layer `of_images` is computed from
 MOST_BYTES = 2**32  # limit for images that stay on the device for later runs, besides those in use
@@ -89,11 +91,11 @@ class Task:
         variables = self.network.with_images({"batch_stats": state.batch_stats}, self._first_images())
         return state._replace(batch_stats=variables["batch_stats"])
 
-    def _first_images(self) -> np.ndarray:
-        """The first training images, normalised: float64 (n, h, w, c)."""
+    def _first_images(self) -> jax.Array:
+        """The first training images, normalised: float32 (n, h, w, c)."""
         assert isinstance(self.dataset.train, Split)  # checked by `of`
-        images = self.dataset.train.images[:FIRST_IMAGES] / 255.0
-        return (images - self.dataset.mean) / self.dataset.std
+        images = jnp.asarray(self.dataset.train.images[:FIRST_IMAGES]).astype(jnp.float32) / 255.0
+        return normalise(images, self.dataset.mean, self.dataset.std, "float32")
 
     @property
     def train(self) -> Examples | StreamedExamples:

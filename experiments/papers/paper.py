@@ -46,10 +46,12 @@ class Paper:
     config: Mapping[str, Any]
     seeds: int = 6
 
-    def grid(self, quick: bool = False, dataset: str | None = None, seeds: int | None = None) -> Grid:
+    def grid(
+        self, quick: bool = False, dataset: str | None = None, seeds: int | None = None, precision: str = "highest"
+    ) -> Grid:
         """A grid with one cell; in the quick form on a few digits of the same size. `dataset` is that of the config in
         another file, `seeds` another number of seeds."""
-        fields = {**self.config, "dataset": dataset or self.config["dataset"]}
+        fields = {**self.config, "dataset": dataset or self.config["dataset"], "precision": precision}
         if quick:
             fields |= {**QUICK, "image_size": self.config.get("image_size", 32)}
         return Grid(Config(**fields), {"seed": tuple(range(seeds or (1 if quick else self.seeds)))})
@@ -70,11 +72,15 @@ def main(paper: Paper, description: str | None) -> None:
         parser.add_argument(
             "--continue-evidence", action="store_true", help="add seeds to the evidence in results/papers, not to runs/"
         )
+        parser.add_argument(
+            "--precision", choices=("highest", "default"), default="highest",
+            help="of products on accelerators: default is TF32 on NVIDIA's GPUs",
+        )  # fmt: skip
         parser.add_argument("--parallel", choices=get_args(Parallel), default="auto", help="how the seeds are trained")
         parser.add_argument("--out", type=Path, help="the sweep's folder (default: runs/papers/<name>)")
         parser.add_argument("--quick", action="store_true", help="one epoch of 128 digits: a short trial run")
         parsed = parser.parse_args(arguments)
-        grid = paper.grid(parsed.quick, parsed.dataset, parsed.seeds)
+        grid = paper.grid(parsed.quick, parsed.dataset, parsed.seeds, parsed.precision)
         if not parsed.quick:
             restart_from_cache([grid.base.dataset], parsed.data_dir)
         out = parsed.out or (RUNS / (f"{paper.name}-quick" if parsed.quick else paper.name))

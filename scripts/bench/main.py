@@ -17,6 +17,7 @@ BENCHMARKS = {
     "data": "batches from memory, from records and from other loaders",
     "insight": "attribution methods, beside captum and pytorch-grad-cam",
     "compile": "the time to the first step, without, before and with the cache of compiled programs",
+    "training": "whole trainings of a recipe, beside its published implementation",
     "vmap": "whether trials batched with vmap reach other accuracies than alone",
     "pages": "write the tables in DIR into docs/performance.md and README.md",
 }

@@ -21,6 +21,7 @@ FILES = (
     "epoch-wide",
     "gpu-epoch",
     "gpu-step",
+    "training",
     "trials",
     "vmap",
     "grid",
