@@ -10,7 +10,6 @@ import contextlib
 import json
 import sys
 import tempfile
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -83,19 +82,16 @@ def measure(args: Training) -> dict[str, Any]:
         if args.peer is not None and args.torch is not None:
             arguments = ["bench.training_peer", str(folder), str(args.peer.resolve())]
             commands[PEER] = (args.torch, arguments, environment("torch"))
-        with ThreadPoolExecutor() as threads:  # they compile side by side
-            started = {name: threads.submit(Worker, name, *command) for name, command in commands.items()}
         workers, skipped = {}, []
-        for name, start in started.items():
+        for name, command in commands.items():  # one after another: compiling tries kernels on the device
             try:
-                workers[name] = start.result()
+                workers[name] = Worker(name, *command)
             except RunError as error:
                 skipped.append(str(error))
                 continue
             stack.callback(workers[name].close)
         if not workers:
             raise RunError(skipped[0])
-        print("all are compiled", file=sys.stderr, flush=True)
         found: dict[str, list[dict[str, Any]]] = {name: [] for name in workers}
         for seed in range(rounds):
             for name, worker in reversed(workers.items()) if seed % 2 else workers.items():
@@ -168,7 +164,7 @@ def markdown(measured: dict[str, Any]) -> str:
     return (
         f"**Whole trainings**: `{measured['network']}`, {measured['epochs']} passes over {measured['dataset']} "
         f"({images.format(**measured['examples'], size=measured['batch_size'])}; n = {n} seeds, in turns; data on the "
-        f"device, compilation (all contenders side by side) apart; {where}, {named}; {measured['started'][:10]}.\n\n"
+        f"device, compilation apart; {where}, {named}; {measured['started'][:10]}.\n\n"
         + "\n".join(lines)
         + "".join(f"\n\nNot measured: {reason}" for reason in measured["skipped"])
         + f"\n\n`{measured['command']}`\n"
