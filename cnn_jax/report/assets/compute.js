@@ -1,6 +1,6 @@
 // The forward and backward pass of a network, on one image. A program is a list of steps; value 0 is the image, value
 // i + 1 the output of step i. Values are Float64Array in (height, width, channels) order.
-const Compute = (() => {
+globalThis.Compute = (() => {
   const size = shape => shape.reduce((a, b) => a * b, 1);
 
   function erf(x) { // Numerical Recipes in C, 6.2: relative error below 1.2e-7

@@ -23,22 +23,22 @@ function choices(id, items, draw) {
 
 function figure(source, alt, caption, width) {
   const image = element('img', { src: source, alt: alt });
-  if (width) image.style.width = width + 'px';
+  if (width) image.style.width = `${width}px`;
   return element('figure', {}, image, element('figcaption', {}, caption));
 }
 
 function drawUnit() {
   const layer = data.layers[chosen.layer], unit = layer.units[chosen.unit], parts = [];
-  const name = layer.name + ', unit ' + unit.unit, image = data.images[chosen.image];
-  parts.push(element('p', {}, name + ': ' + unit.words));
-  if (unit.kernel) parts.push(figure(unit.kernel, 'Filter of ' + name, 'filter', 110));
-  if (image && image.maps[layer.name]) parts.push(mapOf(image, layer, name));
-  if (unit.made) parts.push(figure(unit.made, 'Synthetic image that excites ' + name, 'synthetic image', 140));
-  if (unit.patches) parts.push(figure(unit.patches, 'Strongest patches of ' + name, 'strongest patches', 190));
+  const name = `${layer.name}, unit ${unit.unit}`, image = data.images[chosen.image];
+  parts.push(element('p', {}, `${name}: ${unit.words}`));
+  if (unit.kernel) parts.push(figure(unit.kernel, `Filter of ${name}`, 'filter', 110));
+  if (image?.maps[layer.name]) parts.push(mapOf(image, layer, name));
+  if (unit.made) parts.push(figure(unit.made, `Synthetic image that excites ${name}`, 'synthetic image', 140));
+  if (unit.patches) parts.push(figure(unit.patches, `Strongest patches of ${name}`, 'strongest patches', 190));
   if (unit.projected) {
-    parts.push(figure(unit.projected, 'Deconvnet projections of ' + name, 'deconvnet of these patches', 190));
+    parts.push(figure(unit.projected, `Deconvnet projections of ${name}`, 'deconvnet of these patches', 190));
   }
-  if (unit.tuning) parts.push(figure(unit.tuning, 'Tuning curve of ' + name, 'orientation tuning'));
+  if (unit.tuning) parts.push(figure(unit.tuning, `Tuning curve of ${name}`, 'orientation tuning'));
   at('unit').replaceChildren(...parts);
 }
 
@@ -46,7 +46,7 @@ function drawUnit() {
 function mapOf(image, layer, name) {
   const canvas = element('canvas', {}), strip = new Image();
   canvas.setAttribute('role', 'img');
-  canvas.setAttribute('aria-label', 'Activation map of ' + name + ' for ' + image.title);
+  canvas.setAttribute('aria-label', `Activation map of ${name} for ${image.title}`);
   canvas.style.width = '140px';
   canvas.style.imageRendering = 'pixelated';
   const unit = chosen.unit;
@@ -63,15 +63,15 @@ function mapOf(image, layer, name) {
 function drawImage() {
   const image = data.images[chosen.image], bars = element('div', { className: 'bars' });
   for (const [name, value] of image.probabilities) {
-    const bar = element('i', {}), words = value === null ? 'not a number' : (100 * value).toFixed(1) + ' %';
-    bar.style.width = Math.max(100 * value, 0.5) + '%';
+    const bar = element('i', {}), words = value === null ? 'not a number' : `${(100 * value).toFixed(1)} %`;
+    bar.style.width = `${Math.max(100 * value, 0.5)}%`;
     bars.append(element('span', {}, name), bar, element('span', {}, words));
   }
   const parts = [element('p', {}, image.title), figure(image.picture, image.title, 'the image', 140),
     element('figure', {}, bars, element('figcaption', {}, 'probabilities'))];
   if (image.votes) parts.push(element('p', {}, image.votes));
   data.methods.forEach((method, i) => {
-    const shown = figure(image.attributions[i], method.name + ' for ' + image.title, '', 140);
+    const shown = figure(image.attributions[i], `${method.name} for ${image.title}`, '', 140);
     const words = element('span', { className: method.good ? '' : 'fails' }, method.words);
     shown.lastChild.append(element('strong', {}, method.name), ' ', words);
     parts.push(shown);
@@ -82,7 +82,7 @@ function drawImage() {
 choices('layers', data.layers.map(layer => layer.name), i => {
   chosen.layer = i;
   const layer = data.layers[i];
-  at('units').firstChild.textContent = 'Unit of ' + layer.name + ' (' + layer.facts + ')' + layer.note;
+  at('units').firstChild.textContent = `Unit of ${layer.name} (${layer.facts})${layer.note}`;
   choices('units', layer.units.map(unit => String(unit.unit)), j => { chosen.unit = j; drawUnit(); });
 });
 choices('images', data.images.map(image => element('img', { src: image.picture, alt: image.title })), i => {

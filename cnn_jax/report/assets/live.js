@@ -1,5 +1,5 @@
 // The section "Watch it compute": the image, its explanation, the stack of layers, and the window under the mouse.
-const live = (() => {
+globalThis.live = (() => {
   const given = JSON.parse(document.getElementById('live-data').textContent);
   const { program, mean, std, names } = given, [height, width, channels] = program.shape;
   const at = id => document.getElementById(id), GAP = 1, MOST_UNITS = 64, CHANNELS_SHOWN = 3;
@@ -174,7 +174,7 @@ const live = (() => {
   }
 
   const words = {
-    conv(step, arrays, [input], [shape], unit, y, x, value) {
+    conv({ step, arrays, inputs: [input], shapes: [shape], unit, y, x, value }) {
       const filters = step.shape[2], inside = shape[2] / step.groups, first = Math.floor(unit / (filters / step.groups));
       const parts = [];
       for (let c = 0; c < inside; c++) {
@@ -198,16 +198,16 @@ const live = (() => {
       const sum = parts.reduce((total, part) => total + part.sum, 0);
       return [line(`sum over input channels ${show(sum)}${rest} + bias ${show(bias)} = ${show(value)}`), box];
     },
-    max(step, _, [input], [shape], unit, y, x, value) {
+    max({ step, inputs: [input], shapes: [shape], unit, y, x, value }) {
       const seen = under(step, input, shape, y, x, unit);
       return [line(`the largest of its window is ${show(value)}`),
         table(seen, step.windows[1].size, largest(seen), seen.indexOf(value))];
     },
-    avg(step, _, [input], [shape], unit, y, x, value) {
+    avg({ step, inputs: [input], shapes: [shape], unit, y, x, value }) {
       const seen = under(step, input, shape, y, x, unit);
       return [line(`the mean of its window is ${show(value)}`), table(seen, step.windows[1].size, largest(seen))];
     },
-    dense(step, arrays, [input], [shape], unit, y, x, value) {
+    dense({ step, arrays, inputs: [input], shapes: [shape], unit, value }) {
       const units = step.shape[0], parts = Array.from(input, (v, i) => [v * arrays.kernel[i * units + unit], v, i]);
       parts.sort((a, b) => Math.abs(b[0]) - Math.abs(a[0]));
       const place = i => shape.length === 1 ? `${i}` : `unit ${i % shape[2]} at row ` +
@@ -219,17 +219,23 @@ const live = (() => {
       return [...shown, line(`all other ${parts.length - shown.length} inputs: ${show(rest)}; bias ${show(bias)}${scale}; ` +
         `in all ${show(value)}`)];
     },
-    affine: (step, arrays, [input], shapes, unit, y, x, value, at) => [line(`${show(input[at])} × ` +
-      `${show(arrays.factor[unit % arrays.factor.length])} + ${show(arrays.offset[unit % arrays.offset.length])} = ${show(value)}`)],
-    activation: (step, _, [input], __, unit, y, x, value, at) => [line(`${step.function}(${show(input[at])}) = ${show(value)}`)],
-    leaky: (_, arrays, [input], __, unit, y, x, value, at) => [line(`${show(input[at])}` + (input[at] > 0 ? ' is positive'
-      : ` × slope ${show(arrays.slope[unit % arrays.slope.length])}`) + `: ${show(value)}`)],
-    mean: (step, _, __, [shape], unit, y, x, value) =>
+    affine({ arrays, inputs: [input], unit, value, index }) {
+      const factor = arrays.factor[unit % arrays.factor.length], offset = arrays.offset[unit % arrays.offset.length];
+      return [line(`${show(input[index])} × ${show(factor)} + ${show(offset)} = ${show(value)}`)];
+    },
+    activation: ({ step, inputs: [input], value, index }) =>
+      [line(`${step.function}(${show(input[index])}) = ${show(value)}`)],
+    leaky({ arrays, inputs: [input], unit, value, index }) {
+      const slope = show(arrays.slope[unit % arrays.slope.length]);
+      const product = input[index] > 0 ? ' is positive' : ` × slope ${slope}`;
+      return [line(`${show(input[index])}${product}: ${show(value)}`)];
+    },
+    mean: ({ shapes: [shape], unit, value }) =>
       [line(`the mean of the ${shape[0]} × ${shape[1]} places of unit ${unit} is ${show(value)}`)],
-    add: (_, __, [a, b], ___, unit, y, x, value, at) => [line(`${show(a[at])} from the branch + ${show(b[at])} from the ` +
-      `shortcut = ${show(value)}`)],
-    cat: (_, __, ___, ____, unit, y, x, value) => [line(`copied from one of the branches: ${show(value)}`)],
-    embed: (_, __, ___, ____, unit, y, x, value) => [line(`copied, or of the border: ${show(value)}`)],
+    add: ({ inputs: [a, b], value, index }) =>
+      [line(`${show(a[index])} from the branch + ${show(b[index])} from the shortcut = ${show(value)}`)],
+    cat: ({ value }) => [line(`copied from one of the branches: ${show(value)}`)],
+    embed: ({ value }) => [line(`copied, or of the border: ${show(value)}`)],
   };
 
   function explainPlace() {
@@ -239,11 +245,12 @@ const live = (() => {
     }
     const { layer, unit, y, x } = state.place, step = layer.step;
     const index = (y * layer.columns + x) * step.shape.at(-1) + unit, value = state.values[layer.number + 1][index];
-    const inputs = step.inputs.map(i => state.values[i]);
+    const arrays = state.weights[layer.number], inputs = step.inputs.map(i => state.values[i]);
+    const shapes = Compute.shapes(program, step);
     const where = layer.maps ? `, row ${y}, column ${x}` : '';
     at('live-window').replaceChildren(
       element('p', {}, element('strong', {}, `${step.name}, unit ${unit}${where}: ${show(value)}`)),
-      ...words[step.kind](step, state.weights[layer.number], inputs, Compute.shapes(program, step), unit, y, x, value, index),
+      ...words[step.kind]({ step, arrays, inputs, shapes, unit, y, x, value, index }),
     );
   }
 
@@ -256,8 +263,8 @@ const live = (() => {
     const order = probabilities.map((p, i) => [p, i]).sort((a, b) => b[0] - a[0]).slice(0, 10);
     at('live-bars').replaceChildren(...order.flatMap(([p, i], n) => {
       const bar = element('i', {});
-      bar.style.width = Math.max(100 * p, 0.5) + '%';
-      return [element(n ? 'span' : 'b', {}, names[i]), bar, element('span', {}, (100 * p).toFixed(1) + ' %')];
+      bar.style.width = `${Math.max(100 * p, 0.5)}%`;
+      return [element(n ? 'span' : 'b', {}, names[i]), bar, element('span', {}, `${(100 * p).toFixed(1)} %`)];
     }));
     return order[0][1];
   }
