@@ -2,13 +2,14 @@
 its derivative. Guided backpropagation, the deconvnet, DeepLIFT and layer-wise relevance propagation are gradients of a
 network under such a rule.
 
-They need to know the layers, so they explain networks of this package alone, without user-defined modules.
+They need to know the layers. Those of a `Network` are known, unless they are user-defined modules; in any other
+function the operations that make a layer are found by tracing it (`traced`). DeepLIFT explains a `Network` alone.
 """
 
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +18,8 @@ from jax.lax import stop_gradient
 
 from cnn_jax.errors import RequestError
 from cnn_jax.forward import Rule, Variables
-from cnn_jax.insight.functions import Ruled, Targets, selected
+from cnn_jax.insight.functions import Function, Ruled, Targets, selected
+from cnn_jax.insight.traced import Traced
 from cnn_jax.layers import (
     Activation,
     BatchNorm,
@@ -148,6 +150,7 @@ class Relevance:
     epsilon: float = 1e-6
     gamma: float = 0.25
     alpha: float = 2.0
+    strict: ClassVar[str] = "relevance propagation"  # refuses an operation that it does not know
 
     def __call__(self, node: Node, apply: Apply, variables: Variables, x: Array) -> Array:
         kind = node.layer
@@ -206,20 +209,25 @@ def _without_bias(variables: Variables) -> dict[str, Any]:
     return {**variables, "params": params}
 
 
+def ruled(function: Function, rule: Rule) -> Function:
+    """A function in which a rule stands for every layer, or for the operations that are traced."""
+    return Ruled(function, rule) if isinstance(function, Network) else Traced(function, rule)
+
+
 @functools.partial(jax.jit, static_argnames=("network", "rule"))
-def ruled_gradient(network: Network, variables: Variables, images: Array, targets: Targets, rule: Rule) -> Array:
-    """The derivative of the selected logit with respect to every pixel under a rule, (n, h, w, c)."""
-    f = Ruled(network, rule)
+def ruled_gradient(network: Function, variables: Any, images: Array, targets: Targets, rule: Rule) -> Array:
+    """The derivative of the selected output with respect to every pixel under a rule, (n, h, w, c)."""
+    f = ruled(network, rule)
     return jax.grad(lambda x: selected(f(variables, x), targets).sum())(images)
 
 
-def guided_backpropagation(network: Network, variables: Variables, images: Array, targets: Targets) -> Array:
+def guided_backpropagation(network: Function, variables: Any, images: Array, targets: Targets) -> Array:
     """The gradient with ReLUs that backpropagate a signal only where their input and the signal are both positive
     (springenberg2015striving, 3.4)."""
     return ruled_gradient(network, variables, images, targets, ReLURule("guided"))
 
 
-def deconvnet(network: Network, variables: Variables, images: Array, targets: Targets) -> Array:
+def deconvnet(network: Function, variables: Any, images: Array, targets: Targets) -> Array:
     """The deconvnet's projection to the pixels (zeiler2014visualizing, 2.1): max unpooling to the positions of the
     maxima (switches), ReLU applied to the backward signal, transposed filters."""
     return ruled_gradient(network, variables, images, targets, ReLURule("deconvnet"))
@@ -230,7 +238,10 @@ def deep_lift(
     network: Network, variables: Variables, images: Array, targets: Targets, baseline: Array | None = None
 ) -> Array:
     """DeepLIFT with the rescale rule (shrikumar2017learning, 3.5.1): contributions (n, h, w, c) that add up to the
-    difference of the logit from that of the baseline, by default zero, the mean image."""
+    difference of the logit from that of the baseline, by default zero, the mean image. Raises RequestError for another
+    function than a `Network`."""
+    if not isinstance(network, Network):
+        raise RequestError("DeepLIFT explains networks of this package alone: it compares layers of two images")
     start = jnp.zeros_like(images) if baseline is None else jnp.broadcast_to(baseline, images.shape)
     f = Ruled(network, DeepLift())
 
@@ -242,8 +253,8 @@ def deep_lift(
 
 
 def relevance(
-    network: Network,
-    variables: Variables,
+    network: Function,
+    variables: Any,
     images: Array,
     targets: Targets,
     rule: Relevance = Relevance(),  # noqa: B008

@@ -1,17 +1,20 @@
 """Modules of other libraries, explained: the real packages, against the same network of this one."""
 
+import functools
 import os
+import re
 
 import flax.linen as linen_module
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from commands import ROOT
 from flax import nnx
 from initial import variables_of
 
 from cnn_jax.errors import RequestError
-from cnn_jax.insight import adapters, attribution, cam, sampling
+from cnn_jax.insight import adapters, attribution, cam, functions, rules, sampling
 from cnn_jax.network import Network
 from cnn_jax.notation import parse
 
@@ -78,18 +81,82 @@ def of_keras():
     return adapters.keras(model)
 
 
+def of_plain():
+    def stack(params, images):
+        maps = jax.lax.conv_general_dilated(
+            images, params["filters"], (1, 1), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC")
+        )
+        maps = jnp.maximum(maps + params["offsets"][None, None, None], 0)
+        return maps.reshape(len(images), -1) @ params["weights"] + params["bias"][None]
+
+    return stack, {
+        "filters": CONV["kernel"], "offsets": CONV["bias"], "weights": DENSE["kernel"], "bias": DENSE["bias"],
+    }  # fmt: skip
+
+
+KEY, SEGMENTS, BASELINES = jax.random.key(0), sampling.grid(6, 6, 2), IMAGES[::-1] / 2
+COLUMNS = {
+    "`Network`": lambda: (NETWORK, VARIABLES), "Linen": of_linen, "NNX": of_nnx, "Equinox": of_equinox,
+    "Keras": of_keras, "plain function": of_plain,
+}  # fmt: skip
+NEEDS_LAYERS = {f"`cam.{name}`": getattr(cam, name) for name in (
+    "grad_cam", "hires_cam", "layer_cam", "grad_cam_plus_plus", "score_cam", "eigen_cam"
+)} | {"`attribution.layer_conductance`": attribution.layer_conductance}  # fmt: skip
+METHODS = {
+    "`attribution.gradient`": attribution.gradient,
+    "`attribution.gradient_times_input`": attribution.gradient_times_input,
+    "`attribution.smooth_grad`": functools.partial(attribution.smooth_grad, key=KEY, samples=4),
+    "`attribution.integrated_gradients`": lambda *given: attribution.integrated_gradients(*given)[0],
+    "`attribution.occlusion`": attribution.occlusion,
+    "`sampling.expected_gradients`": lambda *given: sampling.expected_gradients(*given, BASELINES, KEY, 4),
+    "`sampling.feature_ablation`": lambda *given: sampling.feature_ablation(*given, SEGMENTS),
+    "`sampling.shapley_sampling`": lambda *given: sampling.shapley_sampling(*given, SEGMENTS, KEY, 3),
+    "`sampling.lime`": lambda *given: sampling.lime(*given, SEGMENTS, KEY, 40),
+    "`sampling.rise`": lambda *given: sampling.rise(*given, KEY, 20, 3),
+    "`rules.guided_backpropagation`": rules.guided_backpropagation,
+    "`rules.deconvnet`": rules.deconvnet,
+    "`rules.relevance`": functools.partial(rules.relevance, rule=rules.Relevance("gamma", "epsilon", 1e-3)),
+    "`rules.deep_lift`": rules.deep_lift,
+    **NEEDS_LAYERS,
+}
+
+
+def table():
+    """The cells of the table of docs/insight.md: what each method explains."""
+    text = (ROOT / "docs" / "insight.md").read_text()
+    head, _, *rows = re.search(r"<!-- methods -->\n((?:\|.*\n)+)", text)[1].splitlines()
+    cells = [[cell.strip() for cell in row.strip("|").split("|")] for row in (head, *rows)]
+    return cells[0][1:], {row[0]: row[1:] for row in cells[1:]}
+
+
 @jax.numpy_rank_promotion("allow")  # Keras relies on it
-@pytest.mark.parametrize("make", [of_linen, of_nnx, of_equinox, of_keras])
-def test_a_module_of_another_library_is_explained_as_the_same_network_here(make):
-    function, params = make()
+@pytest.mark.parametrize("column", COLUMNS)
+def test_a_method_explains_a_module_of_another_library_as_the_same_network_here_or_refuses_it(column):
+    """As the table says, which names every method."""
+    columns, rows = table()
+    assert (columns, list(rows)) == (list(COLUMNS), list(METHODS))
+    function, params = COLUMNS[column]()
     np.testing.assert_allclose(function(params, IMAGES), NETWORK(VARIABLES, IMAGES), rtol=1e-4, atol=1e-5)
-    ours, theirs = (NETWORK, VARIABLES, IMAGES, TARGETS), (function, params, IMAGES, TARGETS)
-    for method in (
-        attribution.gradient, attribution.gradient_times_input, attribution.occlusion,
-        lambda *given: attribution.integrated_gradients(*given)[0],
-        lambda *given: sampling.feature_ablation(*given, sampling.grid(6, 6, 2)),
-    ):  # fmt: skip
-        np.testing.assert_allclose(method(*theirs), method(*ours), rtol=1e-3, atol=1e-4)
+    for name, method in METHODS.items():
+        of_layer = {"layer": "Conv_0" if column == "Linen" else "conv1"} if name in NEEDS_LAYERS else {}
+        if rows[name][columns.index(column)] != "yes":
+            with pytest.raises(RequestError, match=r"no named layers|networks of this package alone"):
+                method(function, params, IMAGES, TARGETS, **of_layer)
+            continue
+        ours = method(NETWORK, VARIABLES, IMAGES, TARGETS, **({"layer": "conv1"} if of_layer else {}))
+        theirs = method(function, params, IMAGES, TARGETS, **of_layer)
+        np.testing.assert_allclose(theirs, ours, rtol=1e-3, atol=1e-4, err_msg=name)
+
+
+def test_a_function_of_ones_own_names_its_layers():
+    stack, params = of_plain()
+
+    def named(params, images, shifts):
+        return {"whole": stack(params, images) + shifts.get("whole", 0)}
+
+    function = functions.WithActivations(named)
+    np.testing.assert_allclose(function(params, IMAGES), NETWORK(VARIABLES, IMAGES), rtol=1e-4, atol=1e-5)
+    assert list(function.activations(params, IMAGES)) == ["whole"]
 
 
 def test_the_layers_of_a_linen_module_have_names():
