@@ -33,6 +33,7 @@ MALLOC = {"M_ARENA_MAX": (-8, 1), "M_MMAP_THRESHOLD": (-3, 1 << 30), "M_TRIM_THR
 
 
 _applied: tuple[str, ...] = ()
+QUICK_COMPILATION = "xla_backend_optimization_level"
 
 
 def tune() -> None:
@@ -46,6 +47,14 @@ def tune() -> None:
         return
     mallopt = ctypes.CDLL(None).mallopt
     _applied = tuple(name for name, setting in MALLOC.items() if mallopt(*setting))
+
+
+def compile_quickly() -> None:
+    """Lets XLA compile with few of LLVM's optimisations, unless the user's flags say otherwise. For commands that
+    compile many programs and run each for a moment; the native operations are compiled before."""
+    flags = os.environ.get("XLA_FLAGS", "")
+    if QUICK_COMPILATION not in flags:
+        os.environ["XLA_FLAGS"] = f"{flags} --{QUICK_COMPILATION}=1".strip()
 
 
 def settings() -> tuple[str, ...]:

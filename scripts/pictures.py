@@ -15,7 +15,7 @@ from cnn_jax import api
 from cnn_jax.cli import common
 from cnn_jax.network import Network
 from cnn_jax.nodes import Node
-from cnn_jax.report import figures
+from cnn_jax.report import figures, saving
 from cnn_jax.report.inspect import Request
 from cnn_jax.training.config import Config
 from cnn_jax.zoo import build
@@ -75,7 +75,7 @@ def draw(network: Network, stem: Path) -> None:
         end = draw_nodes(axes, network.nodes, 0.3, 0.0, largest, figures.COLOURS[0])
         axes.set(xlim=(-0.1, end), ylim=(-1.8, 1.7 if any(node.body for node in network.nodes) else 1.2))
         axes.axis("off")
-        figures.save(figure, stem)
+        saving.save(figure, stem)
 
 
 def command(_arguments: object) -> None:

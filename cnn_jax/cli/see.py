@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tyro.conf import Positional
 
-from cnn_jax import compilations
+from cnn_jax import compilations, runtime
 from cnn_jax.cli import common
 from cnn_jax.errors import RequestError
 
@@ -51,6 +51,7 @@ class See(common.Common):
 def command(arguments: Sequence[str]) -> None:
     parsed = common.parse(See, arguments, "cnn-jax see")
 
+    runtime.compile_quickly()
     compilations.enable()
     from cnn_jax import api
     from cnn_jax.report.inspect.inspection import QUICK, SECTIONS, Request

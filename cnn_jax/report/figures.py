@@ -1,10 +1,7 @@
-"""Figures for papers: labelled axes with units, logarithmic where values multiply, colour-blind-safe colours. Captions
-stand below the PNG only, for those who see it without its text; PDF and SVG have none."""
+"""Figures for papers: labelled axes with units, logarithmic where values multiply, colour-blind-safe colours."""
 
 import itertools
-import textwrap
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import matplotlib
@@ -14,9 +11,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from cnn_jax.errors import writing
 from cnn_jax.grids.grid import is_number, show
 from cnn_jax.metrics import EpochMetrics
+from cnn_jax.report.saving import plain
 from cnn_jax.statistics import median
 
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#999999", "#000000")  # okabe2008color
@@ -38,11 +35,6 @@ def label(name: str) -> str:
     return LABELS.get(name, (name.partition(".")[2] or name).replace("_", " "))
 
 
-def plain(text: str) -> str:
-    """Escapes dollar signs, which matplotlib would read as a formula."""
-    return text.replace("$", r"\$")
-
-
 def subplots(
     rows: int = 1, columns: int = 1, *, figsize: tuple[float, float], layout: Any = None, **grid: Any
 ) -> tuple[Figure, Any]:
@@ -50,23 +42,6 @@ def subplots(
     process and keep a reference to the figure."""
     figure = Figure(figsize=figsize, layout=layout)
     return figure, figure.subplots(rows, columns, **grid)
-
-
-def save(figure: Figure, stem: Path, caption: str = "") -> None:
-    """Writes STEM.pdf and STEM.svg, transparent, and STEM.png, 200 dots per inch, white, with the caption below."""
-    layout = figure.get_layout_engine()
-    for suffix, date in ((".pdf", "CreationDate"), (".svg", "Date")):
-        path = stem.with_name(stem.name + suffix)
-        with writing(path), matplotlib.rc_context({"svg.hashsalt": stem.name}):  # equal figures are equal files
-            figure.savefig(path, transparent=True, metadata={date: None})
-        figure.set_layout_engine("none")  # once is enough, and half of the time
-    if caption:
-        figure.set_layout_engine(layout)
-        lines = textwrap.fill(caption, int(17 * figure.get_figwidth()))  # characters per inch at this font size
-        figure.supxlabel(plain(lines), fontsize=7, color="0.3")
-    path = stem.with_name(stem.name + ".png")
-    with writing(path):
-        figure.savefig(path, dpi=200)
 
 
 def needs_log_axis(values: Sequence[float]) -> bool:

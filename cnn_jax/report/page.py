@@ -72,7 +72,7 @@ def command(text: str) -> str:
 
 
 def figure(stem: Path, alt: str, caption: str) -> str:
-    """The figure that `figures.save` wrote: its SVG as a part of the page, in which black is the colour of the text; if
+    """The figure that `saving.save` wrote: its SVG as a part of the page, in which black is the colour of the text; if
     that is larger than 1 MB, its PNG at two image pixels per CSS pixel."""
     drawn = stem.with_name(stem.name + ".svg").read_text(encoding="utf-8")
     if len(drawn) > LARGEST_SVG:

@@ -1,7 +1,7 @@
 """The report of one run: a training curve and a page."""
 
 from cnn_jax.metrics import METRICS, Evaluation
-from cnn_jax.report import figures, page, tables
+from cnn_jax.report import figures, page, saving, tables
 from cnn_jax.runs.folder import Folder
 from cnn_jax.runs.reader import Run
 from cnn_jax.runs.schema import Result
@@ -52,7 +52,7 @@ def write_report(folder: Folder) -> None:
     if history:
         caption = f"{record.data.name}, seed {config.seed}, n = 1 run"
         stem = folder.file("figures/training")
-        figures.save(figures.training_curve(history), stem, f"Training and validation: {caption}")
+        saving.save(figures.training_curve(history), stem, f"Training and validation: {caption}")
         parts.append(
             page.figure(stem, f"Loss and accuracy by epoch: {caption}", "Loss and accuracy, training and validation.")
         )

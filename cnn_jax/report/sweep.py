@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 from cnn_jax.grids.grid import show
 from cnn_jax.grids.table import Table
 from cnn_jax.metrics import METRICS
-from cnn_jax.report import figures, page, tables
+from cnn_jax.report import figures, page, saving, tables
 from cnn_jax.report.deviations import deviations
 from cnn_jax.runs.folder import Folder
 from cnn_jax.runs.outcome import NO_CELL
@@ -50,7 +50,7 @@ def report_sweep(folder: Folder, table: Table) -> None:
 
 def _figure(folder: Folder, name: str, figure: Figure, caption: str) -> str:
     """Writes a figure, and returns it for the page."""
-    figures.save(figure, folder.file(name), caption)
+    saving.save(figure, folder.file(name), caption)
     return page.figure(folder.file(name), caption.partition(":")[0], caption)
 
 

@@ -16,7 +16,7 @@ from cnn_jax.data import Split
 from cnn_jax.errors import CnnJaxError, RequestError, RunError
 from cnn_jax.grids.grid import Grid
 from cnn_jax.grids.plan import Parallel
-from cnn_jax.report import figures
+from cnn_jax.report import saving
 from cnn_jax.report.statements import effect_text
 from cnn_jax.runs import manifest
 from cnn_jax.runs.folder import Folder
@@ -203,7 +203,7 @@ class Study:
 
     def draw(self, name: str, figure: Figure, caption: str = "") -> None:
         """Saves a figure beside the verdict, as PNG with its caption, PDF and SVG."""
-        figures.save(figure, self.out / name, caption)
+        saving.save(figure, self.out / name, caption)
 
 
 def _duration(record: Record) -> float:

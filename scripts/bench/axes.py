@@ -52,7 +52,7 @@ def plot(measured: dict[str, Any], stem: Path) -> None:
     """Median time of a step against the axis, both logarithmic, with quartiles."""
     import matplotlib
 
-    from cnn_jax.report import figures
+    from cnn_jax.report import figures, saving
 
     axis, points = measured["axis"], measured["points"]
     values = [point[axis] for point in points]
@@ -72,4 +72,4 @@ def plot(measured: dict[str, Any], stem: Path) -> None:
         axes.set_ylabel("milliseconds per step")
         axes.set_title(f"network L, median and quartiles of n = {measured['rounds']} rounds", fontsize=9)
         axes.legend()
-        figures.save(figure, stem)
+        saving.save(figure, stem)

@@ -12,7 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from cnn_jax.report import explorer, page, pictures, plots, tables
+from cnn_jax.report import explorer, page, pictures, plots, saving, tables
 
 SPECIAL = "\\{}$&#^_~%|`*[]<>()!\"'-,–\n\r\t\x00\x1b\u2028\u202eäπ猫 a1"
 texts = st.one_of(st.text(SPECIAL, max_size=12), st.text(max_size=12))
@@ -156,12 +156,11 @@ def test_hostile_class_names_in_a_real_browser(tmp_path):
 
 @pytest.mark.parametrize("name", ["$x^$", "a$b$c", r"\$", "$", r"$\frac$"])
 def test_a_class_name_is_no_formula_in_a_figure(name, tmp_path):
-    from cnn_jax.report import figures
 
     figure = plots.mistakes(np.eye(2, dtype=int), [name, "other"])
-    figures.save(figure, tmp_path / "figure")
+    saving.save(figure, tmp_path / "figure")
     from matplotlib import cbook
 
     label = figure.axes[0].get_xticklabels()[0].get_text()
     assert not cbook.is_math_text(label)
-    figures.save(pictures.gallery(np.zeros((1, 2, 2, 1)), [name]), tmp_path / "gallery")
+    saving.save(pictures.gallery(np.zeros((1, 2, 2, 1)), [name]), tmp_path / "gallery")

@@ -6,8 +6,10 @@ import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
-from cnn_jax.report import figures, page, pictures, plots
+from cnn_jax.errors import RunError
+from cnn_jax.report import figures, page, pictures, plots, saving
 
 SUMMARY = pd.DataFrame(
     {"learning_rate": [0.02, 0.05, 0.3], "median": [0.5, 0.9, 0.8], "q1": [0.4, 0.8, 0.7], "q3": [0.6, 0.95, 0.9]}
@@ -25,21 +27,48 @@ def letters(path):
 
 def test_vector_figures_have_no_caption_and_are_equal_when_written_again(tmp_path):
     with matplotlib.rc_context({"svg.fonttype": "none"}):
-        figures.save(small(), tmp_path / "a", "Only the PNG says this.")
-        figures.save(small(), tmp_path / "b")
+        saving.save(small(), tmp_path / "a", "Only the PNG says this.")
+        saving.save(small(), tmp_path / "b")
     assert "predicted class" in letters(tmp_path / "a.svg")
     assert not [text for text in letters(tmp_path / "a.svg") if "Only" in text]
     assert b"CreationDate" not in (tmp_path / "a.pdf").read_bytes()
     assert (tmp_path / "a.pdf").read_bytes() == (tmp_path / "b.pdf").read_bytes()
     height = [int.from_bytes((tmp_path / f"{name}.png").read_bytes()[20:24], "big") for name in "ab"]
-    assert height[0] == height[1]  # the caption is inside
-    assert (tmp_path / "a.png").read_bytes() != (tmp_path / "b.png").read_bytes()
+    assert 10 < height[0] - height[1] < 100  # the caption is below
+    one, other = (np.asarray(Image.open(tmp_path / f"{name}.png")) for name in "ab")
+    np.testing.assert_array_equal(one[: height[1]], other)
+    assert one[height[1] :].min() < 150
+
+
+def test_a_process_beside_saves_what_this_one_would(tmp_path):
+    here = []
+    with saving.Beside() as beside:
+        for name in ("a", "b"):
+            beside.save(small(), tmp_path / name, "A caption", here.append)
+        unsent = small()
+        unsent.axes[0].xaxis.set_major_formatter(lambda x, _: f"{x:.0f}")
+        beside.save(unsent, tmp_path / "c", "", lambda *given: here.append(given))
+    saving.save(small(), tmp_path / "a own", "A caption")
+    for name in ("a", "b"):
+        assert (tmp_path / f"{name}.png").read_bytes() == (tmp_path / "a own.png").read_bytes()
+        assert (tmp_path / f"{name}.pdf").read_bytes() == (tmp_path / "a own.pdf").read_bytes()
+    assert [given[1] for given in here] == [tmp_path / "c"]
+
+
+def test_what_goes_wrong_beside_is_raised_here(tmp_path):
+    with pytest.raises(FileNotFoundError), saving.Beside() as beside:
+        beside.save(small(), tmp_path / "missing" / "a", "", print)
+    beside = saving.Beside()
+    beside.process.kill()
+    beside.save(small(), tmp_path / "a", "", print)
+    with pytest.raises(RunError, match="process that saves figures ended with exit code -9"), beside:
+        pass
 
 
 def test_figures_share_a_page_without_sharing_ids(tmp_path):
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
-        figures.save(small() if name == "one" else pictures.filters(np.zeros((2, 3, 3, 1))), tmp_path / name / "figure")
+        saving.save(small() if name == "one" else pictures.filters(np.zeros((2, 3, 3, 1))), tmp_path / name / "figure")
     text = "".join(page.figure(tmp_path / name / "figure", "alt & more", "caption") for name in ("one", "two"))
     ids = re.findall(r'\bid="([^"]+)"', text)
     assert len(ids) == len(set(ids)) > 10
@@ -53,7 +82,7 @@ def test_figures_share_a_page_without_sharing_ids(tmp_path):
 def test_a_very_large_figure_is_a_picture(tmp_path):
     figure, axes = figures.subplots(figsize=(2, 2))
     axes.plot(np.random.default_rng(0).random(60_000), ",")
-    figures.save(figure, tmp_path / "noise")
+    saving.save(figure, tmp_path / "noise")
     text = page.figure(tmp_path / "noise", "noise", "caption")
     assert 'width="200" src="data:image/png' in text
     assert "<svg" not in text

@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from cnn_jax.errors import writing
-from cnn_jax.report import figures, page
+from cnn_jax.report import page, saving
 from cnn_jax.runs.folder import Folder
 from cnn_jax.waiting import waiting
 
@@ -33,13 +33,20 @@ class FigureWriter:
         self.folder.path.mkdir(parents=True, exist_ok=True)
         self.seconds: dict[str, float] = {}  # time of each part, compilation and waiting for the others included
         self.findings: dict[str, tuple[str, str]] = {}  # of each section: what it shows here, what to be careful about
-        self._sections: dict[str, list[str]] = {name: [] for name in sections}
+        self._sections: dict[str, list[Callable[[], str]]] = {name: [] for name in sections}
         self._drawing = threading.Lock()  # matplotlib's settings are those of the process
+        self._beside: saving.Beside | None = None  # saves figures while parts run
         self._stopped = False
 
     def run(self, parts: Mapping[str, Callable[[], Any]]) -> dict[str, Any]:
         """Calls the functions, SIDE_BY_SIDE at a time, and returns their results by name; `seconds` has their times.
         The first error, or an interruption, ends the others at their next figure."""
+        with saving.Beside() as self._beside:
+            results = self._run(parts)
+        self._beside = None
+        return results
+
+    def _run(self, parts: Mapping[str, Callable[[], Any]]) -> dict[str, Any]:
         started, total = time.perf_counter(), sum(SHARES.get(part, 0.05) for part in parts)
         with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
             futures = {pool.submit(self._timed, part, work): part for part, work in parts.items()}
@@ -76,25 +83,40 @@ class FigureWriter:
     def draw(self, section: str, name: str, caption: str, figure: Callable[[], Figure], **data: Any) -> None:
         """Writes what `figure` draws to NAME.png, NAME.pdf and NAME.svg, and its data to NAME.npz. The first sentence
         of the caption is the alternative text."""
-        self.add(section, self._written(name, caption, figure, data))
+        self._add(section, self._written(name, caption, figure, data))
 
     def draw_sheet(
         self, title: str, section: str, name: str, caption: str, figure: Callable[[], Figure], **data: Any
     ) -> None:
         """As `draw`, for a large figure that is opened on demand."""
-        self.add(section, page.sheet(title, self._written(name, caption, figure, data)))
+        shown = self._written(name, caption, figure, data)
+        self._add(section, lambda: page.sheet(title, shown()))
 
-    def _written(self, name: str, caption: str, figure: Callable[[], Figure], data: dict[str, Any]) -> str:
+    def _written(
+        self, name: str, caption: str, figure: Callable[[], Figure], data: dict[str, Any]
+    ) -> Callable[[], str]:
+        """The figure as HTML, once it is saved."""
         if self._stopped:
             raise InterruptedError
         stem = self.folder.file(name)
         with self._drawing:
-            figures.save(figure(), stem, caption)
+            drawn = figure()
+        if self._beside is None:
+            self._save(drawn, stem, caption)
+        else:
+            self._beside.save(drawn, stem, caption, self._save)
         self.keep(name, **data)
-        return page.figure(stem, caption.split(". ")[0], caption)
+        return lambda: page.figure(stem, caption.split(". ")[0], caption)
+
+    def _save(self, figure: Figure, stem: Path, caption: str) -> None:
+        with self._drawing:
+            saving.save(figure, stem, caption)
 
     def add(self, section: str, html: str) -> None:
-        self._sections.setdefault(section, []).append(html)
+        self._add(section, lambda: html)
+
+    def _add(self, section: str, part: Callable[[], str]) -> None:
+        self._sections.setdefault(section, []).append(part)
 
     def find(self, section: str, shows: str, careful: str) -> None:
         """Opens a section with what it shows on this network, and with what to be careful about."""
@@ -102,8 +124,9 @@ class FigureWriter:
 
     def sections(self) -> list[str]:
         """The sections that have content, as HTML."""
+        found = {name: [page.finding(*finding)] for name, finding in self.findings.items()}
         return [
-            page.section(name, *([page.finding(*self.findings[name])] if name in self.findings else []), *parts)
+            page.section(name, *found.get(name, []), *(part() for part in parts))
             for name, parts in self._sections.items()
             if parts
         ]
