@@ -18,8 +18,13 @@ Variables = Mapping[str, Any]  # {"params": {layer: …}, "batch_stats": {layer:
 Rule = Callable[[Node, Callable[[Variables, Array], Array], Variables, Array], Array]
 
 
+class Reached(Exception):
+    """The layer after which a pass ends has been computed."""
+
+
 class Pass:
-    """One pass through the nodes, which collects the batch statistics and, unless `outputs` is None, the outputs."""
+    """One pass through the nodes, which collects the batch statistics and, unless `outputs` is None, the outputs. After
+    the layer called `until` it raises Reached."""
 
     def __init__(
         self,
@@ -27,12 +32,14 @@ class Pass:
         context: Mapping[str, Any],
         outputs: dict[str, Array] | None,
         shifts: Mapping[str, Array],
+        until: str | None = None,
     ):
         self.params = variables["params"]
         self.batch_stats = dict(variables.get("batch_stats", {}))
         self.context = context
         self.outputs = outputs
         self.shifts = shifts
+        self.until = until
         self.fuse = outputs is None and not {"rule", "feedback_key"} & set(context)
         self.drawn: Counter[str] = Counter()
 
@@ -49,6 +56,8 @@ class Pass:
                 x = x + self.shifts[node.name]
             if self.outputs is not None:
                 self.outputs[node.name] = x
+            if node.name == self.until:
+                raise Reached
             at += count
         return x
 

@@ -1,5 +1,6 @@
 """A network is a value: an input shape and a tuple of layers. Its methods are pure functions of (variables, images)."""
 
+import contextlib
 import functools
 import math
 from collections.abc import Iterator, Mapping
@@ -12,7 +13,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from cnn_jax.errors import RequestError, quote
-from cnn_jax.forward import Pass, Rule, Variables
+from cnn_jax.forward import Pass, Reached, Rule, Variables
 from cnn_jax.layers import KernelInit, Layer, Shape, Wrapped, he, wrap
 from cnn_jax.nodes import LARGEST, Node, Nodes, place, walk
 
@@ -154,7 +155,7 @@ class Network:
             context["feedback_key"] = feedback_key
         if contained is not None:
             context["contained"] = contained
-        return self._run(variables, images, context)[:2]
+        return self._run(variables, images, context)
 
     def activations(
         self,
@@ -163,12 +164,16 @@ class Network:
         *,
         rule: Rule | None = None,
         shifts: Mapping[str, Array] = MappingProxyType({}),
+        until: str | None = None,
     ) -> dict[str, Array]:
         """The output of every layer by name, in order of execution, as `apply` computes it. `shifts` are added to the
         outputs of the layers they name: the derivative with respect to a shift is the derivative with respect to the
-        output of that layer."""
-        context = {} if rule is None else {"rule": rule}
-        return self._run(variables, images, context, record=True, shifts=shifts)[2]
+        output of that layer. Nothing is computed after the layer called `until`, if there is one."""
+        outputs: dict[str, Array] = {}
+        one = self._pass(variables, images, {} if rule is None else {"rule": rule}, outputs, shifts, until)
+        with contextlib.suppress(Reached):
+            one.nodes(self.nodes, images)
+        return outputs
 
     def node(self, name: str) -> Node:
         """The node called `name`. Raises RequestError that lists the names if there is none."""
@@ -182,14 +187,22 @@ class Network:
         """The names of the layers whose backward pass cannot be modified: user-defined modules."""
         return tuple(node.name for node in self.walk() if isinstance(node.layer, Wrapped))
 
-    def _run(
+    def _run(self, variables: Variables, images: Array, context: Mapping[str, Any]) -> tuple[Array, dict[str, Any]]:
+        one = self._pass(variables, images, context)
+        x = one.nodes(self.nodes, images)
+        logits = x.reshape(x.shape[0], self.outputs)
+        return logits.astype(jnp.promote_types(logits.dtype, jnp.float32)), one.batch_stats
+
+    def _pass(
         self,
         variables: Variables,
         images: Array,
         context: Mapping[str, Any],
-        record: bool = False,
+        outputs: dict[str, Array] | None = None,
         shifts: Mapping[str, Array] = MappingProxyType({}),
-    ) -> tuple[Array, dict[str, Any], dict[str, Array]]:
+        until: str | None = None,
+    ) -> Pass:
+        """A pass that has not begun. Raises RequestError if it cannot."""
         if self.opaque and {"feedback_key", "rule"} & set(context):
             raise RequestError(
                 f"{self.opaque[0]} is a user-defined module: guided backpropagation, the deconvnet, DeepLIFT, "
@@ -197,8 +210,4 @@ class Network:
             )
         if images.shape[1:] != self.input_shape:
             raise RequestError(f"images of {images.shape[1:]} do not fit a network for {self.input_shape}")
-        run = Pass(variables, context, {} if record else None, shifts)
-        x = run.nodes(self.nodes, images)
-        logits = x.reshape(x.shape[0], self.outputs)
-        logits = logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
-        return logits, run.batch_stats, run.outputs or {}
+        return Pass(variables, context, outputs, shifts, until)

@@ -62,10 +62,15 @@ class Ruled:
         return self.network.apply(variables, images, rule=self.rule)
 
     def activations(
-        self, variables: Variables, images: Array, *, shifts: Mapping[str, Array] = MappingProxyType({})
+        self,
+        variables: Variables,
+        images: Array,
+        *,
+        shifts: Mapping[str, Array] = MappingProxyType({}),
+        until: str | None = None,
     ) -> dict[str, Array]:
-        """The output of every layer by name."""
-        return self.network.activations(variables, images, rule=self.rule, shifts=shifts)
+        """The output of every layer by name, as those of a network."""
+        return self.network.activations(variables, images, rule=self.rule, shifts=shifts, until=until)
 
 
 @dataclass(frozen=True)
@@ -99,7 +104,8 @@ class Units:
 
 def inner(function: Any, params: Any, images: Array, layer: str) -> Array:
     """The output of a layer. Raises RequestError for a function without named layers, or without this one."""
-    outputs = activations_of(function)(params, images)
+    found = activations_of(function)
+    outputs = found(params, images, until=layer) if isinstance(function, Network | Ruled) else found(params, images)
     if layer not in outputs:
         raise RequestError(f"layer {quote(layer)} does not exist; there are {', '.join(outputs)}")
     return outputs[layer]

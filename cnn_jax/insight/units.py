@@ -33,7 +33,7 @@ def check_units(node: Node, units: Sequence[int]) -> None:
 @functools.partial(jax.jit, static_argnames=("network", "layer"))
 def activations(network: Network, variables: Variables, images: Array, layer: str) -> Array:
     """The output of one layer for images (n, h, w, c): (n, *output shape)."""
-    return network.activations(variables, images)[layer]
+    return network.activations(variables, images, until=layer)[layer]
 
 
 def first_filters(network: Network, variables: Variables) -> np.ndarray:
