@@ -51,6 +51,10 @@ class See(common.Common):
 def command(arguments: Sequence[str]) -> None:
     parsed = common.parse(See, arguments, "cnn-jax see")
 
+    if not parsed.rank:
+        from cnn_jax.report import saving
+
+        saving.start()  # while this process imports
     runtime.compile_quickly()
     compilations.enable()
     from cnn_jax import api

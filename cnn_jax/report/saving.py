@@ -12,7 +12,7 @@ import pickle
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,8 @@ from typing import Any
 import matplotlib
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_pdf import FigureCanvasPdf
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -31,17 +33,33 @@ LETTERS, LINE = 17, 0.135  # of a caption: letters per inch, and inches per line
 
 def save(figure: Figure, stem: Path, caption: str = "") -> None:
     """Writes STEM.pdf and STEM.svg, transparent, and STEM.png, 200 dots per inch, white, with the caption below."""
-    for suffix, date in ((".pdf", "CreationDate"), (".svg", "Date")):
-        path = stem.with_name(stem.name + suffix)
-        with writing(path), matplotlib.rc_context({"svg.hashsalt": stem.name}):  # equal figures are equal files
-            figure.savefig(path, transparent=True, metadata={date: None})
-        figure.set_layout_engine("none")  # once is enough, and half of the time
+    if (engine := figure.get_layout_engine()) is not None:
+        engine.execute(figure)
+    figure.set_layout_engine("none")  # once is enough
+    with _transparent(figure), matplotlib.rc_context({"svg.hashsalt": stem.name}):  # equal figures are equal files
+        # Not by savefig, which draws everything twice.
+        with writing(path := stem.with_name(stem.name + ".pdf")):
+            FigureCanvasPdf(figure).print_pdf(path, metadata={"CreationDate": None})
+        with writing(path := stem.with_name(stem.name + ".svg")):
+            FigureCanvasSVG(figure).print_svg(path, metadata={"Date": None})
     parts = [_pixels(figure)]
     if caption:
         parts.append(_pixels(_below(caption, figure.get_figwidth())))
     path = stem.with_name(stem.name + ".png")
     with writing(path):
         Image.fromarray(np.concatenate(parts)).save(path, dpi=(DOTS, DOTS))
+
+
+@contextlib.contextmanager
+def _transparent(figure: Figure) -> Iterator[None]:
+    """Without what is behind the plots, for a while."""
+    patches = [figure.patch, *(plot.patch for plot in figure.axes)]
+    colours = [patch.get_facecolor() for patch in patches]
+    for patch in patches:
+        patch.set_facecolor("none")
+    yield
+    for patch, colour in zip(patches, colours, strict=True):
+        patch.set_facecolor(colour)
 
 
 def plain(text: str) -> str:
@@ -66,16 +84,22 @@ def _pixels(figure: Figure) -> np.ndarray:
     return np.asarray(canvas.buffer_rgba())[..., :3]
 
 
+_started: list[subprocess.Popen] = []  # by `start`, not yet used
+
+
+def start() -> None:
+    """Starts a process for the next `Beside`, which is ready sooner: it takes two seconds to import matplotlib."""
+    command = [sys.executable, "-W", "ignore", "-m", __name__]
+    _started.append(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, process_group=0))
+
+
 class Beside:
     """A process that saves figures. Use it as a context: at its end all are saved, or the first error is raised."""
 
     def __init__(self) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-W", "ignore", "-m", __name__],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            process_group=0,
-        )
+        if not _started:
+            start()
+        self.process = _started.pop()
         self.thread = ThreadPoolExecutor(1, "figures")
         self.saved: list[Future[None]] = []
 

@@ -3,6 +3,7 @@
 import json
 import re
 
+import filelock
 import numpy as np
 import pytest
 import torchvision_outputs
@@ -21,21 +22,27 @@ THREE = ROOT / "docs" / "three.png"
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    out = tmp_path_factory.mktemp("seen") / "run"
-    code, _, err = finish(
-        "experiments/train.py", "--network", NETWORK, "--epochs", "4", "--learning-rate", "0.05", "--keep-all", "--out",
-        out,
-    )  # fmt: skip
-    assert code == 0, err
+    """Made once for all workers, as is the page: it takes a minute."""
+    out = tmp_path_factory.getbasetemp().parent / "seen"
+    with filelock.FileLock(f"{out}.lock"):
+        if not out.exists():
+            code, _, err = finish(
+                "experiments/train.py", "--network", NETWORK, "--epochs", "4", "--learning-rate", "0.05", "--keep-all",
+                "--out", out,
+            )  # fmt: skip
+            assert code == 0, err
     return out
 
 
 @pytest.fixture(scope="module")
 def page(run):
-    code, out, err = finish("-m", "cnn_jax", "see", run, "--images", THREE, "--count", "8")
-    assert code == 0, err
-    assert out.strip() == str(run / "insight" / "index.html")
-    return run / "insight" / "index.html"
+    index = run / "insight" / "index.html"
+    with filelock.FileLock(f"{run}.lock"):
+        if not index.exists():
+            code, out, err = finish("-m", "cnn_jax", "see", run, "--images", THREE, "--count", "8")
+            assert code == 0, err
+            assert out.strip() == str(index)
+    return index
 
 
 def test_a_small_network_is_seen(tmp_path):
