@@ -1,6 +1,7 @@
 """The page about a trained network: from the command, in a real browser, with everything that can go wrong."""
 
 import json
+import os
 import re
 
 import filelock
@@ -23,7 +24,8 @@ THREE = ROOT / "docs" / "three.png"
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     """Made once for all workers, as is the page: it takes a minute."""
-    out = tmp_path_factory.getbasetemp().parent / "seen"
+    base = tmp_path_factory.getbasetemp()
+    out = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "seen"
     with filelock.FileLock(f"{out}.lock"):
         if not out.exists():
             code, _, err = finish(
