@@ -7,6 +7,7 @@ computed in the dtype of the parameters; the Hessian itself never is, only its p
 
 import functools
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
@@ -14,6 +15,7 @@ import jax.flatten_util
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
+from jax.tree_util import Partial
 
 from cnn_jax.insight.landscape import mean_loss
 from cnn_jax.losses import Loss
@@ -22,13 +24,21 @@ from cnn_jax.network import Network, Variables
 LossOfParams = Callable[[Any], Array]
 
 
+@dataclass(frozen=True)
+class _MeanLoss:
+    """What is compiled for: the same for other images and batch statistics."""
+
+    network: Network
+    loss: Loss
+
+    def __call__(self, rest: Variables, images: Array, labels: Array, params: Any) -> Array:
+        return mean_loss(self.network, self.loss, {**rest, "params": params}, images, labels)
+
+
 def loss_of(network: Network, loss: Loss, variables: Variables, images: Array, labels: Array) -> LossOfParams:
     """The mean loss over images as a function of the parameters; batch statistics stay as they are."""
-
-    def of(params: Any) -> Array:
-        return mean_loss(network, loss, {**variables, "params": params}, images, labels)
-
-    return of
+    rest = {name: arrays for name, arrays in variables.items() if name != "params"}
+    return Partial(_MeanLoss(network, loss), rest, images, labels)
 
 
 def hessian_product(loss: LossOfParams, params: Any, vector: Any) -> Any:
@@ -48,7 +58,7 @@ def lanczos(loss: LossOfParams, params: Any, key: Array, steps: int = 30) -> Lan
     """The Lanczos method on the Hessian from a random start, with full reorthogonalisation (golub2013matrix, 10.1 and
     10.3.1). The largest and smallest eigenvalues converge first. `steps` is at most the number of parameters."""
     count = min(steps, sum(leaf.size for leaf in jax.tree.leaves(params)))
-    diagonal, beside = _tridiagonal(loss, params, key, count)
+    diagonal, beside = _tridiagonal(Partial(loss), params, key, count)
     matrix = np.diag(np.asarray(diagonal, np.float64))
     off = np.asarray(beside, np.float64)[: count - 1]
     matrix += np.diag(off, 1) + np.diag(off, -1)
@@ -56,8 +66,8 @@ def lanczos(loss: LossOfParams, params: Any, key: Array, steps: int = 30) -> Lan
     return Lanczos(eigenvalues, vectors[0] ** 2)
 
 
-@functools.partial(jax.jit, static_argnames=("loss", "steps"))
-def _tridiagonal(loss: LossOfParams, params: Any, key: Array, steps: int) -> tuple[Array, Array]:
+@functools.partial(jax.jit, static_argnames="steps")
+def _tridiagonal(loss: Partial, params: Any, key: Array, steps: int) -> tuple[Array, Array]:
     """The diagonal and the entries beside it of the Hessian in the basis that Lanczos builds, (steps,) each."""
     flat, unravel = jax.flatten_util.ravel_pytree(params)
     start = jax.random.normal(key, flat.shape, flat.dtype)
@@ -101,10 +111,14 @@ def spectral_density(
     return total / draws
 
 
-@functools.partial(jax.jit, static_argnames=("loss", "adaptive"))
 def sharpness(loss: LossOfParams, params: Any, radius: float = 0.05, adaptive: bool = False) -> Array:
     """How much the loss rises at the weights `radius` up the gradient (foret2021sharpness, equation 2); `adaptive`:
     each direction is measured in units of the size of its weight (kwon2021asam, equation 5)."""
+    return _rise(Partial(loss), params, radius, adaptive)
+
+
+@functools.partial(jax.jit, static_argnames="adaptive")
+def _rise(loss: Partial, params: Any, radius: float, adaptive: bool) -> Array:
     value, gradient = jax.value_and_grad(loss)(params)
     sizes = jax.tree.map(jnp.abs, params) if adaptive else jax.tree.map(jnp.ones_like, params)
     scaled = jax.tree.map(jnp.multiply, sizes, gradient)

@@ -8,6 +8,7 @@ saves the figures that it reads, as pickles, from its standard input, and answer
 """
 
 import contextlib
+import os
 import pickle
 import subprocess
 import sys
@@ -25,7 +26,7 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from PIL import Image
 
-from cnn_jax.errors import RunError, writing
+from cnn_jax.errors import writing
 
 DOTS = 200  # per inch
 LETTERS, LINE = 17, 0.135  # of a caption: letters per inch, and inches per line
@@ -89,8 +90,14 @@ _started: list[subprocess.Popen] = []  # by `start`, not yet used
 
 def start() -> None:
     """Starts a process for the next `Beside`, which is ready sooner: it takes two seconds to import matplotlib."""
-    command = [sys.executable, "-W", "ignore", "-m", __name__]
-    _started.append(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, process_group=0))
+    command = [sys.executable, "-P", "-W", "ignore", "-m", "cnn_jax.report.saving"]
+    path = os.pathsep.join(filter(None, [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH")]))
+    _started.append(
+        subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, process_group=0,
+            env={**os.environ, "PYTHONPATH": path},
+        )
+    )  # fmt: skip
 
 
 class Beside:
@@ -107,7 +114,7 @@ class Beside:
         return self
 
     def save(self, figure: Figure, stem: Path, caption: str, here: Callable[[Figure, Path, str], None]) -> None:
-        """As the function `save`, some time later; by `here` if the figure cannot be sent."""
+        """As the function `save`, some time later; by `here` if it cannot be sent."""
         self.saved.append(self.thread.submit(self._save, figure, stem, caption, here))
 
     def _save(self, figure: Figure, stem: Path, caption: str, here: Callable[[Figure, Path, str], None]) -> None:
@@ -122,8 +129,9 @@ class Beside:
             self.process.stdin.write(sent)
             self.process.stdin.flush()
             error = pickle.load(self.process.stdout)
-        except (OSError, EOFError) as died:
-            raise RunError(f"the process that saves figures ended with exit code {self.process.wait()}") from died
+        except (OSError, EOFError):  # it has ended
+            here(figure, stem, caption)
+            return
         if error is not None:
             raise error
 

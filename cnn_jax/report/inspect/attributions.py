@@ -14,9 +14,9 @@ from cnn_jax.network import Network
 from cnn_jax.report import explorer, pictures, plots
 from cnn_jax.report.explorer import ImageCard
 from cnn_jax.report.inspect.figure_writer import FigureWriter
-from cnn_jax.report.inspect.inspection import Inspection
+from cnn_jax.report.inspect.inspection import Inspection, affordable
 
-CHECKED = 32  # images that the sanity checks use
+CHECKED, WORK = 32, 4e8  # images that the sanity checks use, and multiply-adds of all of them: of large networks fewer
 DRAWN = 6  # images in the figure
 SECTION = "Attribution maps and their sanity checks"
 VOTES = 5  # features listed
@@ -34,7 +34,9 @@ class Explanations:
 
 def explain(inspection: Inspection, writer: FigureWriter) -> Explanations:
     """Explains the predicted class of each image."""
-    network, variables, images = inspection.network, inspection.variables, inspection.at_least(CHECKED)
+    network, variables = inspection.network, inspection.variables
+    checked = affordable(network, CHECKED, WORK, least=8)
+    images = inspection.at_least(checked)
     methods = attribution.methods(network, inspection.key(1))
     all_probabilities = np.asarray(jax.nn.softmax(network.apply(variables, images)))
     classes = jnp.asarray(all_probabilities.argmax(1))
@@ -43,11 +45,11 @@ def explain(inspection: Inspection, writer: FigureWriter) -> Explanations:
 
     def of_all(method: Any) -> np.ndarray:
         """A method's maps of all images, in batches of the size that the checks use: one compiled program for both."""
-        pairs = zip(units.batches(images, CHECKED), units.batches(classes, CHECKED), strict=True)
+        pairs = zip(units.batches(images, checked), units.batches(classes, checked), strict=True)
         return np.concatenate([np.asarray(method(network, variables, *pair)) for pair in pairs])[:n]
 
     maps = {name: checks.importance(name, of_all(method)) for name, method in methods.items()}
-    results = checks.examine(network, variables, images[:CHECKED], classes[:CHECKED], methods, inspection.key(2))
+    results = checks.examine(network, variables, images[:checked], classes[:checked], methods, inspection.key(2))
     gap = float(np.abs(of_all(lambda *args: attribution.integrated_gradients(*args)[1])).max())
     good = [check.method for check in results if check.depends_on_weights and all(check.faithful)]
     failed = [check.method for check in results if not check.depends_on_weights]

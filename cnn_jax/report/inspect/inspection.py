@@ -132,6 +132,11 @@ def evenly_spaced(size: int, count: int) -> np.ndarray:
     return np.arange(count) * size // max(count, 1)
 
 
+def affordable(network: Network, most: int, work: float, least: int = 32) -> int:
+    """The number of images, from `least` to `most`, whose forward pass takes about `work` multiply-adds."""
+    return max(least, min(most, int(work / max(network.multiply_adds, 1))))
+
+
 def layers_to_show(network: Network) -> list[str]:
     """The layers inspected by default: each layer together with the normalisation and activation that follow it counts
     as one, named by its last part, the first convolution by its own; without padding and dropout. At most MOST_LAYERS,

@@ -13,13 +13,14 @@ from cnn_jax.insight import fields, landscape, mistakes, tuning
 from cnn_jax.losses import LOSSES
 from cnn_jax.report import page, pictures, plots
 from cnn_jax.report.inspect.figure_writer import FigureWriter
-from cnn_jax.report.inspect.inspection import Inspection, evenly_spaced
+from cnn_jax.report.inspect.inspection import Inspection, affordable, evenly_spaced
 from cnn_jax.statistics import binomial_interval
 
 AVERAGED = 32  # images over which the effective receptive field is averaged
 UNTRAINED = 10  # networks that say which selectivity chance makes
 POINTS = 21  # along each side of a loss plane
 SURFACE = 256  # images of a loss surface
+WORK = 1e9  # multiply-adds of all of them: those of larger networks are fewer
 RATES = np.concatenate([[0.0], np.geomspace(1e-4, 1e2, 37)])
 SCORED = 1000  # images per batch
 
@@ -105,7 +106,7 @@ def loss_surfaces(inspection: Inspection, writer: FigureWriter, split: Split) ->
     """The loss along the gradient, on a random plane and along the training trajectory."""
     network, section = inspection.network, "Loss landscape"
     loss = LOSSES[inspection.trained.config.loss]
-    indices = evenly_spaced(len(split), SURFACE)
+    indices = evenly_spaced(len(split), affordable(network, SURFACE, WORK))
     images, labels = inspection.trained.normalise(split.images[indices]), jnp.asarray(split.labels[indices])
     n = len(labels)
     first, last = inspection.history[0][1], inspection.history[-1][1]
