@@ -138,9 +138,11 @@ class Beside:
     def __exit__(self, kind: Any, *_: object) -> None:
         self.thread.shutdown(cancel_futures=kind is not None)
         assert self.process.stdin is not None
+        assert self.process.stdout is not None
         with contextlib.suppress(OSError):
             self.process.stdin.close()
         self.process.wait()
+        self.process.stdout.close()
         if kind is None:
             for future in self.saved:
                 future.result()
