@@ -59,6 +59,7 @@ class ProgramWriter:
         if node.layer.shortcut == "padA":
             before = (node.output[-1] - node.input[-1]) // 2
             short = self._embed(node, value, before=before, stride=node.layer.stride())
+            self.steps[-1]["name"] += ", shortcut"  # the block's own name is that of its sum
         return self._step(node, "add", [*ends, short])
 
     def _leaf(self, node: Node, value: int) -> int:
