@@ -21,8 +21,9 @@ from bench import options
 from bench.measure import summary
 from bench.process import Worker, environment
 from bench.table import number, quartiles
+from cnn_jax.api.loading import load_data
 from cnn_jax.cli.common import stored_config
-from cnn_jax.data import Split, load
+from cnn_jax.data import Split
 from cnn_jax.errors import RequestError, RunError
 from cnn_jax.statistics import equivalent, paired_t
 from cnn_jax.training.config import Config
@@ -127,8 +128,7 @@ def against(ours: dict[str, Any], peer: dict[str, Any]) -> dict[str, Any]:
 def write_examples(config: Config, folder: Path) -> dict[str, int]:
     """Writes train.npz and test.npz, images uint8 (n, h, w, c) and labels, and returns the numbers of images. The peer
     trains on the very same ones."""
-    data = load(config.dataset, data_dir=config.data_dir, image_size=config.image_size, resize=config.resize,
-                validation=config.validation, split_seed=config.seed_of_split)  # fmt: skip
+    data = load_data(config)
     assert isinstance(data.train, Split)
     parts = {"train": (data.train, data.validation), "test": (data.test,)}
     for name, splits in parts.items():

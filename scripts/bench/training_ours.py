@@ -16,8 +16,9 @@ import numpy as np
 
 from bench.worker import serve_lines
 from cnn_jax import runtime
+from cnn_jax.api.loading import load_data
 from cnn_jax.cli.common import read_json
-from cnn_jax.data import Dataset, Split, load
+from cnn_jax.data import Dataset, Split
 from cnn_jax.runs.provenance import device, versions
 from cnn_jax.runs.task import Task
 from cnn_jax.training.config import Config
@@ -63,8 +64,7 @@ def main(path: str, precision: str) -> None:
     def ready() -> dict[str, Any]:
         nonlocal task
         config = config_of(path, precision)
-        data = load(config.dataset, data_dir=config.data_dir, image_size=config.image_size, resize=config.resize,
-                    validation=config.validation, split_seed=config.seed_of_split)  # fmt: skip
+        data = load_data(config)
         task = Task.of(config, with_all_images(data))
         jax.block_until_ready((task.train.labels, task.examples("test").labels))
         started = time.perf_counter()
