@@ -73,7 +73,9 @@ def test_a_recipe_is_whole(paper):
 
 
 SMALL = ("lecun1989", "lenet5_1998")
-ALIKE = {"lenet5_1998_shifted", "preact_resnet18", "vgg16"}  # others of these run; their networks take long to compile
+ALIKE = {  # others of these run; their networks take long to compile
+    "allcnn", "lenet5_1998_shifted", "nin", "preact_resnet18", "resnet20", "vgg16",
+}  # fmt: skip
 LARGE = [
     pytest.param(name, marks=pytest.mark.slow)
     for name in sorted({paper.name for paper in table.PAPERS} - set(SMALL) - ALIKE)

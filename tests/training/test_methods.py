@@ -118,18 +118,20 @@ def test_recomputed_blocks_change_what_is_kept_and_nothing_else():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("name", "layers"),
-    [
-        ("ConvNeXt-T", modern.convnext("tiny", 10, patch=1)),
-        ("MobileNet-v2", modern.mobilenet_v2(10, stem_stride=1)),
-        ("EfficientNet-B0", modern.efficientnet_b0(10, stem_stride=1)),
-    ],
-)
-def test_modern_networks_learn_on_small_images(name, layers):
-    """With 8 first filters, on 16x16 images, for 100 steps: finite throughout, with a mean loss below 0.7 of chance."""
+@pytest.mark.parametrize("name", ["ConvNeXt-T", "MobileNet-v2", "EfficientNet-B0"])
+def test_modern_networks_learn_on_small_images(name, monkeypatch):
+    """With few blocks and 8 first filters, on 16x16 images, for 100 steps: finite, with a mean loss below 0.7 of
+    chance."""
     from cnn_jax.variants import with_filters
 
+    monkeypatch.setitem(modern.CONVNEXT, "tiny", ((1, 1, 2, 1), 96))
+    for table in ("MOBILENET_V2", "EFFICIENTNET_B0"):
+        monkeypatch.setattr(modern, table, getattr(modern, table)[:3])
+    layers = {
+        "ConvNeXt-T": lambda: modern.convnext("tiny", 10, patch=1),
+        "MobileNet-v2": lambda: modern.mobilenet_v2(10, stem_stride=1),
+        "EfficientNet-B0": lambda: modern.efficientnet_b0(10, stem_stride=1),
+    }[name]()
     network = Network((16, 16, 3), with_filters(layers, 8))
     config = Config(optimizer="adamw", learning_rate=2e-3, batch_size=32)
     state = trained(config, network, some_examples(32, (16, 16, 3)), 100)
