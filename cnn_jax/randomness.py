@@ -27,7 +27,7 @@ Each key is used for either draws, one split, or folds, since `fold_in(key, 0)` 
 from __future__ import annotations
 
 import enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -56,11 +56,12 @@ class Stream(enum.IntEnum):
     TUNING = 13
 
 
-def run_key(seed: int) -> Array:
-    """The key that all other keys of a run are derived from; never drawn with directly. `seed` is in [0, 2^32)."""
+def run_key(seed: int, generator: Any = PRNG) -> Array:
+    """The key that all other keys of a run are derived from; never drawn with directly. `seed` is in [0, 2^32), and
+    `generator` another implementation of the same numbers."""
     import jax
 
-    return jax.random.key(seed, impl=PRNG)
+    return jax.random.key(seed, impl=generator)
 
 
 def initial_weights(run: Array) -> Array:

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cnn_jax import metrics, randomness
+from cnn_jax import metrics
 from cnn_jax.metrics import EpochMetrics, Evaluation, Totals
 from cnn_jax.training.averaged import with_fresh_statistics
 from cnn_jax.training.config import Config
@@ -189,7 +189,7 @@ def traced_numbers(configs: Sequence[Config], program: Program) -> tuple[HParams
         hparams = hparams_of(config)
         if program.contained:
             hparams["contained"] = np.int32(program.contained.index(program.network_of(config)))
-        numbers.append((hparams, randomness.run_key(config.seed)))
+        numbers.append((hparams, program.run_key(config.seed)))
     return program.replicate(stack(program.transform, numbers))
 
 

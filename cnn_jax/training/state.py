@@ -156,6 +156,10 @@ class Program:
         """The network of a trial with this config."""
         return config.build(self.network.input_shape, self.network.outputs) if self.contained else self.network
 
+    def run_key(self, seed: int) -> Array:
+        """The key of a run with this seed."""
+        return randomness.run_key(seed, ops.generator(self.implementation))
+
     def replicate(self, tree: Any) -> Any:
         """`tree`, the same in all processes, on each device."""
         return replicate(tree, self.devices, self.hosts)
@@ -181,16 +185,16 @@ def hparams_of(config: Config) -> dict[str, Any]:
 
 def initial_state(config: Config, program: Program) -> TrainState:
     """The state before the first step, which depends only on the config and its seed."""
-    return _compiled_init(program, config.initialiser)(*_initial_numbers(config))
+    return _compiled_init(program, config.initialiser)(*_initial_numbers(config, program))
 
 
 def state_shapes(config: Config, program: Program) -> TrainState:
     """The shapes and dtypes of `initial_state`, as `jax.ShapeDtypeStruct`."""
-    return _compiled_init(program, config.initialiser).eval_shape(*_initial_numbers(config))
+    return _compiled_init(program, config.initialiser).eval_shape(*_initial_numbers(config, program))
 
 
-def _initial_numbers(config: Config) -> tuple[Array, np.float32, np.float32, dict[str, Any]]:
-    key = randomness.initial_weights(randomness.run_key(config.seed))
+def _initial_numbers(config: Config, program: Program) -> tuple[Array, np.float32, np.float32, dict[str, Any]]:
+    key = randomness.initial_weights(program.run_key(config.seed))
     return key, np.float32(config.init_scale), np.float32(config.learning_rate), hparams_of(config)
 
 

@@ -1,4 +1,4 @@
-// Arrays as the handlers see them: dense, row-major float32, with leading axes that vmap has added.
+// Arrays as the handlers see them: dense and row-major, most of them float32, with leading axes that vmap has added.
 #pragma once
 
 #include <algorithm>
@@ -16,6 +16,7 @@ namespace cnn {
 namespace ffi = xla::ffi;
 using Floats = ffi::Buffer<ffi::F32>;
 using Bytes = ffi::Buffer<ffi::U8>;
+using Words = ffi::Buffer<ffi::U32>;
 using Numbers = ffi::Span<const int64_t>;
 
 // The handler f with its exceptions as errors of JAX: one that left the library would end the process.

@@ -25,11 +25,11 @@ from cnn_jax.paths import cache_root
 from cnn_jax.waiting import waiting
 
 HERE = Path(__file__).parent
-UNITS = ("tile", "forward", "gradients", "norm", "pooling")
+UNITS = ("tile", "forward", "gradients", "norm", "pooling", "random")
 HANDLERS = (
     "cnn_forward", "cnn_forward_pooled", "cnn_data_gradient", "cnn_data_gradient_pooled", "cnn_kernel_gradient",
     "cnn_kernel_gradient_pooled", "cnn_max_pool", "cnn_unpool", "cnn_bias_gradient", "cnn_moments",
-    "cnn_affine_gradient",
+    "cnn_affine_gradient", "cnn_threefry",
 )  # fmt: skip
 NATIVE = "-mcpu=native" if platform.machine() in ("aarch64", "arm64") else "-march=native"
 FLAGS = ("-std=c++17", "-O3", NATIVE, "-fPIC", "-Wno-psabi")
