@@ -16,6 +16,7 @@ from cnn_jax.errors import RequestError, quote
 from cnn_jax.forward import Pass, Reached, Rule, Variables
 from cnn_jax.layers import KernelInit, Layer, Shape, Wrapped, he, wrap
 from cnn_jax.nodes import LARGEST, Node, Nodes, place, walk
+from cnn_jax.ops import choice, with_generator
 
 __all__ = ["Network", "Variables"]
 
@@ -89,8 +90,10 @@ class Network:
         parts = [[part.name for node in n.walk() for part in node.parts] for n in (self, other, union)]
         return union if parts[0] == parts[1] == parts[2] else None  # a shortcut may need a projection in one of them
 
+    @functools.partial(jax.jit, static_argnums=(0, 2))
     def init(self, key: Array, kernel_init: KernelInit = he) -> dict[str, Any]:
         """Random float32 variables: {"params": {layer: {…}}, "batch_stats": {layer: {…}}}, without empty entries."""
+        key = with_generator(key, choice(jnp.float32).implementation)
         variables: dict[str, Any] = {"params": {}, "batch_stats": {}}
         parts = [part for node in self.walk() for part in node.parts]
         for i, part in enumerate(parts):

@@ -213,7 +213,7 @@ def examine(
     """
     random_key, order_key = jax.random.split(key)
     if isinstance(function, Network):
-        layers, fresh = layers_of(function) if layers is None else layers, fresh or jax.jit(function.init)
+        layers, fresh = layers_of(function) if layers is None else layers, fresh or function.init
     layers, fresh = layers or (), fresh or functools.partial(shuffled, params)
     some = {layers[round(i)] for i in np.linspace(0, len(layers) - 1, min(depths, len(layers)))}
     keys = [random_key] if draws == 1 else list(jax.random.split(random_key, draws))

@@ -84,7 +84,7 @@ def measured(
     """The measures of every method on one network, which explains its own prediction of each image (n, h, w, c)."""
     classes = network.apply(variables, images).argmax(1)
     weights_key, order_key, road_key = jax.random.split(key, 3)
-    random = [jax.jit(network.init)(own) for own in jax.random.split(weights_key, draws)]
+    random = [network.init(own) for own in jax.random.split(weights_key, draws)]
 
     def faithful(found: np.ndarray) -> dict[str, np.ndarray]:
         orders = jnp.asarray(checks.ranks(found))

@@ -24,6 +24,14 @@ def generator(implementation: Implementation) -> Hashable:
     return NATIVE if implementation == "native" and partitionable else STOCK.name
 
 
+def with_generator(key: Array, implementation: Implementation) -> Array:
+    """`key` for the generator of that implementation: what is drawn with it stays the same. A key for another of JAX's
+    generators, which draw other numbers, is returned as it is."""
+    if jax.random.key_impl(key) not in (STOCK.name, NATIVE):
+        return key
+    return jax.random.wrap_key_data(jax.random.key_data(key), impl=generator(implementation))
+
+
 def _encipher(key: Array, counters: Array) -> Array:
     """The words (2, n) of the counters (2, n), high words before low ones, under a key (2,)."""
     call = jax.ffi.ffi_call(

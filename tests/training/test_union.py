@@ -39,7 +39,7 @@ def double(tree):
 def test_the_first_ten_steps_are_those_alone():
     """In float64 to 1e-10, with every kind of layer, dropout masks, statistics, momentum and weight decay included."""
     base = Config(network=EVERY, epochs=1, weight_decay=0.01, label_smoothing=0.1, dropout=0.3)
-    trials = Grid(base, {"filters": (2, 4), "learning_rate": (0.05, 0.01), "seed": (3,)}).trials()
+    trials = Grid(base, {"filters": (2, 4), "seed": (3,)}).trials()
     with jax.enable_x64(True):
         tasks = [Task.of(config, api.load_data(config), devices=1) for config in trials]
         program = [dataclasses.replace(task.program, dtype="float64", implementation="lax") for task in tasks]

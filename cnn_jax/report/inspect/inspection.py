@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from cnn_jax import ops
 from cnn_jax.data import Split
 from cnn_jax.errors import RequestError, quote
 from cnn_jax.insight import units
@@ -112,7 +113,7 @@ class Inspection:
 
     def key(self, number: int) -> jax.Array:
         """A random key; every use has its own `number`."""
-        return jax.random.fold_in(jax.random.key(self.request.seed), number)
+        return jax.random.fold_in(jax.random.key(self.request.seed, impl=ops.generator(ops.resolve())), number)
 
     def units_of(self, layer: str) -> list[int]:
         """The units of a layer to show."""

@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from cnn_jax import ops
 from cnn_jax.data import Split
 from cnn_jax.errors import RequestError
 from cnn_jax.insight import ranking
@@ -44,7 +45,7 @@ def rank(
         if len(at) < 2:
             raise RequestError(f"ranking needs at least 2 validation images; there are {len(at)}")
         images = model.normalise(split.images[at])
-        key = jax.random.fold_in(jax.random.key(seed), number)
+        key = jax.random.fold_in(jax.random.key(seed, impl=ops.generator(ops.resolve())), number)
         with jax.default_matmul_precision(model.config.precision), waiting(
             f"ranking: network {number + 1} of {len(models)}", show=show, after=0.0
         ):  # fmt: skip
