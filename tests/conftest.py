@@ -33,7 +33,7 @@ from cnn_jax.ops.native import library  # noqa: E402
 from cnn_jax.paths import cache_root  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
-MINUTES, SLOW_MINUTES = 10, 29  # on two cores: the tests, and those marked slow
+MINUTES, SLOW_MINUTES = 25, 35  # on two cores: the tests, and those marked slow
 
 
 @pytest.fixture(scope="session")
