@@ -124,7 +124,7 @@ class RunWriter:
         if event.nonfinite or event.paused or not (due or urgent):
             return
         assert event.state is not None
-        self.checkpoints.save(event.state, {"train_seconds": self.train_seconds}, event.evaluation)
+        self.checkpoints.save(event.state, {"train_seconds": self.train_seconds}, self.evaluations)
         self.saved = time.perf_counter()
 
     def finish(self, interrupted: bool, compile_seconds: float, score_test: bool) -> Result:

@@ -7,6 +7,7 @@ The file has the question, the rule, the tuned arms, the seeds, and the hash of 
 import ast
 import dataclasses
 import datetime
+import functools
 import hashlib
 import json
 import tomllib
@@ -90,14 +91,16 @@ class Registration:
         parts = values.pop("data")
         arms = values.pop("arms")
         lines = [_line(key, value) for key, value in values.items() if value is not None]
-        lines += [f"\n[arms.{json.dumps(name)}]\n" + "".join(map(_line_of, arm.items())) for name, arm in arms.items()]
+        lines.append("\n[arms]\n")
+        lines += [f"\n[arms.{_json(name)}]\n" + "".join(map(_line_of, arm.items())) for name, arm in arms.items()]
         for part in parts:
             chosen = part.pop("chosen")
             lines.append(
                 "\n[[data]]\n" + "".join(_line(key, value) for key, value in part.items() if value is not None)
             )
+            lines.append("[data.chosen]\n")
             lines += [
-                f"[data.chosen.{json.dumps(name)}]\n" + "".join(map(_line_of, fields.items()))
+                f"[data.chosen.{_json(name)}]\n" + "".join(map(_line_of, fields.items()))
                 for name, fields in chosen.items()
             ]
         return "".join(lines)
@@ -145,12 +148,15 @@ def _time(text: str) -> datetime.datetime:
     return datetime.datetime.fromisoformat(text)
 
 
+_json = functools.partial(json.dumps, ensure_ascii=False)  # TOML does not know the surrogates that JSON would escape to
+
+
 def _line(key: str, value: Any) -> str:
     """A line of TOML, whose strings, numbers, booleans and lists are those of JSON."""
     if isinstance(value, dict):
-        inside = ", ".join(f"{json.dumps(name)} = {json.dumps(x, ensure_ascii=False)}" for name, x in value.items())
+        inside = ", ".join(f"{_json(name)} = {_json(x)}" for name, x in value.items())
         return f"{key} = {{{inside}}}\n"
-    return f"{key} = {json.dumps(value, ensure_ascii=False)}\n"
+    return f"{key} = {_json(value)}\n"
 
 
 def _line_of(item: tuple[str, Any]) -> str:

@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import shutil
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -132,6 +132,18 @@ class SavedCheckpoints:
                 _busy = None
 
 
+class _Best(policies.PreservationPolicy):
+    """Preserves the checkpoint of the highest rank. (Orbax's own policy forgets the ranks when a process ends.)"""
+
+    def __init__(self) -> None:
+        self.ranks: dict[int, tuple[float, int]] = {}  # by step
+
+    def should_preserve(self, checkpoints: Sequence[Any], *, context: Any) -> list[bool]:
+        ranked = [one.step for one in checkpoints if one.step in self.ranks]
+        best = max(ranked, key=self.ranks.__getitem__, default=None)
+        return [one.step == best for one in checkpoints]
+
+
 class Checkpoints(SavedCheckpoints):
     """The checkpoints of a run in progress; only the process that holds the lock of the folder may open them. Keeps the
     newest two and the first one with the best validation accuracy, or all with `keep_all`. Removes leftovers of killed
@@ -146,26 +158,24 @@ class Checkpoints(SavedCheckpoints):
                 shutil.rmtree(leftover)
         except OSError as error:
             raise RunError(f"{error.filename or self.directory} cannot be written: {error.strerror}") from None
-        newest = policies.LatestN(KEEP_LATEST)
-        best = policies.BestN(get_metric_fn=rank, n=1, keep_checkpoints_without_metrics=False)
+        self._best = _Best()
         if keep_all:
             policy = policies.preservation_policy.PreserveAll()
         else:
-            policy = policies.AnyPreservationPolicy([newest, best])
+            policy = policies.AnyPreservationPolicy([policies.LatestN(KEEP_LATEST), self._best])
         self._manager = self._open(preservation_policy=policy)
 
-    def save(self, state: TrainState, meta: dict[str, Any], evaluation: EpochMetrics | None = None) -> None:
-        """Saves in the background; returns as soon as the state has been copied. `evaluation` ranks the checkpoint."""
+    def save(self, state: TrainState, meta: dict[str, Any], evaluations: Sequence[EpochMetrics] = ()) -> None:
+        """Saves in the background; returns as soon as the state has been copied. The `evaluations` so far rank the
+        checkpoints, those of a killed process among them."""
         leaves = _leaves(state)
         step = int(state.step)
-        metrics = None
-        if evaluation is not None and evaluation.validation is not None:
-            metrics = {"validation_accuracy": evaluation.validation.accuracy, "step": step}
+        self._best.ranks = {one.step: one.rank for one in evaluations if one.validation is not None}
         items = ocp.args.Composite(
             state=_Leaves(leaves),
             meta=ocp.args.JsonSave({"sha256": _digest(leaves), **meta}),
         )
-        if not _exclusively(self._manager, lambda: self._manager.save(step, args=items, metrics=metrics)):
+        if not _exclusively(self._manager, lambda: self._manager.save(step, args=items)):
             raise RunError(f"{self.directory}: checkpoint {step} was not saved, since a later one is there")
 
     def discard_after(self, step: int) -> None:
@@ -217,11 +227,6 @@ def _exclusively(manager: ocp.CheckpointManager, work: Callable[[], T]) -> T:
         _busy = manager
         with writing(manager.directory):
             return work()
-
-
-def rank(metrics: Any) -> tuple[float, int]:
-    """The key by which Orbax ranks checkpoints: validation accuracy, then the earlier step."""
-    return metrics["validation_accuracy"], -metrics["step"]
 
 
 def _leaves(state: TrainState) -> dict[str, np.ndarray]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cnn_jax.cli import study as cli
@@ -15,7 +15,7 @@ from cnn_jax.errors import RequestError
 from cnn_jax.runs.verdict import Finding
 from cnn_jax.statistics import detectable, seeds_needed
 from cnn_jax.study import Question, Registration, Space, Study, blocks, register, run, tuning
-from cnn_jax.study.registration import analysis_code, file_of
+from cnn_jax.study.registration import OnData, analysis_code, file_of
 
 SCRIPT = '''"""Is a above b?
 
@@ -67,6 +67,31 @@ def registered(script, out, **how):
     git(script.parent, "add", ".")
     git(script.parent, "commit", "-q", "-m", "registration")
     return registration
+
+
+TEXT = st.text(st.characters(exclude_categories=("Cs", "Cc")), min_size=1, max_size=8)
+FIELDS = st.dictionaries(st.sampled_from(["learning_rate", "network", "augment", "epochs"]), st.one_of(
+    st.floats(1e-6, 1e6), st.integers(0, 1000), TEXT, st.booleans(), st.lists(st.floats(0, 9), min_size=1, max_size=3),
+))  # fmt: skip
+ARMS = st.dictionaries(TEXT, FIELDS, max_size=3)
+SEEDS = st.lists(st.integers(0, 999), max_size=4).map(tuple)
+PARTS = st.builds(
+    OnData, dataset=TEXT, pilot_seeds=SEEDS, deviation=st.floats(0, 9), seeds=SEEDS, replication_seeds=SEEDS,
+    detectable=st.floats(0, 9), chosen=ARMS, seconds=st.floats(0, 9), needed=st.none() | st.integers(1, 99),
+)  # fmt: skip
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.builds(
+    Registration, claim=TEXT, question=TEXT, expectation=TEXT, rule=TEXT, statistic=TEXT, unit=TEXT, stopping=TEXT,
+    arms=ARMS, analysis=TEXT, data=st.lists(PARTS, min_size=1, max_size=3).map(tuple),
+    smallest_effect=st.none() | st.floats(0, 9), path=st.none(),
+))  # fmt: skip
+def test_what_is_registered_is_read_as_it_was_written(tmp_path, registration):
+    """With arms or without (networks that are only looked into have none)."""
+    path = tmp_path / "registration.toml"
+    registration.write(path)
+    assert Registration.read(path) == dataclasses.replace(registration, path=path)
 
 
 def test_a_verdict_is_registered_if_everything_was_committed_before(script, tmp_path):

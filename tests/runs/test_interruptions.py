@@ -125,6 +125,32 @@ def test_a_run_dies_at_every_write(deaths, tmp_path, monkeypatch, request, recor
     died(work, deaths, tmp_path, request, record_property, "a run", 10)
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_the_best_epoch_may_lie_before_the_death(tmp_path, monkeypatch):
+    """Its weights are kept however many epochs follow. After the second epoch the rate is so high that nothing is left
+    of what was learned."""
+    monkeypatch.setattr(writer, "CHECKPOINT_SECONDS", 0.0)  # a checkpoint after every epoch
+    collapse = {"schedule": "step", "decay_epochs": (2.0,), "decay_factor": 100.0, "clip_norm": 1.0}
+    config = dataclasses.replace(CONFIG, epochs=6, batch_size=32, learning_rate=0.05, select="best", **collapse)
+    whole = api.train(config, tmp_path / "whole", show=False)
+    assert whole.result.scored_step == 2 * whole.result.steps // config.epochs
+    save = checkpoint.Checkpoints.save
+    for epoch in range(2, config.epochs):
+
+        def dying(self, state, *more, step=epoch * whole.result.steps // config.epochs):
+            save(self, state, *more)
+            if state.step == step:
+                self.wait()
+                raise Killed
+
+        out = tmp_path / str(epoch)
+        monkeypatch.setattr(checkpoint.Checkpoints, "save", dying)
+        with pytest.raises(Killed):
+            api.train(config, out, show=False)
+        monkeypatch.setattr(checkpoint.Checkpoints, "save", save)
+        assert timeless(api.train(config, out, resume=True, show=False).path) == timeless(whole.path)
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_a_sweep_dies_at_every_write(deaths, tmp_path, request, record_property):

@@ -206,10 +206,12 @@ def test_the_newest_two_and_the_best_are_kept(tmp_path):
     prepared = Task.of(CONFIG, api.load_data(CONFIG))
     state = jax.device_get(initial_state(CONFIG, prepared.program))
     checkpoints = Checkpoints(tmp_path / "checkpoints")
+    evaluations = []
     for step, accuracy in enumerate([0.1, 0.9, 0.5, 0.9, 0.7, 0.6], start=1):
         score = evaluation(accuracy)
-        checkpoints.save(state._replace(step=np.int32(step)), {}, EpochMetrics(step, step, score, score, 0.1))
-    checkpoints.save(state._replace(step=np.int32(7)), {})
+        evaluations.append(EpochMetrics(step, step, score, score, 0.1))
+        checkpoints.save(state._replace(step=np.int32(step)), {}, evaluations)
+    checkpoints.save(state._replace(step=np.int32(7)), {}, evaluations)
     checkpoints.wait()
     kept = sorted(int(path.name) for path in (tmp_path / "checkpoints").iterdir() if path.name.isdigit())
     assert kept == [2, 6, 7]
