@@ -14,7 +14,10 @@ from needs import required
 
 from cnn_jax.ops.native import library
 
-TESTS = ("tests/ops/test_implementations.py", "tests/ops/test_norm.py", "tests/ops/test_convolution.py")
+TESTS = (
+    "tests/ops/test_implementations.py", "tests/ops/test_norm.py", "tests/ops/test_convolution.py",
+    "tests/ops/test_generator.py",
+)  # fmt: skip
 SANITIZERS = "-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -O1"
 # The instruction sets of native code and of XLA's: AVX2 as of Intel's Haswell and AMD's Zen, and what every x86-64 has.
 PROCESSORS = {"avx2": ("-march=x86-64-v3", "AVX2"), "sse": ("-march=x86-64", "SSE4_2")}
@@ -45,7 +48,7 @@ def test_every_test_holds_without_the_widest_vectors(processor, tmp_path):
     flags, isa = PROCESSORS[processor]
     xla = f"{os.environ['XLA_FLAGS']} --xla_cpu_max_isa={isa}"
     variables = {"CNN_JAX_CACHE": str(tmp_path), "CNN_JAX_CXXFLAGS": flags, "XLA_FLAGS": xla}
-    run(*([] if processor == "avx2" else ["-k", "native"]), **variables)
+    run(*([] if processor == "avx2" else ["-k", "native or generator"]), **variables)
     assert finish("-c", VECTORS, **variables)[1] == f"{processor}\n"
 
 
@@ -56,7 +59,7 @@ def test_no_undefined_behaviour_and_no_access_out_of_bounds(tmp_path):
         for name in ("asan", "ubsan", "stdc++")
     ]
     printed = run(
-        "-k", "native or alone or trial",
+        "-k", "native or alone or trial or generator",
         CNN_JAX_CACHE=str(tmp_path),
         CNN_JAX_CXXFLAGS=SANITIZERS,
         LD_PRELOAD=":".join(found.stdout.strip() for found in runtimes),
@@ -73,7 +76,7 @@ def test_every_unit_compiles_for_arm64_and_the_inner_loops_give_the_sums_of_doub
     compiler, emulator = ARM
     program = tmp_path / "kernels"
     common = [compiler, "-std=c++17", "-Wno-psabi", "-isystem", jax.ffi.include_dir(), "-I", library.HERE]
-    for unit in ("forward", "norm", "pooling"):  # the others are in kernels.cc
+    for unit in ("forward", "norm", "pooling", "random"):  # the others are in kernels.cc
         subprocess.run([*common, "-fsyntax-only", library.HERE / f"{unit}.cc"], check=True)
     subprocess.run([*common, "-O2", "-static", ROOT / "tests" / "ops" / "kernels.cc", "-o", program], check=True)
     done = subprocess.run([emulator, program], capture_output=True, text=True)

@@ -80,6 +80,16 @@ globalThis.live = (() => {
       if (y >= rows || x >= columns || unit >= units) return null;
       return colour(values[(y * columns + x) * all + unit] / most);
     });
+    layer.context.strokeStyle = '#999'; // white maps on white paper have an edge
+    layer.context.lineWidth = 1;
+    for (let unit = 0; unit < units; unit++) {
+      const [y, x] = corner(layer, unit);
+      layer.context.strokeRect(x * scale + 0.5, y * scale + 0.5, columns * scale - 1, rows * scale - 1);
+    }
+  }
+
+  function corner({ rows, columns, across }, unit) {
+    return [Math.floor(unit / across) * (rows + GAP), (unit % across) * (columns + GAP)];
   }
 
   function outline(context, ...box) { // seen on every colour
@@ -92,8 +102,7 @@ globalThis.live = (() => {
 
   function frame(layer, unit, top, left, tall, wide) {
     if (!layer.box.open || unit >= layer.units) return;
-    const { rows, columns, across, scale, context } = layer;
-    const y0 = Math.floor(unit / across) * (rows + GAP), x0 = (unit % across) * (columns + GAP);
+    const { scale, context } = layer, [y0, x0] = corner(layer, unit);
     outline(context, (x0 + left) * scale, (y0 + top) * scale, wide * scale, tall * scale);
   }
 
