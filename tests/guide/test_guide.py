@@ -90,7 +90,8 @@ def test_evidence_comes_study_by_study(one_result, studied):
     """A row of the table and a paragraph of the page for what is there; the rest is to be measured."""
     rows = {row.split(" | ")[0][2:]: row for row in book.table(one_result, one_result / "README.md").splitlines()[2:]}
     asked = [claim for claim in CLAIMS if claim["answer"].endswith(".py")]
-    assert sum("| to be measured |" in row for row in rows.values()) == len(asked) - 1
+    waiting = [row for row in rows.values() if "| to be measured |" in row or "| registered, not yet run |" in row]
+    assert len(waiting) == len(asked) - 1
     (row,) = (row for name, row in rows.items() if name.startswith("Pooling helps."))
     finding = studied.verdict.finding
     assert (
